@@ -1,0 +1,1 @@
+"""Many processes, one run: strategies, the training loop, checkpoints, measurement."""

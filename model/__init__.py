@@ -1,0 +1,1 @@
+"""Token ids to music: the LSTM, its checkpoints, sampling, sound and pictures, on one machine."""

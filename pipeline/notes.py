@@ -1,0 +1,93 @@
+"""What a note and a score are: arrays on an integer time grid, and the rules that tidy them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+# General MIDI has 128 programs; percussion (MIDI channel 10) is counted as one more.
+DRUMS = 128
+DEFAULT_VELOCITY = 80
+DEFAULT_TEMPO = 100.0
+
+NOTE = np.dtype(
+    [
+        ("onset", "<i4"),  # in units of 1 / resolution quarter
+        ("program", "<i2"),  # General MIDI program 0..127, or DRUMS
+        ("pitch", "<i2"),  # MIDI key number
+        ("duration", "<i4"),  # in the same units as the onset
+        ("velocity", "<i2"),  # 1..127
+    ]
+)
+ORDER = ["onset", "program", "pitch", "duration"]
+
+
+@dataclass(frozen=True)
+class Score:
+    """Notes of one piece, sorted by (onset, program, pitch, duration)."""
+
+    notes: np.ndarray  # [num_notes] of NOTE
+    resolution: int  # units per quarter note
+    tempo: float = DEFAULT_TEMPO  # quarter notes per minute, the first one of the piece
+
+    @property
+    def end(self) -> int:
+        """Where the last note ends, in units of 1 / resolution quarter; 0 for an empty score."""
+        return int((self.notes["onset"] + self.notes["duration"]).max(initial=0))
+
+    @property
+    def seconds(self) -> float:
+        """Playing time at the score's tempo."""
+        return self.end / self.resolution * 60.0 / self.tempo
+
+
+def make_notes(rows: list[tuple[int, int, int, int, int]]) -> np.ndarray:
+    """Sorted notes from rows of (onset, program, pitch, duration, velocity)."""
+    return np.sort(np.array(rows, dtype=NOTE), order=ORDER)
+
+
+def quantise(score: Score, steps_per_quarter: int) -> Score:
+    """The score on a grid of `steps_per_quarter`; each note lasts at least one step.
+
+    Onset and end are rounded apart, halves up, so that touching notes stay touching.
+    Raises ValueError for a note with a negative onset.
+    """
+    notes = score.notes
+    if notes.size and notes["onset"].min() < 0:
+        raise ValueError(
+            f"a note starts at {notes['onset'].min()} of 1/{score.resolution} quarter, before the "
+            "piece; onsets must be 0 or later"
+        )
+
+    def to_step(units: np.ndarray) -> np.ndarray:
+        return (2 * units.astype(np.int64) * steps_per_quarter + score.resolution) // (
+            2 * score.resolution
+        )
+
+    onset = to_step(notes["onset"])
+    end = to_step(notes["onset"].astype(np.int64) + notes["duration"])
+    snapped = notes.copy()
+    snapped["onset"] = onset
+    snapped["duration"] = np.maximum(end - onset, 1)
+    return Score(np.sort(snapped, order=ORDER), steps_per_quarter, score.tempo)
+
+
+def one_note_per_key(notes: np.ndarray) -> tuple[np.ndarray, int, int]:
+    """Notes with no key sounding twice at once, as a MIDI channel needs; doubles, cuts made.
+
+    Of notes with equal onset, program and pitch the longest stays; a note still sounding when its
+    key is struck again ends there.
+    """
+    by_key = np.sort(notes, order=["program", "pitch", "onset", "duration"])
+    doubled = _same_key(by_key) & (by_key["onset"][:-1] == by_key["onset"][1:])
+    by_key = by_key[np.append(~doubled, True)[: by_key.size]]
+    room = np.where(_same_key(by_key), np.diff(by_key["onset"]), np.iinfo(np.int32).max)
+    too_long = by_key["duration"][:-1] > room
+    by_key["duration"][:-1][too_long] = room[too_long]
+    return np.sort(by_key, order=ORDER), int(doubled.sum()), int(too_long.sum())
+
+
+def _same_key(by_key: np.ndarray) -> np.ndarray:
+    """Is the next note, in this order, of the same program and pitch? [num_notes - 1] bool."""
+    return (np.diff(by_key["program"]) == 0) & (np.diff(by_key["pitch"]) == 0)

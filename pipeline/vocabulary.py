@@ -1,0 +1,266 @@
+"""Notes <-> ids: the `events` vocabulary, saved in the manifest. Pure NumPy."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from pipeline.notes import (
+    DEFAULT_TEMPO,
+    DEFAULT_VELOCITY,
+    DRUMS,
+    NOTE,
+    ORDER,
+    Score,
+    one_note_per_key,
+    quantise,
+)
+
+PAD, START, END = 0, 1, 2
+MARKS = 3
+
+
+@dataclass(frozen=True)
+class EventVocabulary:
+    """Polyphonic music as events on a grid without metre and tempo.
+
+    A piece is START, then for each note, in the order (onset, program, pitch):
+    SHIFT (as often as needed; none for notes that start together), PROGRAM (only with
+    `instruments`, only when it changes; 0 at the start), NOTE or DRUM, DURATION, VELOCITY (only
+    with `velocity_bins`); then END. Time starts at the first note.
+    """
+
+    steps_per_quarter: int = 12  # triplets and 16ths are exact
+    lowest_pitch: int = 21  # the piano's lowest key
+    highest_pitch: int = 108  # the piano's highest key
+    max_shift: int = 48  # steps in one SHIFT; a longer silence takes several
+    max_duration: int = 96  # steps; a longer note is clipped
+    velocity_bins: int = 0  # 0: loudness is not modelled
+    instruments: bool = False  # False: one instrument, percussion left out
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.lowest_pitch <= self.highest_pitch - 11 <= 116:
+            raise ValueError(
+                f"pitches {self.lowest_pitch}..{self.highest_pitch}: at least one octave within "
+                "0..127 is needed"
+            )
+        if min(self.steps_per_quarter, self.max_shift, self.max_duration) < 1:
+            raise ValueError("steps_per_quarter, max_shift and max_duration must be 1 or more")
+        if not 0 <= self.velocity_bins <= 127:
+            raise ValueError(f"velocity_bins is {self.velocity_bins}; 0 to 127 is possible")
+
+    @cached_property
+    def blocks(self) -> dict[str, range]:
+        """Ids of each kind of token, in order, without gaps."""
+        sizes = {
+            "shift": self.max_shift,
+            "note": self.highest_pitch - self.lowest_pitch + 1,
+            "duration": self.max_duration,
+            "velocity": self.velocity_bins,
+            "program": 128 if self.instruments else 0,
+            "drum": 128 if self.instruments else 0,
+        }
+        blocks, first = {}, MARKS
+        for kind, size in sizes.items():
+            blocks[kind] = range(first, first + size)
+            first += size
+        return blocks
+
+    @property
+    def size(self) -> int:
+        """Number of ids, PAD, START and END included."""
+        return MARKS + sum(len(block) for block in self.blocks.values())
+
+    @property
+    def pitch_ids(self) -> range:
+        """Ids that transposition moves: one per semitone, ascending."""
+        return self.blocks["note"]
+
+    def token_name(self, token: int) -> str:
+        """Readable name of an id, for plots and messages: 'SHIFT 12', 'NOTE 60'."""
+        if token < MARKS:
+            return ("PAD", "START", "END")[token]
+        for kind, block in self.blocks.items():
+            if token in block:
+                first = {"note": self.lowest_pitch, "program": 0, "drum": 0, "velocity": 0}
+                return f"{kind.upper()} {token - block.start + first.get(kind, 1)}"
+        raise ValueError(f"id {token} is not in a vocabulary of {self.size}")
+
+    def fit(self, score: Score) -> tuple[Score, Counter[str]]:
+        """The score as this vocabulary can say it, and how many notes each rule changed.
+
+        Rules, in order: percussion is left out and programs become 0 unless `instruments`; notes
+        snap to the grid; time starts at the first note; a pitch out of range moves by octaves into
+        it; a key struck while it sounds ends its earlier note, doubles become one; a duration over
+        `max_duration` is clipped; velocities become the middle of their bin.
+        """
+        adjustments: Counter[str] = Counter()
+        notes = score.notes
+        is_drum = notes["program"] == DRUMS
+        if not self.instruments:
+            adjustments["percussion left out"] = int(is_drum.sum())
+            notes = notes[~is_drum]
+            notes["program"] = 0
+        fitted = quantise(Score(notes, score.resolution, score.tempo), self.steps_per_quarter)
+        notes = fitted.notes
+        if notes.size:
+            notes["onset"] -= notes["onset"].min()
+
+        melodic = notes["program"] != DRUMS
+        below = np.maximum(self.lowest_pitch - notes["pitch"], 0) * melodic
+        above = np.maximum(notes["pitch"] - self.highest_pitch, 0) * melodic
+        adjustments["pitch moved by octaves"] = int(((below > 0) | (above > 0)).sum())
+        notes["pitch"] += 12 * (-(-below // 12)) - 12 * (-(-above // 12))
+
+        notes, adjustments["doubled notes merged"], adjustments["overlaps of one key cut"] = (
+            one_note_per_key(notes)
+        )
+        adjustments["duration clipped"] = int((notes["duration"] > self.max_duration).sum())
+        notes["duration"] = np.minimum(notes["duration"], self.max_duration)
+        notes["velocity"] = self._middle_of_bin(self._velocity_bin(notes["velocity"]))
+        return Score(np.sort(notes, order=ORDER), self.steps_per_quarter, score.tempo), +adjustments
+
+    def encode(self, score: Score) -> np.ndarray:
+        """Ids [num_tokens] int32 of the score after `fit`, START and END included."""
+        score, _ = self.fit(score)
+        notes = score.notes
+        shift = np.diff(notes["onset"], prepend=0)
+        num_shifts = -(-shift // self.max_shift)
+        is_drum = notes["program"] == DRUMS
+        sounding = self._program_before_each(notes["program"], is_drum)
+        num_programs = ((notes["program"] != sounding) & ~is_drum).astype(int)
+        length = num_shifts + num_programs + 2 + int(self.velocity_bins > 0)
+        first = np.cumsum(length) - length
+
+        ids = np.zeros(int(length.sum()), np.int32)
+        for extra in range(int(num_shifts.max(initial=0))):
+            # Every SHIFT of a silence but the last is the longest one.
+            here = num_shifts > extra
+            last = num_shifts == extra + 1
+            steps = np.where(last, shift - (num_shifts - 1) * self.max_shift, self.max_shift)
+            ids[(first + extra)[here]] = self.blocks["shift"].start + steps[here] - 1
+        here = num_programs == 1
+        ids[(first + num_shifts)[here]] = self.blocks["program"].start + notes["program"][here]
+        at = first + num_shifts + num_programs
+        ids[at] = np.where(
+            is_drum,
+            self.blocks["drum"].start + notes["pitch"],
+            self.blocks["note"].start + notes["pitch"] - self.lowest_pitch,
+        )
+        ids[at + 1] = self.blocks["duration"].start + notes["duration"] - 1
+        if self.velocity_bins:
+            ids[at + 2] = self.blocks["velocity"].start + self._velocity_bin(notes["velocity"])
+        return np.concatenate([[START], ids, [END]]).astype(np.int32)
+
+    def decode(self, ids: np.ndarray, tempo: float = DEFAULT_TEMPO) -> Score:
+        """The score that ids [num_tokens] say; marks may be absent.
+
+        Raises ValueError, naming the place, where a token may not follow the one before it.
+        """
+        ids = np.asarray(ids, np.int64)
+        ids = ids[ids >= MARKS]
+        self._check_grammar(ids)
+        shift = np.where(self._is("shift", ids), ids - self.blocks["shift"].start + 1, 0)
+        time = np.cumsum(shift)
+        is_drum = self._is("drum", ids)
+        at = np.flatnonzero(self._is("note", ids) | is_drum)
+        program = np.where(self._is("program", ids), ids - self.blocks["program"].start, 0)
+        changes = np.where(self._is("program", ids), np.arange(ids.size), -1)
+        latest = np.maximum.accumulate(changes) if ids.size else changes
+        program = np.where(latest >= 0, program[latest], 0)
+
+        notes = np.zeros(at.size, NOTE)
+        notes["onset"] = time[at]
+        notes["program"] = np.where(is_drum[at], DRUMS, program[at])
+        notes["pitch"] = np.where(
+            is_drum[at],
+            ids[at] - self.blocks["drum"].start,
+            ids[at] - self.blocks["note"].start + self.lowest_pitch,
+        )
+        notes["duration"] = ids[at + 1] - self.blocks["duration"].start + 1
+        notes["velocity"] = self._middle_of_bin(
+            ids[at + 2] - self.blocks["velocity"].start if self.velocity_bins else at
+        )
+        return Score(one_note_per_key(notes)[0], self.steps_per_quarter, tempo)
+
+    @cached_property
+    def follows(self) -> np.ndarray:
+        """[size, size] bool: may the column's token follow the row's? PAD follows nothing."""
+        allowed = np.zeros((self.size, self.size), bool)
+        between_notes = ("shift", "program", "note", "drum")
+        after: dict[str, tuple[str, ...]] = {
+            "shift": between_notes,
+            "program": ("note",),
+            "note": ("duration",),
+            "drum": ("duration",),
+            "duration": ("velocity",) if self.velocity_bins else between_notes,
+            "velocity": between_notes,
+        }
+        for kind, followers in after.items():
+            for follower in followers:
+                allowed[self._slice(kind), self._slice(follower)] = True
+        ends_note = "velocity" if self.velocity_bins else "duration"
+        allowed[self._slice(ends_note), END] = True
+        for follower in between_notes:
+            allowed[START, self._slice(follower)] = True
+        allowed[END, START] = True
+        return allowed
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `vocabulary_from_dict` needs to make this vocabulary again."""
+        return {"kind": "events", **asdict(self)}
+
+    def _slice(self, kind: str) -> slice:
+        return slice(self.blocks[kind].start, self.blocks[kind].stop)
+
+    def _is(self, kind: str, ids: np.ndarray) -> np.ndarray:
+        return (ids >= self.blocks[kind].start) & (ids < self.blocks[kind].stop)
+
+    def _check_grammar(self, ids: np.ndarray) -> None:
+        if ids.size and ids.max() >= self.size:
+            raise ValueError(f"id {ids.max()} is not in a vocabulary of {self.size}")
+        chain = np.concatenate([[START], ids, [END]]) if ids.size else np.array([], np.int64)
+        wrong = np.flatnonzero(~self.follows[chain[:-1], chain[1:]])
+        if wrong.size:
+            before, after = (self.token_name(int(chain[wrong[0] + i])) for i in (0, 1))
+            raise ValueError(
+                f"{after} may not follow {before} (token {wrong[0]} of {ids.size}): not a sequence "
+                "of this vocabulary"
+            )
+
+    @staticmethod
+    def _program_before_each(program: np.ndarray, is_drum: np.ndarray) -> np.ndarray:
+        """The program in force before each note: the last one of a note that is not percussion."""
+        index = np.where(is_drum, -1, np.arange(program.size))
+        latest = np.maximum.accumulate(index) if program.size else index
+        in_force = np.where(latest >= 0, program[latest], 0)
+        return np.concatenate([[0], in_force[:-1]])[: program.size]
+
+    def _velocity_bin(self, velocity: np.ndarray) -> np.ndarray:
+        return np.clip(velocity.astype(np.int64), 0, 127) * self.velocity_bins // 128
+
+    def _middle_of_bin(self, velocity_bin: np.ndarray) -> np.ndarray:
+        if not self.velocity_bins:
+            return np.full(velocity_bin.shape, DEFAULT_VELOCITY)
+        width = 128 / self.velocity_bins
+        return np.maximum(np.floor((velocity_bin + 0.5) * width), 1).astype(np.int64)
+
+
+Vocabulary = EventVocabulary
+
+
+def vocabulary_from_dict(settings: dict[str, Any]) -> Vocabulary:
+    """The vocabulary that `to_dict` described. Raises ValueError for a kind unknown here."""
+    kinds = {"events": EventVocabulary}
+    settings = dict(settings)
+    kind = settings.pop("kind", None)
+    if kind not in kinds:
+        raise ValueError(
+            f"vocabulary {kind!r} is unknown; this program has {', '.join(kinds)}. Was the data "
+            "set or checkpoint made by a newer version?"
+        )
+    return kinds[kind](**settings)
