@@ -210,6 +210,13 @@ class EventVocabulary:
         allowed[END, START] = True
         return allowed
 
+    @cached_property
+    def steps(self) -> np.ndarray:
+        """[size] int32: grid steps by which each token moves time on; 0 for all but SHIFT."""
+        steps = np.zeros(self.size, np.int32)
+        steps[self._slice("shift")] = 1 + np.arange(self.max_shift)
+        return steps
+
     def to_dict(self) -> dict[str, Any]:
         """What `vocabulary_from_dict` needs to make this vocabulary again."""
         return {"kind": "events", **asdict(self)}

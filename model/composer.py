@@ -1,0 +1,213 @@
+"""The composer: a network and its vocabulary, one token at a time with carried state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from model.bundle import Bundle, read_bundle
+from model.lstm import LSTMConfig, MusicLSTM, State, build_lstm
+from model.sampling import Sampling, sample, uniforms
+from pipeline.notes import Score
+from pipeline.vocabulary import END, PAD, START, Vocabulary, vocabulary_from_dict
+
+# Tokens of one call of the compiled loop: long enough to hide the call, short enough that what is
+# composed past the end of the last piece costs little.
+CHUNK = 64
+DEFAULT_MAX_TOKENS = 4096
+# A chorale takes about 9 tokens a quarter. A piece of this many is stuck within one chord.
+MAX_TOKENS_PER_QUARTER = 64
+
+
+@dataclass(frozen=True)
+class Length:
+    """When a piece is over: at END or `max_tokens`, or else exactly at `steps`."""
+
+    max_tokens: int = DEFAULT_MAX_TOKENS  # composed ones; a primer's do not count
+    steps: int | None = None  # of the grid, from the start of the piece: END is then not sampled
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 1 or (self.steps is not None and self.steps < 1):
+            raise ValueError(f"{self}: a piece needs a length of at least 1")
+
+    @classmethod
+    def of_steps(cls, steps: int, steps_per_quarter: int) -> Length:
+        """A piece of so many grid steps, with a bound on tokens that only a stuck model reaches."""
+        return cls(MAX_TOKENS_PER_QUARTER * (-(-steps // steps_per_quarter) + 4), steps)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One composed piece."""
+
+    index: int  # its number in the seed's series, from 0
+    ids: np.ndarray  # [num_tokens] with START and the primer, END where it was sampled
+    num_composed: int  # tokens after the primer
+    complete: bool  # False: max_tokens came before the end that was wanted
+
+
+class Composer:
+    """A trained network that composes pieces of its vocabulary."""
+
+    def __init__(self, model: MusicLSTM, vocabulary: Vocabulary) -> None:
+        self.model = model
+        self.vocabulary = vocabulary
+
+    @classmethod
+    def load(cls, checkpoint: Path) -> Composer:
+        """The composer of a checkpoint folder.
+
+        Raises ValueError where the folder is damaged or does not fit its own configuration.
+        """
+        bundle = read_bundle(checkpoint)
+        model = build_lstm(LSTMConfig(**bundle.model))
+        _assign(model, bundle, checkpoint)
+        return cls(model, vocabulary_from_dict(bundle.vocabulary))
+
+    def compose(
+        self,
+        pieces: Sequence[int],
+        sampling: Sampling,
+        length: Length,
+        seed: int,
+        primer: Score | None = None,
+    ) -> list[Piece]:
+        """Pieces of the given numbers, composed side by side.
+
+        A piece depends on (seed, its number) and not on its neighbours, up to the rounding of a
+        matrix product, which differs between batch sizes and can move one draw in about a million.
+        Raises ValueError for a primer without a note that the vocabulary can say.
+        """
+        primer_ids = self.primer_ids(primer)
+        chunks: list[np.ndarray] = []
+        for chunk in self.stream(pieces, sampling, seed, primer_ids, length.steps is not None):
+            chunks.append(chunk)
+            drafts = np.concatenate(chunks, axis=1)
+            ends = [self._end(np.concatenate([primer_ids, draft]), length) for draft in drafts]
+            if drafts.shape[1] >= length.max_tokens or all(end is not None for end in ends):
+                break
+        return [
+            self._finish(index, primer_ids, draft, length)
+            for index, draft in zip(pieces, drafts, strict=True)
+        ]
+
+    def stream(
+        self,
+        pieces: Sequence[int],
+        sampling: Sampling,
+        seed: int,
+        primer_ids: np.ndarray,
+        endless: bool = False,
+        chunk: int = CHUNK,
+    ) -> Iterator[np.ndarray]:
+        """Chunks of ids [num_pieces, chunk] without end; PAD follows END; `endless` forbids END."""
+        grammar = self._grammar(endless)
+        settings = sampling.tensors(self.vocabulary.size)
+        previous, state = self._listen(primer_ids, len(pieces))
+        position = 0
+        while True:
+            draws = tf.constant(uniforms(seed, pieces, position, chunk))
+            ids, state = self._steps(previous, state, draws, grammar, *settings)
+            yield ids.numpy().T
+            previous = ids[-1]
+            position += chunk
+
+    def primer_ids(self, primer: Score | None) -> np.ndarray:
+        """START and the primer's tokens [num_tokens], without END, ready to be continued."""
+        if primer is None:
+            return np.array([START], np.int32)
+        ids = self.vocabulary.encode(primer)[:-1]
+        if ids.size == 1:
+            raise ValueError(
+                f"the primer has no note that this model's vocabulary can say ({len(primer.notes)} "
+                "notes before percussion was left out). Give one with notes, e.g. 'C4 E4 G4'"
+            )
+        return ids
+
+    def score(self, piece: Piece, length: Length, tempo: float) -> Score:
+        """The piece as notes; a note that would sound past the length ends there."""
+        score = self.vocabulary.decode(piece.ids, tempo)
+        if length.steps is not None:
+            room = length.steps - score.notes["onset"]
+            score.notes["duration"] = np.minimum(score.notes["duration"], room)
+        return score
+
+    def _listen(self, primer_ids: np.ndarray, batch_size: int) -> tuple[tf.Tensor, State]:
+        """The last primer token and the state before it, once for all pieces."""
+        state = self.model.zero_state(1)
+        if primer_ids.size > 1:
+            _, state = self.model(tf.constant(primer_ids[None, :-1]), state)
+        tiled = [tuple(tf.repeat(part, batch_size, axis=0) for part in layer) for layer in state]
+        return tf.fill([batch_size], tf.constant(primer_ids[-1], tf.int32)), tiled
+
+    @tf.function(reduce_retracing=True)
+    def _steps(
+        self,
+        previous: tf.Tensor,
+        state: State,
+        draws: tf.Tensor,
+        grammar: tf.Tensor,
+        temperature: tf.Tensor,
+        top_k: tf.Tensor,
+        top_p: tf.Tensor,
+    ) -> tuple[tf.Tensor, State]:
+        """Ids [time, batch] chosen by draws [time, batch], and the state before the last of them."""
+        ids = tf.TensorArray(tf.int32, size=tf.shape(draws)[0])
+        for position in tf.range(tf.shape(draws)[0]):
+            logits, state = self.model.step(previous, state)
+            allowed = tf.gather(grammar, previous)
+            previous = sample(logits, allowed, draws[position], temperature, top_k, top_p)
+            ids = ids.write(position, previous)
+        return ids.stack(), state
+
+    def _grammar(self, endless: bool) -> tf.Tensor:
+        """Which id may follow which [size, size] bool, within one piece: after END only PAD."""
+        follows = self.vocabulary.follows.copy()
+        follows[[PAD, END], :] = False
+        follows[[PAD, END], PAD] = True
+        if endless:
+            follows[:, END] = False
+        return tf.constant(follows)
+
+    def _end(self, ids: np.ndarray, length: Length) -> int | None:
+        """How many of the ids belong to the piece; None while it goes on."""
+        if length.steps is None:
+            over = ids == END
+        else:
+            over = np.cumsum(self.vocabulary.steps[ids]) >= length.steps
+        return int(over.argmax()) if over.any() else None
+
+    def _finish(
+        self, index: int, primer_ids: np.ndarray, draft: np.ndarray, length: Length
+    ) -> Piece:
+        """The draft cut at its end, and back to its last whole note."""
+        ids = np.concatenate([primer_ids, draft[: length.max_tokens]])
+        end = self._end(ids, length)
+        whole = ids[:end]
+        may_end = self.vocabulary.follows[whole, END]
+        whole = whole[: may_end.size - may_end[::-1].argmax()] if may_end.any() else whole[:1]
+        num_composed = min(ids.size if end is None else end, ids.size) - primer_ids.size
+        return Piece(index, np.append(whole, END), num_composed, end is not None)
+
+
+def _assign(model: MusicLSTM, bundle: Bundle, checkpoint: Path) -> None:
+    """Give the network the bundle's weights, all of them and no others."""
+    weights = model.named_weights()
+    if set(weights) != set(bundle.weights):
+        differing = sorted(set(weights) ^ set(bundle.weights))
+        raise ValueError(
+            f"{checkpoint} holds other weights than its configuration asks for ({differing[0]} "
+            f"and {len(differing) - 1} more). Was it made by another version?"
+        )
+    for path, variable in weights.items():
+        values = bundle.weights[path]
+        if not np.isfinite(values).all():
+            raise ValueError(
+                f"{checkpoint}: {path} holds values that are not finite: the training diverged. "
+                "Use an earlier checkpoint"
+            )
+        variable.assign(values)
