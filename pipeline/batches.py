@@ -1,0 +1,253 @@
+"""Shards -> tf.data batches of one worker. The order of operations lives here.
+
+The data set is cut into `num_lanes` lanes, and every step takes `global_batch_size / num_lanes`
+windows from each. A worker holds the lanes rank, rank + size, ..., so the global batch of a step
+is the same set of windows on any number of workers, and the place in the data is two integers:
+epoch, and step within the epoch. (The idea is the "elastic determinism" of MosaicML Streaming.)
+
+A lane is one endless stream of tokens: its pieces in a new order and new keys on every pass. A
+window is `sequence_length + 1` ids, the inputs [:, :-1] and targets [:, 1:]; windows overlap by
+one id, so every token of the stream is a target once, and nothing is padded, cut off or skipped.
+What the last step of an epoch leaves over, the next epoch takes up.
+
+Each worker shards by lane itself, the same way for every strategy; every random choice is a pure
+function of (seed, lane, pass), without a stateful generator, so any (epoch, step) can be the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import tensorflow as tf
+
+from pipeline.lanes import LaneReader
+from pipeline.manifest import Manifest, Shard
+from pipeline.vocabulary import PAD, START
+
+WINDOWS_PER_BLOCK = 1024  # shuffled together: 0.5 MB a lane at 128 tokens
+
+
+def check_fit(
+    manifest: Manifest, *, size: int, global_batch_size: int, sequence_length: int
+) -> None:
+    """Nothing, if these workers can train with this batch on this data set; needs no TensorFlow op.
+
+    Raises ValueError that names the nearest values that work.
+    """
+    lanes = manifest.num_lanes
+    if size < 1 or lanes % size:
+        fitting = [n for n in range(1, lanes + 1) if lanes % n == 0]
+        raise ValueError(
+            f"{size} workers do not divide the {lanes} lanes of this data set: some would read "
+            f"more than others. Use {_nearest(size, fitting)} workers, or run "
+            f"pipeline/preprocess.py with a multiple of {size} lanes"
+        )
+    if global_batch_size < 1 or global_batch_size % lanes:
+        below = global_batch_size // lanes * lanes
+        fitting = [n for n in (below, below + lanes) if n > 0]
+        raise ValueError(
+            f"a global batch of {global_batch_size} cannot be shared equally by {lanes} lanes. "
+            f"Use --global-batch-size {_nearest(global_batch_size, fitting)}"
+        )
+    longest = manifest.longest("train")
+    if not 1 <= sequence_length <= longest:
+        raise ValueError(
+            f"sequence length {sequence_length} does not fit: the longest train piece has "
+            f"{longest} tokens. Use --sequence-length auto, or 1 to {longest}"
+        )
+    empty = [lane for lane, shards in enumerate(manifest.lanes("train")) if not _tokens_in(shards)]
+    if empty:
+        raise ValueError(
+            f"{len(empty)} of {lanes} lanes hold no train piece (the first: lane {empty[0]}); the "
+            f"split has {manifest.num_pieces('train')} pieces. Run pipeline/preprocess.py with "
+            "fewer lanes, or on more scores"
+        )
+
+
+def steps_per_epoch(manifest: Manifest, *, sequence_length: int, global_batch_size: int) -> int:
+    """Steps in which as many targets pass as the train split has tokens, rounded down.
+
+    From the manifest alone, so it is known before step 0 and equal on all ranks. Raises ValueError
+    where the batch or the sequence length does not fit the data set.
+    """
+    check_fit(
+        manifest, size=1, global_batch_size=global_batch_size, sequence_length=sequence_length
+    )
+    tokens = manifest.num_tokens("train")
+    steps = tokens // (sequence_length * global_batch_size)
+    if not steps:
+        lanes = manifest.num_lanes
+        largest = tokens // sequence_length // lanes * lanes
+        advice = (
+            f"Use --global-batch-size {largest} or less"
+            if largest
+            else f"Use --sequence-length {tokens // lanes} or less with a batch of {lanes}"
+        )
+        raise ValueError(
+            f"{tokens} train tokens are less than one step of {global_batch_size} windows x "
+            f"{sequence_length} tokens. {advice}, or preprocess more scores"
+        )
+    return steps
+
+
+def local_lanes(num_lanes: int, *, rank: int, size: int) -> range:
+    """The lanes that a worker holds, in the order of its batch's rows."""
+    return range(rank, num_lanes, size)
+
+
+def target_weights(tokens: tf.Tensor) -> tf.Tensor:
+    """Weights [rows, time] float32 of the targets of windows [rows, time + 1].
+
+    1 for a token of a piece, END included; 0 for PAD, and for START, which follows END always:
+    counting that certain guess would flatter the mean.
+    """
+    return tf.cast(tokens[:, 1:] > max(PAD, START), tf.float32)
+
+
+def training_batches(
+    data_dir: Path,
+    manifest: Manifest,
+    *,
+    sequence_length: int,
+    global_batch_size: int,
+    rank: int,
+    size: int,
+    seed: int,
+    max_transpose: int,
+    epoch: int = 0,
+    step: int = 0,
+) -> tf.data.Dataset:
+    """Endless batches [rows, sequence_length + 1] int32 of one worker, from (epoch, step) on.
+
+    Rows are lane-major: all rows of the worker's first lane, then of its second, ... Every piece
+    is moved by up to `max_transpose` semitones, anew on each pass over the lane.
+    """
+    check_fit(
+        manifest, size=size, global_batch_size=global_batch_size, sequence_length=sequence_length
+    )
+    steps = steps_per_epoch(
+        manifest, sequence_length=sequence_length, global_batch_size=global_batch_size
+    )
+    rows = global_batch_size // manifest.num_lanes
+    first_window = (epoch * steps + step) * rows
+    reader = LaneReader.of(data_dir, manifest, "train", seed=seed, max_transpose=max_transpose)
+
+    def slices_of_lane(lane: tf.Tensor) -> tf.data.Dataset:
+        # At most one pass in a block, or the same music would come twice within a few steps.
+        num_windows = tf.clip_by_value(
+            reader.tokens_per_pass(lane) // sequence_length, 1, WINDOWS_PER_BLOCK
+        )
+        first_block = first_window // num_windows
+        tokens = reader.endless(lane, skip=first_block * num_windows * sequence_length)
+        blocks = _windows(tokens, num_windows, sequence_length)
+        # Neighbouring windows are of one piece: shuffled, a batch holds more than a few pieces.
+        blocks = blocks.enumerate(first_block).map(
+            lambda index, block: reader.shuffled(block, "windows", lane, index)
+        )
+        # After the shuffle: a run that starts within a block must cut the same block.
+        return blocks.unbatch().skip(first_window % num_windows).batch(rows, drop_remainder=True)
+
+    lanes = local_lanes(manifest.num_lanes, rank=rank, size=size)
+    return _lane_major(lanes, slices_of_lane, [len(lanes) * rows, sequence_length + 1])
+
+
+def evaluation_steps(
+    manifest: Manifest, split: str, *, sequence_length: int, global_batch_size: int
+) -> int:
+    """Batches of `evaluation_batches`: as many as the longest lane needs, equal on all ranks."""
+    rows = global_batch_size // manifest.num_lanes
+    longest_lane = max(_tokens_in(shards) for shards in manifest.lanes(split))
+    return -(-longest_lane // (rows * sequence_length))
+
+
+def evaluation_batches(
+    data_dir: Path,
+    manifest: Manifest,
+    split: str,
+    *,
+    sequence_length: int,
+    global_batch_size: int,
+    rank: int,
+    size: int,
+) -> tf.data.Dataset:
+    """One pass: (tokens [rows, sequence_length + 1] int32, weights [rows, sequence_length]).
+
+    Every token of the split but START has weight 1 exactly once over all ranks, in its own key and
+    stored order; where a lane has ended the rows are PAD with weight 0. The windows are the same
+    on any number of workers, and every rank has `evaluation_steps` batches.
+    """
+    check_fit(
+        manifest, size=size, global_batch_size=global_batch_size, sequence_length=sequence_length
+    )
+    if not manifest.num_pieces(split):
+        raise ValueError(f"the {split} split of {data_dir} has no piece to evaluate on")
+    steps = evaluation_steps(
+        manifest, split, sequence_length=sequence_length, global_batch_size=global_batch_size
+    )
+    rows = global_batch_size // manifest.num_lanes
+    reader = LaneReader.of(data_dir, manifest, split)
+    padding = tf.data.Dataset.from_tensors(tf.fill([rows * sequence_length], PAD)).repeat()
+
+    def slices_of_lane(lane: tf.Tensor) -> tf.data.Dataset:
+        # Padded without end, then cut: every lane, even an empty one, has as many slices.
+        tokens = reader.one_pass(lane).concatenate(padding)
+        return _windows(tokens, rows, sequence_length).take(steps)
+
+    lanes = local_lanes(manifest.num_lanes, rank=rank, size=size)
+    batches = _lane_major(lanes, slices_of_lane, [len(lanes) * rows, sequence_length + 1])
+    return batches.map(lambda tokens: (tokens, target_weights(tokens)))
+
+
+def _windows(
+    tokens: tf.data.Dataset, num_windows: int | tf.Tensor, sequence_length: int
+) -> tf.data.Dataset:
+    """Blocks [num_windows, sequence_length + 1] of windows from endless chunks [None] of ids."""
+    block_tokens = tf.cast(num_windows * sequence_length, tf.int64)
+    # Chunks are cut anew as a whole: an element for each token would cost 100 times as much.
+    blocks = tokens.rebatch(block_tokens)
+
+    def cut(block: tf.Tensor, following: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        inputs = tf.reshape(block, [-1, sequence_length])
+        next_starts = tf.concat([inputs[1:, 0], following[:1]], 0)
+        return following, tf.concat([inputs, next_starts[:, None]], 1)
+
+    # A block waits for the first id of the next one; what comes of the initial zeros is skipped.
+    return blocks.scan(tf.zeros([block_tokens], tf.int32), cut).skip(1)
+
+
+def _lane_major(
+    lanes: range,
+    slices_of_lane: Callable[[tf.Tensor], tf.data.Dataset],
+    shape: list[int],
+) -> tf.data.Dataset:
+    """Batches [rows, time] of the given shape: a slice of every lane in turn, stacked."""
+    order = tf.data.Dataset.from_tensor_slices(tf.constant(list(lanes), tf.int64))
+    slices = order.interleave(slices_of_lane, cycle_length=len(lanes))
+    batches = slices.batch(len(lanes), drop_remainder=True)
+    batches = batches.map(lambda stacked: tf.reshape(stacked, shape))
+    # While the model computes one batch the next is made; more would only hold memory.
+    return batches.prefetch(2).with_options(_options())
+
+
+def _options() -> tf.data.Options:
+    options = tf.data.Options()
+    options.deterministic = True
+    # Lanes already share the data out; TensorFlow's own sharding would drop part of each.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    # One thread keeps up with the model many times over; more would take its cores from it.
+    options.threading.private_threadpool_size = 1
+    options.threading.max_intra_op_parallelism = 1
+    options.autotune.enabled = False
+    return options
+
+
+def _tokens_in(shards: Sequence[Shard]) -> int:
+    return sum(shard.num_tokens for shard in shards)
+
+
+def _nearest(wanted: int, fitting: Sequence[int]) -> str:
+    """The fitting values below and above the wanted one: '16 or 32'."""
+    below = [n for n in fitting if n < wanted][-1:]
+    above = [n for n in fitting if n > wanted][:1]
+    return " or ".join(str(n) for n in below + above)

@@ -1,0 +1,145 @@
+"""A lane's tokens as a tf.data stream: shards -> pieces in order and key -> rows of ids.
+
+Every choice is a pure function of (seed, lane, pass), a pass being one round through the lane's
+pieces: no stateful generator, so the stream can start anywhere and be the same from there on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+import tensorflow as tf
+
+from pipeline.manifest import Manifest
+from pipeline.records import parse_records
+from pipeline.vocabulary import END
+
+PIECES_PER_CHUNK = 256  # parsed and shuffled together: so many share what one op costs
+ENDLESS = np.iinfo(np.int64).max
+# Named, not left to the device, so that every machine draws the same numbers.
+RNG_ALGORITHM = "philox"
+
+
+@dataclass(frozen=True)
+class LaneReader:
+    """The lanes of a split. Lane and pass are scalar int64 tensors in all its methods.
+
+    One function, traced once, then serves every lane and pass; tracing one for each of 16 lanes
+    would add seconds to start-up.
+    """
+
+    files: tf.RaggedTensor  # [num_lanes, None] string
+    num_tokens: tf.RaggedTensor  # [num_lanes, None] int64, of each file
+    pitch_ids: range
+    seed: int | None  # None: stored order, own keys
+    max_transpose: int
+
+    @classmethod
+    def of(
+        cls,
+        data_dir: Path,
+        manifest: Manifest,
+        split: str,
+        *,
+        seed: int | None = None,
+        max_transpose: int = 0,
+    ) -> LaneReader:
+        """The reader of a split. Without a seed the order is the stored one."""
+        lanes = manifest.lanes(split)
+        lengths = [len(lane) for lane in lanes]
+        files = [str(data_dir / shard.file) for lane in lanes for shard in lane]
+        num_tokens = [shard.num_tokens for lane in lanes for shard in lane]
+        return cls(
+            tf.RaggedTensor.from_row_lengths(tf.constant(files, tf.string), lengths),
+            tf.RaggedTensor.from_row_lengths(tf.constant(num_tokens, tf.int64), lengths),
+            manifest.open_vocabulary.pitch_ids,
+            seed,
+            max_transpose,
+        )
+
+    def tokens_per_pass(self, lane: tf.Tensor) -> tf.Tensor:
+        """Tokens of the lane, scalar int64."""
+        return tf.reduce_sum(self.num_tokens[lane])
+
+    def one_pass(self, lane: tf.Tensor) -> tf.data.Dataset:
+        """Chunks [None] int32 of END and then the lane's pieces, once."""
+        return _after_end(self._pass(lane, tf.constant(0, tf.int64), tf.constant(0)))
+
+    def endless(self, lane: tf.Tensor, skip: tf.Tensor) -> tf.data.Dataset:
+        """Chunks [None] int32 of END and then pass after pass, without the first `skip` tokens."""
+        first_pass, within = skip // self.tokens_per_pass(lane), skip % self.tokens_per_pass(lane)
+        # Shards before the place are not opened: a restart must not read the data set again.
+        ends = tf.cumsum(tf.gather(self.num_tokens[lane], self._shard_order(lane, first_pass)))
+        first_shard = tf.searchsorted(ends, within[None], side="right")[0]
+        shard_start = tf.concat([[tf.constant(0, tf.int64)], ends], 0)[first_shard]
+
+        passes = tf.data.Dataset.range(first_pass, ENDLESS).flat_map(
+            lambda number: self._pass(lane, number, tf.where(number == first_pass, first_shard, 0))
+        )
+        # Every shard follows an END, so what stands before one is known without reading it.
+        return _after_end(passes).scan(within - shard_start, _drop)
+
+    def shuffled(self, rows: tf.Tensor, kind: str, *place: tf.Tensor) -> tf.Tensor:
+        """The rows in an order that depends on (seed, kind, place) alone; as they are, unseeded."""
+        if self.seed is None:
+            return rows
+        seed = tf.constant([self.seed, crc32(kind.encode())], tf.int64)
+        for number in place:
+            seed = tf.random.fold_in(seed, tf.cast(number, tf.int64), alg=RNG_ALGORITHM)
+        return tf.random.experimental.stateless_shuffle(rows, seed, alg=RNG_ALGORITHM)
+
+    def _shard_order(self, lane: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+        shards = tf.range(tf.size(self.num_tokens[lane]))
+        return self.shuffled(shards, "shards", lane, number)
+
+    def _pass(self, lane: tf.Tensor, number: tf.Tensor, first_shard: tf.Tensor) -> tf.data.Dataset:
+        """Chunks [None] int32 of pass `number`, from a place in its order of shards on."""
+        shards = self._shard_order(lane, number)[first_shard:]
+        return tf.data.Dataset.from_tensor_slices(shards).flat_map(
+            lambda shard: self._shard(lane, number, shard)
+        )
+
+    def _shard(self, lane: tf.Tensor, number: tf.Tensor, shard: tf.Tensor) -> tf.data.Dataset:
+        """Chunks [None] int32 of one file. Chunks end with it, so where a pass starts is free."""
+
+        def to_tokens(index: tf.Tensor, records: tf.Tensor) -> tf.Tensor:
+            records = self.shuffled(records, "pieces", lane, number, shard, index)
+            pieces = parse_records(records)
+            tokens = tf.cast(pieces["tokens"], tf.int32)
+            return self._transposed(tokens, pieces["piece"], number).values
+
+        records = tf.data.TFRecordDataset(self.files[lane][shard])
+        return records.batch(PIECES_PER_CHUNK).enumerate().map(to_tokens)
+
+    def _transposed(
+        self, tokens: tf.RaggedTensor, pieces: tf.Tensor, number: tf.Tensor
+    ) -> tf.RaggedTensor:
+        """Each piece moved by semitones drawn evenly from those that keep it in range."""
+        if not self.max_transpose:
+            return tokens
+        first, last = self.pitch_ids.start, self.pitch_ids.stop - 1
+        is_pitch = (tokens.values >= first) & (tokens.values <= last)
+        lowest = tf.reduce_min(tokens.with_values(tf.where(is_pitch, tokens.values, last)), 1)
+        highest = tf.reduce_max(tokens.with_values(tf.where(is_pitch, tokens.values, first)), 1)
+        down = tf.minimum(lowest - first, self.max_transpose)
+        up = tf.minimum(last - highest, self.max_transpose)
+
+        # A hash of the name: the same piece moves the same way wherever it is stored.
+        prefix = tf.strings.join([str(self.seed), tf.strings.as_string(number)], "/")
+        draw = tf.strings.to_hash_bucket_fast(tf.strings.join([prefix, pieces], "/"), 2**31 - 1)
+        semitones = tf.cast(draw % tf.cast(down + up + 1, tf.int64), tf.int32) - down
+        of_each = tf.gather(semitones, tokens.value_rowids())
+        return tokens.with_values(tokens.values + tf.where(is_pitch, of_each, 0))
+
+
+def _after_end(chunks: tf.data.Dataset) -> tf.data.Dataset:
+    return tf.data.Dataset.from_tensors(tf.constant([END])).concatenate(chunks)
+
+
+def _drop(remaining: tf.Tensor, chunk: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Step of a scan that leaves out the first ids of a stream of chunks."""
+    dropped = tf.minimum(remaining, tf.size(chunk, tf.int64))
+    return remaining - dropped, chunk[dropped:]
