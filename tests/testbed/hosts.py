@@ -1,0 +1,75 @@
+"""One host of the testbed: process 1 with a network, a name, mounts and process numbers of its own.
+
+Nothing gets a name that outlives it: the namespaces belong to process 1, and when that is killed
+the kernel ends every process in the host and takes its network, mounts and shared memory away.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from testbed.processes import Command, Process
+
+NAMESPACES = ("--net", "--uts", "--mount", "--ipc", "--pid")
+
+
+@dataclass
+class Host:
+    """A host that is up."""
+
+    name: str
+    address: str
+    init: Process
+    core: int | None  # the one core that all its processes share; None: all cores
+    folder: Path  # its log, its part of /etc, and what commands wrote
+    num_daemons: int = 0  # how many processes served it before anybody asked for anything
+
+    def entrance(self, cwd: Path | None = None) -> list[str]:
+        """The command line to put before a command, so that it runs in the host."""
+        pin = ["taskset", "--cpu-list", str(self.core)] if self.core is not None else []
+        nsenter = ["nsenter", f"--target={self.init.pid}", *NAMESPACES]
+        # nsenter hands on no signal: without the last part, killing it would orphan the command.
+        return [*pin, *nsenter, f"--wdns={cwd or Path.cwd()}", "setpriv", "--pdeathsig", "KILL"]
+
+    def popen(
+        self, argv: Sequence[str], env: Mapping[str, str], cwd: Path | None = None
+    ) -> Command:
+        """Start a command in the host."""
+        with (
+            tempfile.NamedTemporaryFile(dir=self.folder, suffix=".out", delete=False) as stdout,
+            tempfile.NamedTemporaryFile(dir=self.folder, suffix=".err", delete=False) as stderr,
+        ):
+            entrance = subprocess.Popen(
+                [*self.entrance(cwd), *argv],
+                env=dict(env),
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+            )
+            return Command(entrance, stdout, stderr)
+
+    def processes(self) -> list[Process]:
+        """What runs in the host, in the order in which it started: the daemons come first."""
+        namespace = os.readlink(f"/proc/{self.init.pid}/ns/pid")
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if os.readlink(folder / "ns/pid") == namespace:
+                    found.append(Process.of(int(folder.name)))
+            except OSError:  # it ended while we looked
+                continue
+        return sorted(
+            (process for process in found if process.is_alive),
+            key=lambda process: (process.started, process.pid),
+        )
+
+    @property
+    def log(self) -> str:
+        """What its daemons wrote."""
+        path = self.folder / "log"
+        return path.read_text(errors="replace") if path.exists() else ""
