@@ -105,6 +105,7 @@ def target_weights(tokens: tf.Tensor) -> tf.Tensor:
     return tf.cast(tokens[:, 1:] > max(PAD, START), tf.float32)
 
 
+@tf.autograph.experimental.do_not_convert  # no Python loop to convert; saves a second
 def training_batches(
     data_dir: Path,
     manifest: Manifest,
@@ -161,6 +162,7 @@ def evaluation_steps(
     return -(-longest_lane // (rows * sequence_length))
 
 
+@tf.autograph.experimental.do_not_convert  # no Python loop to convert; saves a second
 def evaluation_batches(
     data_dir: Path,
     manifest: Manifest,

@@ -1,14 +1,14 @@
 """A lane's tokens as a tf.data stream: shards -> pieces in order and key -> rows of ids.
 
-Every choice is a pure function of (seed, lane, pass), a pass being one round through the lane's
-pieces: no stateful generator, so the stream can start anywhere and be the same from there on.
+Every choice is the hash of a text such as "seed/shards/lane/pass", a pass being one round through
+the lane's pieces: no generator holds a state, so the stream can start anywhere and be the same from
+there on. (TensorFlow promises that this hash never changes; of its random numbers it does not.)
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from zlib import crc32
 
 import numpy as np
 import tensorflow as tf
@@ -19,8 +19,7 @@ from pipeline.vocabulary import END
 
 PIECES_PER_CHUNK = 256  # parsed and shuffled together: so many share what one op costs
 ENDLESS = np.iinfo(np.int64).max
-# Named, not left to the device, so that every machine draws the same numbers.
-RNG_ALGORITHM = "philox"
+NUM_HASHES = 2**62  # buckets, of an int64
 
 
 @dataclass(frozen=True)
@@ -86,10 +85,16 @@ class LaneReader:
         """The rows in an order that depends on (seed, kind, place) alone; as they are, unseeded."""
         if self.seed is None:
             return rows
-        seed = tf.constant([self.seed, crc32(kind.encode())], tf.int64)
-        for number in place:
-            seed = tf.random.fold_in(seed, tf.cast(number, tf.int64), alg=RNG_ALGORITHM)
-        return tf.random.experimental.stateless_shuffle(rows, seed, alg=RNG_ALGORITHM)
+        numbers = tf.strings.as_string(tf.range(tf.shape(rows)[0]))
+        return tf.gather(rows, tf.argsort(self._hashes(numbers, kind, *place), stable=True))
+
+    def _hashes(self, names: tf.Tensor, kind: str, *place: tf.Tensor) -> tf.Tensor:
+        """An even draw from 0 .. NUM_HASHES - 1 for each name [n], that depends on nothing else."""
+        numbers = tf.strings.as_string(tf.stack([tf.cast(number, tf.int64) for number in place]))
+        prefix = tf.strings.reduce_join(
+            tf.concat([[f"{self.seed}/{kind}"], numbers], 0), separator="/"
+        )
+        return tf.strings.to_hash_bucket_fast(tf.strings.join([prefix, names], "/"), NUM_HASHES)
 
     def _shard_order(self, lane: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
         shards = tf.range(tf.size(self.num_tokens[lane]))
@@ -127,9 +132,8 @@ class LaneReader:
         down = tf.minimum(lowest - first, self.max_transpose)
         up = tf.minimum(last - highest, self.max_transpose)
 
-        # A hash of the name: the same piece moves the same way wherever it is stored.
-        prefix = tf.strings.join([str(self.seed), tf.strings.as_string(number)], "/")
-        draw = tf.strings.to_hash_bucket_fast(tf.strings.join([prefix, pieces], "/"), 2**31 - 1)
+        # By name: a piece moves the same way in whatever lane and place it is stored.
+        draw = self._hashes(pieces, "transpose", number)
         semitones = tf.cast(draw % tf.cast(down + up + 1, tf.int64), tf.int32) - down
         of_each = tf.gather(semitones, tokens.value_rowids())
         return tokens.with_values(tokens.values + tf.where(is_pitch, of_each, 0))
