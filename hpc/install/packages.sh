@@ -48,7 +48,7 @@ look() {
     packages=() losses=()
     while IFS='|' read -r wanted package loss; do
         wanted=${wanted// /} package=${package// /} loss=${loss# }
-        [ -n "$wanted" ] && ! found "$wanted" || continue
+        if [ -z "$wanted" ] || found "$wanted"; then continue; fi
         packages+=("$package")
         [ "$loss" = - ] || losses+=("  missing: $wanted (Debian: $package). Does not work without it: $loss")
     done <<<"$1"
@@ -68,8 +68,12 @@ keep_daemons_out() {
     packages=("${kept[@]}")
 }
 
-table=$1_table
-look "${!table}"
+case ${1:-} in
+    train) table=$train_table ;;
+    test) table=$test_table ;;
+    *) echo "error: packages.sh train, or packages.sh test" >&2 && exit 2 ;;
+esac
+look "$table"
 if [ ${#packages[@]} -gt 0 ] && [ "$(id -u)" -eq 0 ] && has apt-get; then
     keep_daemons_out
     if [ ${#packages[@]} -gt 0 ]; then
@@ -77,7 +81,7 @@ if [ ${#packages[@]} -gt 0 ] && [ "$(id -u)" -eq 0 ] && has apt-get; then
         [ "$1" = test ] || text="[1/3] System packages"
         stage "packages-$1" "$text: ${packages[*]}" install || true # the losses below say the rest
     fi
-    look "${!table}"
+    look "$table"
 fi
 [ ${#losses[@]} -eq 0 ] || printf '%s\n' "${losses[@]}"
 # With something missing there is no stamp: the next make looks again, and says it again.

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the set-up scripts: one line a stage, what a tool prints goes to a log.
 
 export DEBIAN_FRONTEND=noninteractive
