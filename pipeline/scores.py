@@ -25,10 +25,7 @@ from pipeline.midi import (
     write_midi,
 )
 from pipeline.notes import DEFAULT_TEMPO, DEFAULT_VELOCITY, DRUMS, Score, make_notes
-
-MIDI_SUFFIXES = (".mid", ".midi")
-NOTATION_SUFFIXES = (".xml", ".musicxml", ".mxl", ".krn", ".abc")
-SUFFIXES = MIDI_SUFFIXES + NOTATION_SUFFIXES
+from pipeline.sources import MIDI_SUFFIXES, NOTATION_SUFFIXES, SCORE_SUFFIXES
 
 # Units per quarter of notated music: exact for all tuplets of 2, 3, 4, 5, 6, 7, 9 notes.
 NOTATED_RESOLUTION = 10080
@@ -36,7 +33,6 @@ NOTATED_RESOLUTION = 10080
 FINEST_RESOLUTION = 2**20
 
 __all__ = [
-    "SUFFIXES",
     "NoNotesError",
     "corpus_chorales",
     "notes_from_names",
@@ -48,6 +44,8 @@ __all__ = [
 
 class NoNotesError(ValueError):
     """A file that is what it says, and holds no note."""
+
+    kind = "empty"  # for the list of rejects
 
 
 def read_score(path: Path) -> Score:
@@ -71,7 +69,7 @@ def read_scores(path: Path) -> list[Score]:
     elif suffix in NOTATION_SUFFIXES:
         scores = _notated_scores(path)
     else:
-        raise ValueError(f"suffix {suffix or '(none)'}; readable are {', '.join(SUFFIXES)}")
+        raise ValueError(f"suffix {suffix or '(none)'}; readable are {' '.join(SCORE_SUFFIXES)}")
     scores = [score for score in scores if score.notes.size]
     if not scores:
         raise NoNotesError("no notes in it")

@@ -1,0 +1,160 @@
+"""Where pieces come from, and which split each belongs to."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+
+from pipeline.archives import ARCHIVE_SUFFIXES, extract_scores, is_archive
+from pipeline.manifest import SPLITS, file_sha256
+
+MIDI_SUFFIXES = (".mid", ".midi")
+NOTATION_SUFFIXES = (".xml", ".musicxml", ".mxl", ".krn", ".abc")
+SCORE_SUFFIXES = MIDI_SUFFIXES + NOTATION_SUFFIXES  # what pipeline/scores.py reads
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A score file of a source."""
+
+    id: str  # stable: the name within its source, never where the source lies
+    path: Path
+    split: str | None = None  # the official one, where the source has one
+    group: str | None = None  # pieces that must share a split, such as those of one game
+
+
+@contextmanager
+def open_sources(names: Sequence[str]) -> Iterator[list[Piece]]:
+    """The pieces of all sources, sorted by id; files from archives exist until the end.
+
+    A source is `bach` (music21's chorales), a folder (searched with all below it), a score file, or
+    a .zip or .tar of scores. Raises ValueError for a source that is missing or holds no score.
+    """
+    with ExitStack() as stack:
+        pieces: list[Piece] = []
+        for name in names:
+            if name in NAMED_SOURCES:
+                pieces += NAMED_SOURCES[name]()
+                continue
+            path = Path(name)
+            if path.is_file() and is_archive(path):
+                folder = Path(stack.enter_context(TemporaryDirectory(prefix="scores-")))
+                extract_scores(path, folder, SCORE_SUFFIXES)
+                pieces += _folder(folder, path.name)
+            elif path.is_dir():
+                pieces += _folder(path, str(path))
+            elif path.is_file():
+                pieces.append(_file(path))
+            else:
+                raise ValueError(
+                    f"source {name} does not exist; needed: a folder, a score file, a .zip or "
+                    f".tar of scores, or one of: {', '.join(NAMED_SOURCES)}"
+                )
+        yield sorted(_with_unique_ids(pieces), key=lambda piece: piece.id)
+
+
+def content_digests(pieces: Sequence[Piece]) -> dict[str, str]:
+    """Piece id -> hex sha256 of its file."""
+    return {piece.id: file_sha256(piece.path) for piece in pieces}
+
+
+def assign_splits(
+    pieces: Sequence[Piece], digests: Mapping[str, str], shares: Mapping[str, float], seed: int
+) -> dict[str, str]:
+    """Piece id -> split, such that equal files and the members of a group share one.
+
+    A piece goes where sha256(seed, group or content) falls on the line from 0 to 1, which train,
+    valid and test divide by their shares. So a piece keeps its split whatever its name and whoever
+    joins the collection (cutting an ordered list by share would move pieces over the borders). Only
+    a split that is left empty takes the unit nearest to its border from the fullest one, in the
+    order train, valid, test: three units are enough for three splits.
+    Pieces with an official split stay there.
+    """
+    units: dict[str, list[str]] = {}
+    for piece in pieces:
+        if piece.split is None:
+            units.setdefault(piece.group or digests[piece.id], []).append(piece.id)
+    place = {unit: _place_on_line(unit, seed) for unit in units}
+    wanted = [split for split in SPLITS if shares.get(split, 0) > 0]
+    split_of_unit = {unit: _split_at(place[unit], shares) for unit in units}
+    for split in wanted:
+        filled = Counter(split_of_unit.values())
+        fullest = max(wanted, key=lambda other: filled[other])
+        if filled[split] == 0 and filled[fullest] > 1:
+            donors = [unit for unit in units if split_of_unit[unit] == fullest]
+            after = SPLITS.index(split) > SPLITS.index(fullest)
+            nearest = (max if after else min)(donors, key=lambda unit: place[unit])
+            split_of_unit[nearest] = split
+    splits = {piece.id: piece.split for piece in pieces if piece.split is not None}
+    splits.update((name, split_of_unit[unit]) for unit, names in units.items() for name in names)
+    return splits
+
+
+def _place_on_line(unit: str, seed: int) -> float:
+    digest = hashlib.sha256(f"{seed}:{unit}".encode()).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48
+
+
+def _split_at(place: float, shares: Mapping[str, float]) -> str:
+    border = 0.0
+    for split in SPLITS[:-1]:
+        border += shares.get(split, 0.0)
+        if place < border - 1e-12:
+            return split
+    return SPLITS[-1]
+
+
+def _bach() -> list[Piece]:
+    """The chorales of music21's corpus, each once."""
+    from pipeline.scores import corpus_chorales
+
+    return [Piece(f"bach/{path.stem}", path) for path in corpus_chorales()]
+
+
+NAMED_SOURCES: dict[str, Callable[[], list[Piece]]] = {"bach": _bach}
+
+
+def _folder(folder: Path, shown: str) -> list[Piece]:
+    """Every score below a folder; hidden files and macOS's `__MACOSX` shadows are no scores."""
+    others: Counter[str] = Counter()
+    pieces = []
+    for path in folder.rglob("*"):
+        name = PurePosixPath(path.relative_to(folder).as_posix())
+        if any(part.startswith(".") or part == "__MACOSX" for part in name.parts):
+            continue
+        if not path.is_file():
+            continue
+        if path.suffix.lower() in SCORE_SUFFIXES:
+            pieces.append(Piece(str(name), path))
+        else:
+            others[path.suffix.lower() or "no suffix"] += 1
+    if not pieces:
+        found = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(5))
+        raise ValueError(
+            f"no scores in {shown}: found {found or 'nothing'}; needed: {' '.join(SCORE_SUFFIXES)}"
+        )
+    return pieces
+
+
+def _file(path: Path) -> Piece:
+    if path.suffix.lower() not in SCORE_SUFFIXES:
+        raise ValueError(
+            f"{path} is not a score by its suffix; needed: {' '.join(SCORE_SUFFIXES)}, or "
+            f"an archive: {' '.join(ARCHIVE_SUFFIXES)}"
+        )
+    return Piece(path.name, path)
+
+
+def _with_unique_ids(pieces: Sequence[Piece]) -> Iterator[Piece]:
+    """The pieces; of those with one name (from different sources) the later ones are numbered."""
+    seen: Counter[str] = Counter()
+    for piece in pieces:
+        seen[piece.id] += 1
+        number = seen[piece.id]
+        name = piece.id if number == 1 else f"{piece.id} ({number})"
+        yield Piece(name, piece.path, piece.split, piece.group)
