@@ -28,10 +28,8 @@ from pipeline.vocabulary import PAD, START
 WINDOWS_PER_BLOCK = 1024  # shuffled together: 0.5 MB a lane at 128 tokens
 
 
-def check_fit(
-    manifest: Manifest, *, size: int, global_batch_size: int, sequence_length: int
-) -> None:
-    """Nothing, if these workers can train with this batch on this data set; needs no TensorFlow op.
+def check_sharing(manifest: Manifest, *, size: int, global_batch_size: int) -> None:
+    """Nothing, if so many workers can share such batches of this data set.
 
     Raises ValueError that names the nearest values that work.
     """
@@ -41,15 +39,25 @@ def check_fit(
         raise ValueError(
             f"{size} workers do not divide the {lanes} lanes of this data set: some would read "
             f"more than others. Use {_nearest(size, fitting)} workers, or run "
-            f"pipeline/preprocess.py with a multiple of {size} lanes"
+            f"pipeline/preprocess.py with a multiple of {max(size, 1)} lanes"
         )
     if global_batch_size < 1 or global_batch_size % lanes:
-        below = global_batch_size // lanes * lanes
+        below = max(global_batch_size, 0) // lanes * lanes
         fitting = [n for n in (below, below + lanes) if n > 0]
         raise ValueError(
             f"a global batch of {global_batch_size} cannot be shared equally by {lanes} lanes. "
             f"Use --global-batch-size {_nearest(global_batch_size, fitting)}"
         )
+
+
+def check_fit(
+    manifest: Manifest, *, size: int, global_batch_size: int, sequence_length: int
+) -> None:
+    """Nothing, if these workers can train like this on this data set. From the manifest alone.
+
+    Raises ValueError that names what would work.
+    """
+    check_sharing(manifest, size=size, global_batch_size=global_batch_size)
     longest = manifest.longest("train")
     if not 1 <= sequence_length <= longest:
         raise ValueError(
@@ -59,9 +67,9 @@ def check_fit(
     empty = [lane for lane, shards in enumerate(manifest.lanes("train")) if not _tokens_in(shards)]
     if empty:
         raise ValueError(
-            f"{len(empty)} of {lanes} lanes hold no train piece (the first: lane {empty[0]}); the "
-            f"split has {manifest.num_pieces('train')} pieces. Run pipeline/preprocess.py with "
-            "fewer lanes, or on more scores"
+            f"{len(empty)} of {manifest.num_lanes} lanes hold no train piece (the first: lane "
+            f"{empty[0]}); the split has {manifest.num_pieces('train')} pieces. Run "
+            "pipeline/preprocess.py with fewer lanes, or on more scores"
         )
 
 
@@ -179,9 +187,7 @@ def evaluation_batches(
     stored order; where a lane has ended the rows are PAD with weight 0. The windows are the same
     on any number of workers, and every rank has `evaluation_steps` batches.
     """
-    check_fit(
-        manifest, size=size, global_batch_size=global_batch_size, sequence_length=sequence_length
-    )
+    check_sharing(manifest, size=size, global_batch_size=global_batch_size)
     if not manifest.num_pieces(split):
         raise ValueError(f"the {split} split of {data_dir} has no piece to evaluate on")
     steps = evaluation_steps(
@@ -241,6 +247,8 @@ def _options() -> tf.data.Options:
     options.threading.private_threadpool_size = 1
     options.threading.max_intra_op_parallelism = 1
     options.autotune.enabled = False
+    # Nothing here to fuse or vectorise, and looking for it takes a third of the start.
+    options.experimental_optimization.apply_default_optimizations = False
     return options
 
 

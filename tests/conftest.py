@@ -1,4 +1,4 @@
-"""What tests share: which of them this machine can run, and where the large data sets lie."""
+"""What tests share: which of them this machine can run, a few real scores, the large data sets."""
 
 from __future__ import annotations
 
@@ -6,14 +6,41 @@ import importlib.util
 import os
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from pipeline.notes import Score
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before any test imports TensorFlow
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 VENV_BIN = REPOSITORY / ".venv" / "bin"
 
 # Open MPI's own mpirun may live in .venv only, and sshd or slurmd in folders of root's PATH alone.
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", ""), str(VENV_BIN), "/usr/sbin", "/sbin"])
+
+# Short chorales, so that parsing them takes seconds.
+TINY_SPLITS = {
+    "train": [
+        "bwv255",
+        "bwv264",
+        "bwv265",
+        "bwv281",
+        "bwv286",
+        "bwv323",
+        "bwv324",
+        "bwv341",
+        "bwv384",
+        "bwv396",
+        "bwv404",
+        "bwv424",
+    ],
+    "valid": ["bwv67.7", "bwv166.6", "bwv153.9"],
+    "test": ["bwv65.2"],
+}
+NUM_LANES = 4
 
 
 def missing_programs(*names: str) -> list[str]:
@@ -49,8 +76,58 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Folder of the public data sets beside the clone, or $SHARED_DATA; skips where there is none."""
+    """Folder of the public data sets beside the clone, or $SHARED_DATA; skips without one."""
     folder = Path(os.environ.get("SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip(f"no data sets at {folder}: set SHARED_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_scores() -> dict[str, Score]:
+    """Sixteen Bach chorales by name, as music21's corpus has them."""
+    from pipeline.scores import corpus_chorales, read_score
+
+    files = {path.stem: path for path in corpus_chorales()}
+    return {name: read_score(files[name]) for names in TINY_SPLITS.values() for name in names}
+
+
+@pytest.fixture(scope="session")
+def tiny_corpus(tiny_scores: dict[str, Score], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the same chorales as MIDI files, which parse fast."""
+    from pipeline.scores import write_midi
+
+    folder = tmp_path_factory.mktemp("corpus")
+    for name, score in tiny_scores.items():
+        write_midi(score, folder / f"{name}.mid")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_shards(tiny_scores: dict[str, Score], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder of the same chorales: 12 train pieces in 4 lanes, 3 valid, 1 test."""
+    from pipeline.manifest import FILE_NAME, Manifest
+    from pipeline.records import write_shard
+    from pipeline.vocabulary import EventVocabulary
+
+    folder = tmp_path_factory.mktemp("data")
+    vocabulary = EventVocabulary()
+    shards = [
+        write_shard(
+            folder / f"{split}-{lane:05d}.tfrecord",
+            split,
+            [(name, vocabulary.encode(tiny_scores[name])) for name in names[lane::NUM_LANES]],
+        )
+        for split, names in TINY_SPLITS.items()
+        for lane in range(NUM_LANES)
+    ]
+    manifest = Manifest(
+        vocabulary=vocabulary.to_dict(),
+        num_lanes=NUM_LANES,
+        seed=0,
+        settings={"sources": ["bach"]},
+        shards=tuple(shards),
+        num_sources=len(tiny_scores),
+    )
+    (folder / FILE_NAME).write_text(manifest.to_json())
     return folder
