@@ -10,10 +10,16 @@ mkdir -p "$SETUP_DIR"
 # command's exit code. A failure shows where the log lies, its first errors (of a build they stand
 # hundreds of lines before the end) and its end.
 stage() {
-    local log=$SETUP_DIR/$1.log text=$2 code=0 started=$SECONDS
+    local log=$SETUP_DIR/$1.log text=$2 code=0 started=$SECONDS ticker=
     shift 2
     printf '%s ... ' "$text"
+    if [ -t 1 ]; then # a terminal sees the seconds pass
+        while sleep 1; do printf '\r%s ... %d s ' "$text" $((SECONDS - started)); done &
+        ticker=$!
+    fi
     "$@" >"$log" 2>&1 </dev/null || code=$?
+    [ -z "$ticker" ] || kill "$ticker"
+    [ -z "$ticker" ] || printf '\r%s ... ' "$text"
     if [ "$code" -eq 0 ]; then
         printf '%d s\n' $((SECONDS - started))
     else
