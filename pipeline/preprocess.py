@@ -306,6 +306,8 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[Settings, Path | None]:
         out=flags.out,
         vocabulary=EventVocabulary(
             steps_per_quarter=flags.steps_per_quarter,
+            max_shift=4 * flags.steps_per_quarter,  # a bar of 4/4
+            max_duration=8 * flags.steps_per_quarter,
             velocity_bins=flags.velocity_bins,
             instruments=flags.instruments,
         ),
