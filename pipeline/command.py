@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 
 
-def run_command(work: Callable[[], int | None]) -> int:
+def run_command(work: Callable[[], int | None], who: str = "") -> int:
     """The exit code of `work`: its own, 0 for None, 1 after an error that a user can mend.
+
+    `who` names the process in the error, where there are several.
 
     ValueError, OSError and RuntimeError carry a message made for the user and are printed as one
     line; anything else is our fault and keeps its traceback.
     """
+    # TensorFlow's start-up talk (no GPU, libraries registered twice) would bury what matters; it
+    # is imported later than this, and what fails in it still raises.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    prefix = f"error: {who}: " if who else "error: "
     try:
         return work() or 0
     except KeyboardInterrupt:
-        print("error: interrupted; nothing half-written was left behind", file=sys.stderr)
+        print(f"{prefix}interrupted; nothing half-written was left behind", file=sys.stderr)
         return 130
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
-        print(f"error: {error.strerror or error}{where}", file=sys.stderr)
+        print(f"{prefix}{error.strerror or error}{where}", file=sys.stderr)
     except (ValueError, RuntimeError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{prefix}{' '.join(str(error).split())}", file=sys.stderr)
     return 1

@@ -1,0 +1,217 @@
+"""Who this process is: rank, size and hosts, from the launcher's variables. No TensorFlow here."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """The variables by which a launcher tells a process its place."""
+
+    name: str
+    rank: str
+    size: str
+    local_rank: str
+    local_size: str
+
+
+# mpirun inside a Slurm job leaves both families set, and SLURM_PROCID is then the batch step,
+# the same for every rank on a host: ask Open MPI first. Slurm's own size is that of the step
+# (SLURM_NTASKS is also set in the batch script, where only one process runs). Under
+# `srun --mpi=pmix` Slurm's variables are there too; PMIX_RANK has no size beside it.
+LAUNCHERS = (
+    Launcher(
+        "mpirun",
+        "OMPI_COMM_WORLD_RANK",
+        "OMPI_COMM_WORLD_SIZE",
+        "OMPI_COMM_WORLD_LOCAL_RANK",
+        "OMPI_COMM_WORLD_LOCAL_SIZE",
+    ),
+    Launcher("mpiexec", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"),
+    Launcher(
+        "srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE"
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """One process among all of a run."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    local_size: int = 1
+    host: str = "localhost"
+    launcher: str = "none"
+
+    @property
+    def is_chief(self) -> bool:
+        """Does this process write the files?"""
+        return self.rank == 0
+
+    def __str__(self) -> str:
+        return f"rank {self.rank} on {self.host}"
+
+
+def find_place(environ: Mapping[str, str]) -> Place:
+    """The place that the launcher's variables tell; rank 0 of 1 without a launcher.
+
+    Raises ValueError where they contradict each other.
+    """
+    host = socket.gethostname()
+    for launcher in LAUNCHERS:
+        if launcher.rank not in environ or launcher.size not in environ:
+            continue
+        rank, size = _number(environ, launcher.rank), _number(environ, launcher.size)
+        local_rank = _number(environ, launcher.local_rank, default=0)
+        local_size = _tasks_here(environ, launcher.local_size, default=local_rank + 1)
+        if not 0 <= rank < size:
+            raise ValueError(
+                f"{launcher.rank}={rank} with {launcher.size}={size}: a rank must be below the "
+                f"size. Start the program again with {launcher.name}"
+            )
+        return Place(rank, size, local_rank, local_size, host, launcher.name)
+    return Place(host=host)
+
+
+def choose_strategy(asked: str, place: Place, environ: Mapping[str, str]) -> tuple[str, str]:
+    """The strategy of the run and, in words, why.
+
+    Raises ValueError where what was asked for cannot be done with this many processes.
+    """
+    several = place.size > 1
+    if asked == "auto":
+        if not several:
+            _refuse_solo_run(environ)
+            return "single", "one process"
+        if has_horovod():
+            return "horovod", f"{place.size} processes under {place.launcher}, Horovod installed"
+        return "multiworker", (
+            f"{place.size} processes under {place.launcher}; Horovod is not installed here "
+            "(make setup builds it)"
+        )
+    if asked == "single" and several:
+        raise ValueError(
+            f"--strategy single with {place.size} processes would train {place.size} separate "
+            "models into one folder. Use --strategy auto, or start one process"
+        )
+    if asked == "horovod" and not has_horovod():
+        raise ValueError(
+            "--strategy horovod, but Horovod is not installed in this environment. Run make setup "
+            "with a compiler and an MPI on the machine, or use --strategy multiworker"
+        )
+    return asked, "asked for"
+
+
+def has_horovod() -> bool:
+    """Is Horovod installed? Looked up without importing it."""
+    from importlib.util import find_spec
+
+    return find_spec("horovod") is not None
+
+
+def chief_address(place: Place, port: int, environ: Mapping[str, str]) -> list[tuple[str, int]]:
+    """Where rank 0 listens for the others, on all of its addresses; best ones first.
+
+    `port` is the one that rank 0 opened. Under MPI it is told to all by a broadcast; under srun
+    without MPI all ranks compute it (see `agreed_port`). Raises ValueError if the MPI library and
+    the launcher do not belong together.
+    """
+    if place.launcher == "srun":
+        nodes = subprocess.run(
+            ["scontrol", "show", "hostnames", environ["SLURM_STEP_NODELIST"]],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        return [(nodes[0], agreed_port(environ))]
+    # MPI's waiting loops give way to other threads; else they spin on the cores that compute.
+    os.environ.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        raise ValueError(
+            f"started by {place.launcher} with {place.size} processes, but mpi4py cannot be used "
+            f"({error}). Install it: pip install -e '.[horovod]'"
+        ) from None
+    world = MPI.COMM_WORLD
+    if world.Get_size() != place.size:
+        raise ValueError(
+            f"{place.launcher} started {place.size} processes, but the MPI library "
+            f"({MPI.Get_library_version().split(',')[0]}) sees {world.Get_size()}: mpirun and the "
+            "library are of different MPI installations. Run make setup with this mpirun on PATH"
+        )
+    return world.bcast([(address, port) for address in own_addresses()])
+
+
+def agreed_port(environ: Mapping[str, str]) -> int:
+    """A port that all ranks of a Slurm step compute alike and other steps hardly ever do.
+
+    Below 32768, where Linux begins to hand out ports by itself.
+    """
+    job, step = int(environ["SLURM_JOB_ID"]), int(environ["SLURM_STEP_ID"])
+    return 20000 + (job * 31 + step) % 12000
+
+
+def own_addresses() -> list[str]:
+    """IPv4 addresses of the interfaces that are up; loopback last: it serves one host only."""
+    import psutil  # of the horovod extra: one process alone does without it
+
+    up = {name for name, state in psutil.net_if_stats().items() if state.isup}
+    addresses = {
+        address.address
+        for name, family in psutil.net_if_addrs().items()
+        if name in up
+        for address in family
+        if address.family == socket.AF_INET
+    }
+    return sorted(addresses, key=lambda address: (address.startswith("127."), address))
+
+
+def share_of_cores(place: Place) -> list[int]:
+    """The cores this process may compute on: its share, unless the launcher has bound it.
+
+    Open MPI's own binding shows as an affinity smaller than the machine's and is left alone.
+    """
+    allowed = sorted(os.sched_getaffinity(0))
+    if len(allowed) < (os.cpu_count() or 1) or place.local_size <= 1:
+        return allowed
+    per_worker = max(len(allowed) // place.local_size, 1)
+    first = place.local_rank * per_worker % len(allowed)
+    return allowed[first : first + per_worker]
+
+
+def _refuse_solo_run(environ: Mapping[str, str]) -> None:
+    tasks = environ.get("SLURM_NTASKS", "1")
+    if "SLURM_STEP_NUM_TASKS" not in environ and tasks.isdecimal() and int(tasks) > 1:
+        raise ValueError(
+            f"this Slurm job has {tasks} tasks, but the program was started as a single process. "
+            "Put srun or mpirun before it, or use --strategy single"
+        )
+
+
+def _tasks_here(environ: Mapping[str, str], name: str, default: int) -> int:
+    """Processes on this host: the value itself, or this node's part of Slurm's '2(x3),1'."""
+    per_node: list[int] = []
+    for part in environ.get(name, "").split(","):
+        match = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part)
+        if match:
+            per_node += [int(match[1])] * int(match[2] or 1)
+    node = _number(environ, "SLURM_NODEID", default=0) if len(per_node) > 1 else 0
+    return per_node[node] if node < len(per_node) else default
+
+
+def _number(environ: Mapping[str, str], name: str, default: int | None = None) -> int:
+    value = environ.get(name, "")
+    if value.isdecimal():
+        return int(value)
+    if default is not None:
+        return default
+    raise ValueError(f"{name} is {value!r}; the launcher should have set it to a number")

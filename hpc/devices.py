@@ -1,0 +1,34 @@
+"""Which cores and which GPU a worker computes on, set before any other TensorFlow work."""
+
+from __future__ import annotations
+
+import os
+
+import tensorflow as tf
+
+from hpc.cluster import Place, share_of_cores
+
+
+def use_devices(place: Place) -> str:
+    """Take this worker's share of the host; what it got, in words, for the log.
+
+    One process drives one GPU, by local rank. Raises ValueError where a host has GPUs, but fewer
+    than processes.
+    """
+    cores = share_of_cores(place)
+    os.sched_setaffinity(0, cores)
+    tf.config.threading.set_intra_op_parallelism_threads(len(cores))
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return f"CPU, cores {', '.join(map(str, cores))}"
+    if place.local_rank >= len(gpus):
+        raise ValueError(
+            f"{place} is process {place.local_rank + 1} of {place.local_size} on its host, which "
+            f"has {len(gpus)} GPUs: one process drives one GPU. Start at most {len(gpus)} there "
+            f"(mpirun -H {place.host}:{len(gpus)}), or hide the GPUs with CUDA_VISIBLE_DEVICES="
+        )
+    gpu = gpus[place.local_rank]
+    tf.config.set_visible_devices(gpu, "GPU")
+    tf.config.experimental.set_memory_growth(gpu, True)
+    name = tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
+    return f"{name} {place.local_rank}, cores {', '.join(map(str, cores))}"

@@ -1,0 +1,127 @@
+"""What a run tells: metrics.jsonl and stretches.jsonl for programs, TensorBoard, the terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from tensorboard.plugins.hparams import api as hparams
+
+from hpc.cluster import Place
+from hpc.runs import METRICS, STRETCHES, read_lines
+
+
+# On the terminal; all are in metrics.jsonl and TensorBoard.
+SHOWN = ("loss", "perplexity", "gradient_norm", "learning_rate", "tokens_per_second")
+
+
+class Journal:
+    """The chief's record of a run. On other ranks every method does nothing."""
+
+    def __init__(self, run_dir: Path, place: Place, *, step: int, total_steps: int) -> None:
+        """Open the record of a run that goes on after `step`; later entries are taken back."""
+        self._place = place
+        self._run_dir = run_dir
+        self._total_steps = total_steps
+        self._progress: Progress | None = None
+        self._said: set[str] = set()
+        if not place.is_chief:
+            return
+        _take_back(run_dir / METRICS, "step", step)
+        _take_back(run_dir / STRETCHES, "first_step", step)
+        self._metrics = (run_dir / METRICS).open("a")
+        self._writer = tf.summary.create_file_writer(str(run_dir / "tensorboard"))
+        console = Console()
+        # mpirun gives its ranks a terminal of their own, whose lines it then copies.
+        if console.is_terminal and place.launcher == "none":
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                console=console,
+            )
+            self._task = self._progress.add_task("training", total=total_steps, completed=step)
+            self._progress.start()
+
+    def stretch(self, first_step: int, facts: dict[str, Any], settings: dict[str, Any]) -> None:
+        """Record where and how the run goes on from `first_step`."""
+        if not self._place.is_chief:
+            return
+        entry = {"first_step": first_step, "time": time.time(), **facts}
+        with (self._run_dir / STRETCHES).open("a") as stream:
+            stream.write(json.dumps(entry) + "\n")
+        with self._writer.as_default(step=first_step):
+            text = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
+            tf.summary.text("run", "| what | value |\n|---|---|\n" + text)
+            hparams.hparams({k: v for k, v in settings.items() if v is not None})
+
+    def scalars(self, step: int, split: str, **values: float) -> None:
+        """Record scalars of a step; a loss also gives its perplexity."""
+        if not self._place.is_chief:
+            return
+        if "loss" in values:
+            values["perplexity"] = math.exp(min(values["loss"], 700.0))
+        entry = {"step": step, "split": split, **values, "time": time.time()}
+        self._metrics.write(json.dumps(entry) + "\n")
+        self._metrics.flush()
+        with self._writer.as_default(step=step):
+            for name, value in values.items():
+                tf.summary.scalar(f"{split}/{name}", value)
+        shown = ", ".join(f"{name} {_shown(values[name])}" for name in SHOWN if name in values)
+        self.say(f"step {step}/{self._total_steps} {split}: {shown}")
+        if self._progress:
+            self._progress.update(self._task, completed=step)
+
+    def say(self, line: str) -> None:
+        """Print a line for the user, above the progress bar if there is one."""
+        if self._progress:
+            self._progress.console.print(line, highlight=False, markup=False)
+        else:
+            say(self._place, line)
+
+    def say_once(self, subject: str, line: str) -> None:
+        """Say a line, unless one of this subject was said before."""
+        if subject not in self._said:
+            self._said.add(subject)
+            self.say(line)
+
+    def close(self) -> None:
+        """Flush everything; the terminal is left as it was found."""
+        if not self._place.is_chief:
+            return
+        if self._progress:
+            self._progress.stop()
+        self._metrics.flush()
+        os.fsync(self._metrics.fileno())
+        self._metrics.close()
+        self._writer.close()
+
+
+def say(place: Place, line: str, *, everyone: bool = False) -> None:
+    """Print a line of the chief, or of `everyone`; with several ranks, it says of which."""
+    if place.is_chief or everyone:
+        prefix = f"[{place}] " if place.size > 1 else ""
+        print(prefix + line, file=sys.stdout, flush=True)
+
+
+def _take_back(path: Path, key: str, step: int) -> None:
+    """Keep the entries up to a step: what came after the checkpoint is done again."""
+    if not path.is_file():
+        return
+    kept = [entry for entry in read_lines(path) if entry[key] <= step]
+    partial = path.with_suffix(".partial")
+    partial.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
+    os.replace(partial, path)
+
+
+def _shown(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

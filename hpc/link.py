@@ -1,0 +1,70 @@
+"""What the network allows: a real allreduce of the gradient's size, timed before step 1."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from hpc.strategies import Strategy
+from model.lstm import MusicLSTM
+
+REPETITIONS = 5
+
+
+@dataclass(frozen=True)
+class Link:
+    """A measured allreduce."""
+
+    megabytes: float  # of one worker's gradient
+    seconds: float  # median of an allreduce
+    size: int
+
+    @property
+    def gigabytes_per_second(self) -> float:
+        """Bus bandwidth of a ring: each worker sends 2 (n - 1) / n of its bytes.
+
+        As nccl-tests defines it (doc/PERFORMANCE.md), so that it compares with the link's rate.
+        """
+        return 2 * (self.size - 1) / self.size * self.megabytes / 1000 / self.seconds
+
+    def describe(self) -> str:
+        """The measurement in one line."""
+        return (
+            f"allreduce of {self.megabytes:.1f} MB over {self.size} workers: "
+            f"{self.seconds * 1000:.1f} ms, {self.gigabytes_per_second:.2f} GB/s"
+        )
+
+    def advise(self, step_seconds: float) -> str:
+        """The share of a step that is not this allreduce, with advice when it is below 80 %."""
+        efficiency = max(1 - self.seconds / step_seconds, 0.0)
+        line = f"this link allows {efficiency:.0%} efficiency at this batch size"
+        if efficiency < 0.8:
+            line += (
+                ": raise --global-batch-size, or use --compression fp16, or a faster network "
+                "(python hpc/doctor.py -H HOSTS shows which one is used)"
+            )
+        return line
+
+
+def time_allreduce(strategy: Strategy, model: MusicLSTM, compression: str) -> Link:
+    """The time of an allreduce of tensors like the gradient's, as the training step does it."""
+    wire = tf.float16 if compression == "fp16" else tf.float32
+    shapes = [variable.shape for variable in model.trainable_variables]
+
+    @tf.function
+    def reduce_once() -> tf.Tensor:
+        sums = strategy.sum([tf.zeros(shape, wire) for shape in shapes])
+        # One number of each is read: the clock stops when the last one has arrived.
+        return tf.add_n([tf.reshape(total, [-1])[0] for total in sums])
+
+    seconds = []
+    for _ in range(REPETITIONS + 1):
+        started = time.perf_counter()
+        reduce_once().numpy()
+        seconds.append(time.perf_counter() - started)
+    megabytes = model.count_params() * wire.size / 1e6
+    # The first one opens the connections.
+    return Link(megabytes, float(np.median(seconds[1:])), strategy.place.size)

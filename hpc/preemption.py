@@ -1,0 +1,25 @@
+"""A request to stop: the signals that ask for one, and the exit code that answers."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+
+# Not used by shells, MPI or Slurm: "saved, start me again". slurm/train_2nodes.sh requeues on it.
+EXIT_PREEMPTED = 85
+SIGNALS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT)
+
+
+class StopRequest:
+    """`asked` is 1 after the first of SIGTERM, SIGUSR2 or Ctrl-C; the next one ends at once."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        for number in SIGNALS:
+            signal.signal(number, self._ask)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.asked = 1
+        # Slurm and mpirun may repeat SIGTERM and SIGUSR2; only a second Ctrl-C is impatience.
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,0 +1,50 @@
+"""What a run folder holds, and how to read it without TensorFlow.
+
+config.json       the settings, which can be given back as --config
+metrics.jsonl     one object a line: step, split, loss (mean nats per token), ..., time
+stretches.jsonl   one object a line: from which step on the run went on where, and how
+checkpoints/      step-NNNNNNNN/ (model/bundle.py), best.json
+tensorboard/      event files and profiles
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from hpc.config import TrainConfig, flag
+
+CONFIG = "config.json"
+METRICS = "metrics.jsonl"
+STRETCHES = "stretches.jsonl"
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The entries of a .jsonl file; a last line that a kill cut short is left out."""
+    if not path.is_file():
+        return []
+    lines = path.read_text().splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def write_config(run_dir: Path, config: TrainConfig) -> None:
+    """Store the settings of a run, or raise ValueError where it was begun with other ones.
+
+    Settings that do not change what is computed (where, how often saved) may differ.
+    """
+    path = run_dir / CONFIG
+    if path.is_file():
+        settings = json.loads(path.read_text())
+        begun = TrainConfig.from_dict(settings, str(path)).fixed()
+        changed = {name: value for name, value in config.fixed().items() if begun[name] != value}
+        if changed:
+            listed = ", ".join(f"{flag(n)} {v} (begun with {begun[n]})" for n, v in changed.items())
+            raise ValueError(
+                f"run {run_dir} cannot go on with {listed}. Use the same flags (--config {path}), "
+                f"or begin another run: --run OTHER --from {run_dir}"
+            )
+    run_dir.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(config.to_json(), indent=2) + "\n")
+    partial.replace(path)

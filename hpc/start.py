@@ -1,0 +1,354 @@
+"""From flags to a run that can take its next step: roll call, strategy, data, model, checkpoint."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpc.checkpoints import Checkpoints, read_variables, restore
+from hpc.cluster import Place, agreed_port, chief_address, choose_strategy
+from hpc.config import TrainConfig
+from hpc.peers import Peers, free_port, open_peers
+from hpc.runs import write_config
+from model.bundle import Bundle, find_checkpoint, library_versions, read_bundle
+from pipeline.manifest import Manifest
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from hpc.link import Link
+    from hpc.steps import Steps
+    from hpc.strategies import Strategy
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@dataclass
+class Progress:
+    """How far a run has come: all that a checkpoint holds besides arrays."""
+
+    step: int = 0
+    tokens: int = 0  # positions trained on, over all workers
+    best_loss: float = float("inf")  # mean nats per token on the valid split
+    stale_evaluations: int = 0  # since the best one
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a rank finds on its own host before it meets the others."""
+
+    manifest: Manifest | None = None
+    run_dir: Path = Path()
+    bundle: Bundle | None = None  # to go on from, or to begin from; the chief's only
+    facts: dict[str, Any] = field(default_factory=dict)  # as told in the roll call
+
+
+@dataclass(frozen=True)
+class Run:
+    """All parts of a run, ready for its next step."""
+
+    config: TrainConfig
+    place: Place
+    peers: Peers
+    manifest: Manifest
+    run_dir: Path
+    sequence_length: int
+    steps_per_epoch: int
+    strategy: Strategy
+    steps: Steps
+    checkpoints: Checkpoints
+    progress: Progress
+    devices: str
+    link: Link | None  # the measured allreduce; None for one worker
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Positions of the global batch."""
+        return self.config.global_batch_size * self.sequence_length
+
+    def training_batches(self) -> Iterator[tf.Tensor]:
+        """This worker's batches from the next step on."""
+        from pipeline.batches import training_batches
+
+        epoch, step = divmod(self.progress.step, self.steps_per_epoch)
+        return iter(
+            training_batches(
+                self.config.data,
+                self.manifest,
+                sequence_length=self.sequence_length,
+                global_batch_size=self.config.global_batch_size,
+                rank=self.place.rank,
+                size=self.place.size,
+                seed=self.config.seed,
+                max_transpose=self.config.max_transpose,
+                epoch=epoch,
+                step=step,
+            )
+        )
+
+    def evaluation_batches(self, split: str) -> tf.data.Dataset:
+        """This worker's part of a split: tokens and weights."""
+        from pipeline.batches import evaluation_batches
+
+        return evaluation_batches(
+            self.config.data,
+            self.manifest,
+            split,
+            sequence_length=self.sequence_length,
+            global_batch_size=self.config.global_batch_size,
+            rank=self.place.rank,
+            size=self.place.size,
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """Where and how the run goes on, for its record."""
+        from hpc.strategies import communication_facts
+
+        return {
+            "strategy": self.strategy.name,
+            "workers": self.place.size,
+            "hosts": [facts["host"] for facts in self.peers.roll],
+            "devices": self.devices,
+            "versions": library_versions(),
+            "commit": self.peers.roll[0]["commit"],
+            "command": command_line(),
+            "global_batch_size": self.config.global_batch_size,
+            "sequence_length": self.sequence_length,
+            "communication": communication_facts(),
+            "link": asdict(self.link) if self.link else None,
+        }
+
+    def describe(self) -> list[str]:
+        """Lines that tell the user what is about to run."""
+        config, model = self.config, self.steps.model
+        local = config.global_batch_size // self.place.size
+        rate = config.effective_learning_rate(self.place.size)
+        lines = [
+            f"strategy {self.strategy.name} ({self.peers.roll[0]['reason']}); "
+            f"{self.place.size} worker{'s' * (self.place.size > 1)}; rank 0: {self.devices}",
+            f"run {self.run_dir}, steps {self.progress.step + 1} to {config.steps}; data "
+            f"{config.data}: {self.manifest.num_pieces('train')} train pieces, "
+            f"{self.manifest.num_tokens('train'):,} tokens, {self.steps_per_epoch} steps an epoch",
+            f"model {config.preset}: {model.count_params():,} parameters; windows of "
+            f"{self.sequence_length} tokens; batch {config.global_batch_size} over all = {local} "
+            f"on each worker; peak learning rate {rate:g}",
+        ]
+        return lines + ([self.link.describe()] if self.link else [])
+
+    def bundle(self) -> Bundle:
+        """A copy of the run's state now."""
+        values = read_variables(self.steps.variables())
+        return Bundle(
+            weights=values["weights"],
+            optimizer=values["optimizer"],
+            model=self.steps.model.config.to_dict(),
+            vocabulary=self.manifest.vocabulary,
+            progress=asdict(self.progress),
+            run={
+                "config": self.config.to_json(),
+                "data": self.manifest.digest(),
+                "global_batch_size": self.config.global_batch_size,
+                "sequence_length": self.sequence_length,
+                "workers": self.place.size,
+            },
+        )
+
+
+def look_around(config: TrainConfig, place: Place) -> Findings:
+    """What there is on this host: data, the run's folder, its checkpoint, versions.
+
+    A problem is not raised but told in the facts, so that all ranks end with the line of the rank
+    that has it, not with one that waits for it.
+    """
+    facts: dict[str, Any] = {"problem": ""}
+    manifest = bundle = None
+    run_dir = config.run or Path("runs")
+    try:
+        name, reason = choose_strategy(config.strategy, place, os.environ)
+        facts |= {"strategy": name, "reason": reason, "worker_port": free_port()}
+        if config.run is None:
+            run_dir = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        facts |= {"commit": commit(), "flags": config.digest(), "versions": library_versions()}
+        manifest = Manifest.load(config.data)
+        facts["data set"] = manifest.digest()
+        manifest.verify(config.data, _shards_to_read(manifest, place))
+        if place.is_chief:
+            bundle = _bundle_to_begin_from(config, run_dir, manifest)
+            facts["begin"] = bundle and {"progress": bundle.progress, "run": bundle.run}
+            facts["model"] = bundle and bundle.model
+    except (ValueError, OSError) as error:
+        facts["problem"] = " ".join(str(error).split())
+    return Findings(manifest, run_dir, bundle, facts)
+
+
+def call_roll(config: TrainConfig, place: Place, findings: Findings) -> Peers:
+    """The peers, all present; the watch over them has begun.
+
+    Raises RuntimeError where one does not come in time.
+    """
+    on_slurm = place.launcher == "srun" and place.size > 1
+    return open_peers(
+        place,
+        {**findings.facts, "run": str(findings.run_dir)},
+        lambda port: chief_address(place, port, os.environ),
+        port=agreed_port(os.environ) if on_slurm else 0,
+        start_timeout=config.start_timeout,
+        timeout=config.timeout,
+    )
+
+
+def require_agreement(peers: Peers) -> None:
+    """Nothing, if all ranks can train one model. Raises ValueError naming the rank that can not."""
+    peers.require_sound()
+    peers.require_equal(
+        {
+            "strategy": "name one with --strategy",
+            "commit": "check the same commit out on every host",
+            "flags": "start every rank with the same flags",
+            "data set": "copy the data folder of rank 0 to every host",
+            "versions": "run make setup on every host",
+        }
+    )
+
+
+def open_run(config: TrainConfig, place: Place, peers: Peers, findings: Findings) -> Run:
+    """The run, restored to where it was. TensorFlow is first touched here."""
+    import keras
+
+    from hpc.devices import use_devices
+    from hpc.link import time_allreduce
+    from hpc.steps import Steps, build_optimizer
+    from hpc.strategies import open_strategy
+    from model.lstm import LSTMConfig, build_lstm, preset_config
+    from pipeline.batches import check_fit, steps_per_epoch
+
+    chief = peers.roll[0]
+    run_dir = Path(chief["run"])
+    manifest = findings.manifest
+    assert manifest is not None, "the roll call lets nobody pass without a data set"
+    if config.local_batch_size:
+        config = replace(config, global_batch_size=config.local_batch_size * place.size)
+    begin = chief["begin"] or {"progress": {}, "run": {}}
+    same_run = begin["progress"].get("step", 0) > 0
+    sequence_length = _sequence_length(config, manifest, begin["run"] if same_run else {})
+    check_fit(
+        manifest,
+        size=place.size,
+        global_batch_size=config.global_batch_size // config.accumulation,
+        sequence_length=sequence_length,
+    )
+    if same_run and begin["run"]["global_batch_size"] != config.global_batch_size:
+        raise ValueError(
+            f"the run's global batch was {begin['run']['global_batch_size']} windows and would now "
+            f"be {config.global_batch_size}: use --global-batch-size, or another --run with --from"
+        )
+
+    devices = use_devices(place)
+    workers = [f"{facts['address']}:{facts['worker_port']}" for facts in peers.roll]
+    strategy = open_strategy(chief["strategy"], place, config, workers)
+    keras.utils.set_random_seed(config.seed)
+    if chief["model"]:
+        model_config = replace(LSTMConfig(**chief["model"]), dropout=config.dropout)
+    else:
+        vocab_size = manifest.open_vocabulary.size
+        model_config = preset_config(config.preset, vocab_size, config.dropout)
+    model = build_lstm(model_config, config.precision)
+    steps = Steps(model, build_optimizer(config, place.size), strategy, config, manifest.num_lanes)
+    restore(steps.variables(), findings.bundle, strategy)
+    link = time_allreduce(strategy, model, config.compression) if place.size > 1 else None
+    return Run(
+        config=config,
+        place=place,
+        peers=peers,
+        manifest=manifest,
+        run_dir=run_dir,
+        sequence_length=sequence_length,
+        steps_per_epoch=steps_per_epoch(
+            manifest,
+            sequence_length=sequence_length,
+            global_batch_size=config.global_batch_size,
+        ),
+        strategy=strategy,
+        steps=steps,
+        checkpoints=Checkpoints(run_dir, config, is_chief=place.is_chief),
+        progress=Progress(**begin["progress"]),
+        devices=devices,
+        link=link,
+    )
+
+
+def command_line() -> str:
+    """The command that was given, as a user would type it."""
+    return shlex.join(["python", *sys.argv])
+
+
+def commit() -> str:
+    """The commit of the program, with '+' if files were changed since; 'unknown' without git."""
+    git = ["git", "-C", str(REPOSITORY)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True
+        )
+    except OSError:
+        return "unknown"
+    if head.returncode:
+        return "unknown"
+    return head.stdout.strip()[:12] + ("+" if changed.stdout.strip() else "")
+
+
+def _shards_to_read(manifest: Manifest, place: Place) -> list[Any]:
+    """The shards of this rank's lanes: checking every file on every rank would cost minutes."""
+    return [
+        shard
+        for split in ("train", "valid")
+        for lane in manifest.lanes(split)[place.rank :: place.size]
+        for shard in lane
+    ]
+
+
+def _bundle_to_begin_from(config: TrainConfig, run_dir: Path, manifest: Manifest) -> Bundle | None:
+    """The newest checkpoint of the run, or the weights of --from, or None for a fresh start."""
+    write_config(run_dir, config)
+    checkpoints = Checkpoints(run_dir, config, is_chief=True)
+    bundle = checkpoints.newest(lambda line: print(line, file=sys.stderr, flush=True))
+    if bundle is not None:
+        if bundle.run["data"] != manifest.digest():
+            raise ValueError(
+                f"run {run_dir} was begun with another data set than {config.data} is now. Give "
+                f"that one with --data, or begin another run: --run OTHER --from {run_dir}"
+            )
+        return bundle
+    if config.from_run is None:
+        return None
+    source = find_checkpoint(config.from_run)
+    bundle = read_bundle(source)
+    if bundle.vocabulary != manifest.vocabulary:
+        names = sorted(bundle.vocabulary.keys() | manifest.vocabulary.keys())
+        differing = [
+            f"{name} {bundle.vocabulary.get(name)} there, {manifest.vocabulary.get(name)} here"
+            for name in names
+            if bundle.vocabulary.get(name) != manifest.vocabulary.get(name)
+        ]
+        raise ValueError(
+            f"the vocabulary of {source} is not that of {config.data} ({'; '.join(differing)}). "
+            "Preprocess the scores with the settings of the first data set"
+        )
+    return replace(bundle, optimizer={}, progress={}, run={})
+
+
+def _sequence_length(config: TrainConfig, manifest: Manifest, begun: dict[str, Any]) -> int:
+    if begun:
+        return int(begun["sequence_length"])
+    if config.sequence_length != "auto":
+        return int(config.sequence_length)
+    from pipeline.sequence_length import recommend_sequence_length
+
+    return recommend_sequence_length(config.data, manifest).sequence_length

@@ -1,0 +1,58 @@
+"""Tokens per second, warm-up left out, and where a step's time goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+WARMUP_STEPS = 2  # the first compiles, the second still allocates
+
+
+class Throughput:
+    """Seconds by part of the training loop, over the steps since the last report."""
+
+    PARTS = ("input", "step", "evaluate", "save")
+
+    def __init__(self, tokens_per_step: int) -> None:
+        self.tokens_per_step = tokens_per_step
+        self._seen = 0
+        self._restart()
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Count the time of the enclosed lines to a part."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._seconds[name] += time.perf_counter() - started
+
+    def finish_step(self) -> None:
+        """Count one step as done; the device must have been waited for."""
+        self._seen += 1
+        self._steps += 1
+        if self._seen == WARMUP_STEPS:
+            self._restart()
+
+    def report(self) -> dict[str, float]:
+        """Means since the last report, which then starts anew; empty while warming up.
+
+        tokens_per_second counts all workers, and the time of everything but evaluation;
+        {input,step,evaluate,save,other}_seconds are per step.
+        """
+        if not self._steps or self._seen < WARMUP_STEPS:
+            return {}
+        elapsed = time.perf_counter() - self._started
+        steps, seconds = self._steps, self._seconds
+        seconds["other"] = elapsed - sum(seconds.values())
+        self._restart()
+        return {
+            "tokens_per_second": self.tokens_per_step * steps / (elapsed - seconds["evaluate"]),
+            **{f"{name}_seconds": total / steps for name, total in seconds.items()},
+        }
+
+    def _restart(self) -> None:
+        self._started = time.perf_counter()
+        self._steps = 0
+        self._seconds = dict.fromkeys(self.PARTS, 0.0)

@@ -1,0 +1,192 @@
+"""Command: train the LSTM on one or many machines. Reads top to bottom.
+
+    python hpc/train.py
+    mpirun -np 2 -H dorchester,bath python hpc/train.py --data data/bach --run runs/both
+
+Running the same command again continues the run from its newest checkpoint. Exit codes: 0 done,
+1 error, 2 wrong flag, 76 another rank was lost, 85 stopped by a signal, after saving.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if __package__ in (None, ""):  # run as a script: import from the root, not from hpc/
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import numpy as np
+
+from hpc.cluster import Place, find_place
+from hpc.config import parse_flags
+from hpc.preemption import EXIT_PREEMPTED, StopRequest
+from hpc.runs import METRICS
+from hpc.start import Run, call_roll, look_around, open_run, require_agreement
+from hpc.throughput import Throughput
+from pipeline.command import run_command
+
+if TYPE_CHECKING:  # imports TensorFlow, which must wait until the flags are parsed
+    from hpc.journal import Journal
+    from hpc.profiling import Profiler
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code of a training run with the given flags."""
+    place = Place()
+    try:
+        place = find_place(os.environ)
+        code = run_command(lambda: train(argv, place), str(place) if place.size > 1 else "")
+    except Exception:
+        print(f"error: {place}:\n{traceback.format_exc()}", file=sys.stderr)
+        code = 1
+    if place.size > 1 and code:
+        # The exit handlers of MPI and Horovod would wait for ranks that may be gone.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def train(argv: Sequence[str] | None, place: Place) -> int:
+    """Open or continue a run, train it, and close it; the exit code."""
+    config, extra = parse_flags(argv)
+    stop_request = StopRequest()
+    findings = look_around(config, place)
+    with call_roll(config, place, findings) as peers:
+        require_agreement(peers)
+        peers.allow(config.start_timeout, "starting its collective library")
+        run = open_run(config, place, peers, findings)
+        if extra.dry_run:
+            print("\n".join(run.describe()))
+            ended = "checked"
+        else:
+            ended = train_run(run, stop_request)
+            report(run, ended, extra.json)
+        run.strategy.close()
+    return EXIT_PREEMPTED if ended == "stopped" else 0
+
+
+def train_run(run: Run, stop_request: StopRequest) -> str:
+    """Why training ended: 'done', 'early' (no better loss any more) or 'stopped' (by a signal)."""
+    from hpc.journal import Journal
+    from hpc.profiling import Profiler
+
+    journal = Journal(run.run_dir, run.place, step=run.progress.step, total_steps=run.config.steps)
+    profiler = Profiler(run.run_dir / "tensorboard", run.config.profile_window, run.place)
+    try:
+        journal.stretch(run.progress.step + 1, run.facts(), run.config.to_json())
+        for line in run.describe():
+            journal.say(line)
+        ended = loop(run, journal, profiler, stop_request)
+        run.checkpoints.save(run.progress.step, run.bundle)
+        run.checkpoints.wait()
+        # A collective, so that nobody leaves, and so ends the job, before the chief has saved.
+        run.strategy.gather(np.array([run.progress.step]))
+    finally:
+        profiler.close()
+        journal.close()
+    return ended
+
+
+def loop(run: Run, journal: Journal, profiler: Profiler, stop_request: StopRequest) -> str:
+    """Take the steps that are left; why it ended, as `train_run` says it."""
+    config, progress, throughput = run.config, run.progress, Throughput(run.tokens_per_step)
+    batches = run.training_batches()
+    run.peers.allow(config.start_timeout, "compiling its first step")
+    for step in range(progress.step + 1, config.steps + 1):
+        with throughput.part("input"):
+            tokens = next(batches)
+        with profiler.step(step), throughput.part("step"):
+            outcome = run.steps.train(tokens, step, stop_request.asked)
+            loss, norm, stop = (float(outcome[k]) for k in ("loss", "gradient_norm", "stop"))
+        require_finite(run, step, loss)
+        throughput.finish_step()
+        progress.step, progress.tokens = step, progress.tokens + run.tokens_per_step
+        run.peers.progress(step)
+        if step % config.log_every == 0:
+            rates = throughput.report()
+            rate = run.steps.learning_rate
+            journal.scalars(
+                step, "train", loss=loss, gradient_norm=norm, learning_rate=rate, **rates
+            )
+            if rates and run.link:
+                journal.say_once("link", run.link.advise(rates["step_seconds"]))
+        is_best = False
+        if step % config.eval_every == 0 or step == config.steps:
+            with throughput.part("evaluate"):
+                is_best = evaluate(run, journal)
+        if is_best or run.checkpoints.due(step):
+            with throughput.part("save"):
+                run.checkpoints.save(step, run.bundle, is_best=is_best)
+        if stop:
+            return "stopped"
+        if config.patience and progress.stale_evaluations >= config.patience:
+            return "early"
+    return "done"
+
+
+def evaluate(run: Run, journal: Journal) -> bool:
+    """Is the mean loss over the whole valid split, which is recorded, the best so far?"""
+    progress = run.progress
+    started = time.perf_counter()
+    totals = np.zeros(2)
+    for tokens, weights in run.evaluation_batches("valid"):
+        totals += run.steps.evaluate(tokens, weights).numpy()
+        run.peers.progress(progress.step, "evaluating")
+    nats, num_tokens = run.strategy.gather(totals).sum(axis=0)
+    loss = float(nats / num_tokens)
+    rate = float(num_tokens) / (time.perf_counter() - started)
+    journal.scalars(progress.step, "valid", loss=loss, tokens_per_second=rate)
+    is_best = loss < progress.best_loss
+    progress.stale_evaluations = 0 if is_best else progress.stale_evaluations + 1
+    progress.best_loss = min(loss, progress.best_loss)
+    return is_best
+
+
+def require_finite(run: Run, step: int, loss: float) -> None:
+    """Raise RuntimeError for a loss that is no number: all later steps would be lost."""
+    if not math.isfinite(loss):
+        last_good = max(step - run.config.log_every, 0)
+        raise RuntimeError(
+            f"the loss of step {step} is {loss}; look at steps {last_good} to {step} of "
+            f"{run.run_dir / METRICS}. Nothing was saved after the last checkpoint. Lower "
+            "--learning-rate or --clip-norm, and continue or begin again"
+        )
+
+
+def report(run: Run, ended: str, json_file: Path | None) -> None:
+    """Tell how the run ended and what to do next; the same for programs in `json_file`."""
+    if not run.place.is_chief:
+        return
+    progress, best = run.progress, run.progress.best_loss
+    endings = {
+        "done": "done",
+        "early": f"no better validation loss in {progress.stale_evaluations} evaluations: done",
+        "stopped": "asked to stop: saved; the same command continues",
+    }
+    perplexity = f", perplexity {math.exp(best):.3f}" if math.isfinite(best) else ""
+    print(
+        f"{endings[ended]}. Step {progress.step} of {run.config.steps}, best validation loss "
+        f"{best:.4f} nats per token{perplexity}. Compose: python model/generate.py {run.run_dir}"
+    )
+    if json_file:
+        result = {
+            "ended": ended,
+            "run": str(run.run_dir),
+            "strategy": run.strategy.name,
+            "workers": run.place.size,
+            "step": progress.step,
+            "best_valid_loss": best if math.isfinite(best) else None,
+        }
+        json_file.write_text(json.dumps(result) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
