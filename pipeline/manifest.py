@@ -6,9 +6,9 @@ import hashlib
 import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin, get_type_hints
 
 from pipeline.vocabulary import Vocabulary, vocabulary_from_dict
 
@@ -28,6 +28,11 @@ class Shard:
     longest: int  # tokens of the longest piece
     sha256: str
 
+    def __post_init__(self) -> None:
+        _check_types(self)
+        if Path(self.file).name != self.file:
+            raise ValueError(f"shard {self.file!r} is not in the data folder itself")
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -42,6 +47,11 @@ class Manifest:
     rejects: dict[str, int] = field(default_factory=dict)  # reason -> files
     adjustments: dict[str, int] = field(default_factory=dict)  # rule -> notes
     schema: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        if self.num_lanes < 1:
+            raise ValueError(f"num_lanes is {self.num_lanes}; at least 1 is needed")
 
     @property
     def open_vocabulary(self) -> Vocabulary:
@@ -103,12 +113,14 @@ class Manifest:
             )
         try:
             contents["shards"] = tuple(Shard(**shard) for shard in contents["shards"])
-            return cls(**contents)
-        except TypeError as error:
+            manifest = cls(**contents)
+            _ = manifest.open_vocabulary
+        except (TypeError, KeyError, ValueError) as error:
             raise ValueError(
                 f"{path} does not have the fields of schema {SCHEMA_VERSION} ({error}). "
                 "Run pipeline/preprocess.py again"
             ) from None
+        return manifest
 
     def verify(self, data_dir: Path, shards: Iterable[Shard] | None = None) -> None:
         """Read the given shards (all, unless given) and compare their sha256.
@@ -139,6 +151,15 @@ def file_sha256(path: Path) -> str:
     """Hex sha256 of a file's bytes."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _check_types(instance: Shard | Manifest) -> None:
+    """Raise TypeError for a field of another type than declared, as a damaged file may hold."""
+    types = get_type_hints(type(instance))
+    for name in (entry.name for entry in fields(instance)):
+        wanted, value = get_origin(types[name]) or types[name], getattr(instance, name)
+        if not isinstance(value, wanted):
+            raise TypeError(f"{name} is {value!r:.40}, not of type {wanted.__name__}")
 
 
 def _sha256_or_none(path: Path) -> str | None:

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.batches import (
-    check_fit,
     evaluation_batches,
     evaluation_steps,
     local_lanes,
@@ -257,40 +256,3 @@ def test_evaluation_on_a_split_without_pieces_is_an_error(
             rank=0,
             size=1,
         )
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"size": 3}, "3 workers do not divide the 4 lanes.*Use 2 or 4 workers.*multiple of 3"),
-        ({"global_batch_size": 10}, "batch of 10 .* 4 lanes. Use --global-batch-size 8 or 12"),
-        ({"global_batch_size": 0}, "batch of 0 .* Use --global-batch-size 4"),
-        ({"sequence_length": 5000}, r"the longest train piece has \d+ tokens.*1 to \d+"),
-    ],
-)
-def test_what_does_not_fit_is_refused_with_what_would(
-    change: dict[str, int], message: str, manifest: Manifest
-) -> None:
-    asked = {"size": 2, "global_batch_size": BATCH, "sequence_length": TIME}
-    check_fit(manifest, **asked)
-    with pytest.raises(ValueError, match=message):
-        check_fit(manifest, **(asked | change))
-
-
-def test_a_lane_without_train_pieces_is_refused(manifest: Manifest) -> None:
-    sparse = replace(manifest, num_lanes=16)
-    with pytest.raises(ValueError, match=r"12 of 16 lanes hold no train piece.*fewer lanes"):
-        check_fit(sparse, size=1, global_batch_size=32, sequence_length=TIME)
-
-
-def test_a_batch_larger_than_the_data_set_is_refused_with_the_largest(manifest: Manifest) -> None:
-    with pytest.raises(ValueError, match=r"less than one step.*--global-batch-size \d+ or less"):
-        steps_per_epoch(manifest, sequence_length=TIME, global_batch_size=4000)
-
-
-def test_steps_of_an_epoch_hold_as_many_targets_as_the_split_has_tokens(
-    manifest: Manifest,
-) -> None:
-    steps = steps_per_epoch(manifest, sequence_length=TIME, global_batch_size=BATCH)
-    left = manifest.num_tokens("train") - steps * TIME * BATCH
-    assert 0 <= left < TIME * BATCH
