@@ -32,6 +32,8 @@ NOTATED_RESOLUTION = 10080
 # Finer than this, 32-bit onsets could overflow: nested rare tuplets are then rounded.
 FINEST_RESOLUTION = 2**20
 
+LARGEST_DELTA = 2**28 - 1  # ticks between two MIDI events, by the standard
+
 __all__ = [
     "NoNotesError",
     "corpus_chorales",
@@ -141,6 +143,8 @@ def _track_events(contents: bytes, track_number: int) -> Iterator[Event]:
         while rest:
             delta, rest = music21.midi.base.getVariableLengthNumber(rest)
             tick += delta
+            if delta > LARGEST_DELTA:
+                raise ValueError("a time of more than 4 bytes")
             event: Any = music21.midi.MidiEvent()
             if rest[0] < 0x80:  # running status: the status byte of the event before holds
                 if not status:
