@@ -1,4 +1,4 @@
-"""The testbed: the hosts, the switch between them, their configuration, and ways to reach into them."""
+"""The testbed: its hosts, their network and configuration, and ways to reach into them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from testbed import jobs, network
 from testbed.hosts import NAMESPACES, Host
+from testbed.network import Switch, call
 from testbed.processes import Command, Process, poll, start_in_namespaces
 
 HERE = Path(__file__).resolve().parent
 ADDRESSES = {"dorchester": "10.83.77.1", "bath": "10.83.77.2"}  # as in etc/hosts
 HEAD = "dorchester"  # runs slurmctld, as in etc/slurm/slurm.conf
 DEFAULT_STATE_DIR = Path("/tmp/chorale-testbed")
-PROGRAMS = "ip tc unshare nsenter setpriv taskset sshd mpirun munged slurmctld slurmd".split()
+PROGRAMS = ("ip", "tc", "unshare", "nsenter", "setpriv", "taskset", "ssh-keygen", "sshd")
+PROGRAMS += ("mpirun", "munged", "slurmctld", "slurmd")
 SYSTEM_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
-# The switch is the only place where both links meet, and it has no link to anywhere else.
-SWITCH = "ip link add switch type bridge && ip link set switch up && echo booted && exec sleep inf"
 
 
 def missing() -> str | None:
@@ -47,13 +48,19 @@ class Testbed:
     __test__ = False  # not a class of tests, whatever its name says
 
     def __init__(self, state_dir: Path = DEFAULT_STATE_DIR, die_with_us: bool = False) -> None:
-        """A testbed that is up in `state_dir`, or none yet. `die_with_us`: see processes.py."""
+        """The testbed that is up in `state_dir`, or none yet. `die_with_us`: see processes.py."""
         self.state_dir = state_dir
         self.die_with_us = die_with_us
         self.hosts: dict[str, Host] = {}
-        self._switch: Process | None = None
+        self._switch: Switch | None = None
+        self._has_slurm = False
         self._parents: list[subprocess.Popen[bytes]] = []
         self._attach()
+
+    @property
+    def is_up(self) -> bool:
+        """Whether both hosts are up."""
+        return bool(self.hosts) and all(host.init.is_alive for host in self.hosts.values())
 
     # -- up and down
 
@@ -65,27 +72,27 @@ class Testbed:
         if reason := missing():
             raise RuntimeError(reason)
         self.down()
+        self._has_slurm = slurm
         try:
             self._write_etc()
-            self._switch = self._start(["sh", "-c", SWITCH], ("--net", "--pid"))[1]
+            self._switch = Switch(self._start(network.BOOT_COMMAND, network.NAMESPACES)[1])
             cores = sorted(os.sched_getaffinity(0))
             for index, name in enumerate(ADDRESSES):
-                self._boot(name, cores[index] if pin and index < len(cores) else None, slurm)
-            self._wait_until_ready(slurm)
+                self._boot(name, cores[index] if pin and index < len(cores) else None)
+            self.wait_until_ready()
             for host in self.hosts.values():
-                host.num_daemons = len(host.processes())
+                host.daemons = host.processes()
             self._record()
         except BaseException:
             for host in self.hosts.values():
-                last = "\n".join(host.log.splitlines()[-20:])
-                print(f"--- log of {host.name}\n{last}", file=sys.stderr)
+                print(f"--- log of {host.name}\n{host.last_of_log()}", file=sys.stderr)
             self.down()
             raise
 
     def down(self) -> None:
         """End every process of every host, and remove the testbed's folder."""
         started = [host.init for host in self.hosts.values()]
-        started += [self._switch] if self._switch else []
+        started += [self._switch.process] if self._switch else []
         for process in started:
             process.send(signal.SIGKILL)
         poll(lambda: not any(process.is_alive for process in started), 20, "hosts did not end")
@@ -94,10 +101,32 @@ class Testbed:
         self.hosts, self._switch, self._parents = {}, None, []
         shutil.rmtree(self.state_dir, ignore_errors=True)
 
-    @property
-    def is_up(self) -> bool:
-        """Whether both hosts are up."""
-        return bool(self.hosts) and all(host.init.is_alive for host in self.hosts.values())
+    def restore(self) -> None:
+        """Make the hosts as they were when they came up, whatever was done to them."""
+        self.set_rate(None)
+        for name in self.hosts:
+            self.mend(name)
+        if self._has_slurm:
+            jobs.cancel_all(self._run_on_head)
+        for host in self.hosts.values():
+            for process in host.processes():
+                process.send(signal.SIGKILL)
+        if self._has_slurm and not self._waits_for_jobs():
+            # A host that was away is asked to register now, not in half a minute.
+            self._run_on_head(["scontrol", "reconfigure"])
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        """Return when every host answers on ssh and, with Slurm, waits for jobs."""
+        for name in self.hosts:
+            ssh = ["ssh", name, "true"]
+            poll(lambda ssh=ssh: self._run_on_head(ssh).returncode == 0, 20, f"no ssh {name}")
+        if self._has_slurm:
+            poll(self._waits_for_jobs, 40, "Slurm did not become ready")
+
+    def _waits_for_jobs(self) -> bool:
+        states = self._run_on_head(["sinfo", "--noheader", "--Node", "--format=%T"]).stdout.split()
+        return states == ["idle"] * len(self.hosts)
 
     def _write_etc(self) -> None:
         """What each host finds on top of the machine's /etc: ours, and keys made for this time."""
@@ -122,10 +151,11 @@ class Testbed:
         self._parents.append(parent)
         return parent, init
 
-    def _boot(self, name: str, core: int | None, slurm: bool) -> None:
-        """Start a host and plug its cable into the switch."""
+    def _boot(self, name: str, core: int | None) -> None:
+        """Start a host, plug its cable into the switch, and tell it so."""
+        assert self._switch is not None
         services = ["sshd"]
-        if slurm:
+        if self._has_slurm:
             services += ["munged", *(["slurmctld"] if name == HEAD else []), "slurmd"]
         pin = ["taskset", "--cpu-list", str(core)] if core is not None else []
         address = ADDRESSES[name]
@@ -133,57 +163,32 @@ class Testbed:
         parent, init = self._start([*pin, *script, *services], NAMESPACES)
         self.hosts[name] = Host(name, address, init, core, self.state_dir / name)
         self._record()
-        port = f"port-{name}"
-        peer = ["type", "veth", "peer", "name", "eth0", "netns", str(init.pid)]
-        self._in_switch("ip", "link", "add", port, *peer)
-        self._in_switch("ip", "link", "set", port, "master", "switch", "up")
+        self._switch.connect(self.hosts[name])
         assert parent.stdin is not None
         parent.stdin.write(b"plugged in\n")
         parent.stdin.flush()
-
-    def _wait_until_ready(self, slurm: bool) -> None:
-        for name in self.hosts:
-            poll(lambda: self.run(HEAD, ["ssh", name, "true"]).returncode == 0, 15, f"ssh {name}")  # noqa: B023
-        if slurm:
-            sinfo = ["sinfo", "--noheader", "--Node", "--format=%T"]
-            states = ["idle"] * len(self.hosts)
-            poll(lambda: self.run(HEAD, sinfo).stdout.split() == states, 30, "Slurm did not start")
 
     # -- the network
 
     def cut(self, name: str) -> None:
         """Pull the host's cable: nothing arrives any more, and nobody is told."""
-        self._in_switch("ip", "link", "set", f"port-{name}", "down")
+        self._set_port(name, "down")
 
     def mend(self, name: str) -> None:
         """Plug the host's cable in again."""
-        self._in_switch("ip", "link", "set", f"port-{name}", "up")
+        self._set_port(name, "up")
 
     def set_rate(self, rate: str | None, name: str | None = None) -> None:
-        """Limit a host's link (all unless named), each way, to e.g. `1gbit`; None lifts the limit."""
-        for host in [self.hosts[name]] if name else self.hosts.values():
-            ends = ((self._switch, f"port-{host.name}"), (host.init, "eth0"))
-            for process, device in ends:
-                assert process is not None
-                tc = ["nsenter", f"--target={process.pid}", "--net", "tc", "qdisc"]
-                if rate is None:
-                    subprocess.run([*tc, "del", "dev", device, "root"], capture_output=True)
-                    continue
-                # 256 kB at once: what a network card sends while the kernel looks elsewhere.
-                bucket = ["rate", rate, "burst", "256kb", "latency", "50ms"]
-                _call([*tc, "replace", "dev", device, "root", "tbf", *bucket])
-
-    def _in_switch(self, *argv: str) -> None:
+        """Limit a host's link (all unless named), each way, to e.g. `1gbit`; None: no limit."""
         assert self._switch is not None, "the testbed is not up"
-        _call(["nsenter", f"--target={self._switch.pid}", "--net", *argv])
+        for host in [self.hosts[name]] if name else self.hosts.values():
+            self._switch.set_rate(host, rate)
+
+    def _set_port(self, name: str, state: str) -> None:
+        assert self._switch is not None, "the testbed is not up"
+        self._switch.set_port(self.hosts[name], state)
 
     # -- inside
-
-    def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-        """What a user's shell on a host has set: this one's, the python that runs us, and root."""
-        path = os.pathsep.join((str(Path(sys.executable).parent), SYSTEM_PATH))
-        root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-        return {**os.environ, "PATH": path, **root, **(extra or {})}
 
     def popen(
         self,
@@ -193,7 +198,7 @@ class Testbed:
         cwd: Path | None = None,
     ) -> Command:
         """Start a command on a host; `env` adds to a user's environment."""
-        return self.hosts[name].popen(argv, self.environment(env), cwd)
+        return self.hosts[name].popen(argv, environment(env), cwd)
 
     def run(
         self,
@@ -208,15 +213,40 @@ class Testbed:
 
     def processes(self, name: str) -> list[Process]:
         """What runs on a host beside its daemons: after a run has ended, nothing."""
-        host = self.hosts[name]
-        return host.processes()[host.num_daemons :]
+        return self.hosts[name].processes()
+
+    def sbatch(
+        self,
+        script: Path,
+        *flags: str,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> int:
+        """Submit a job script on the head, flags behind it; returns the job's number."""
+        return jobs.submit(self._run_on_head, script, *flags, env=env, cwd=cwd)
+
+    def job(self, number: int) -> jobs.Job:
+        """A job as it is now."""
+        return jobs.look(self._run_on_head, number)
+
+    def wait_job(self, number: int, timeout: float) -> jobs.Job:
+        """A job that has ended. Cancels it and raises TimeoutError, with its output, otherwise."""
+        return jobs.wait(self._run_on_head, number, timeout)
+
+    def _run_on_head(
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        return self.run(HEAD, argv, env, cwd)
 
     # -- what the next command needs to find us
 
     def _record(self) -> None:
-        record = {"switch": asdict(self._switch) if self._switch else None, "hosts": []}
-        for host in self.hosts.values():
-            record["hosts"].append({**asdict(host), "folder": str(host.folder)})
+        hosts = [{**asdict(host), "folder": str(host.folder)} for host in self.hosts.values()]
+        switch = asdict(self._switch.process) if self._switch else None
+        record = {"switch": switch, "slurm": self._has_slurm, "hosts": hosts}
         (self.state_dir / "hosts.json").write_text(json.dumps(record, indent=1))
 
     def _attach(self) -> None:
@@ -224,18 +254,21 @@ class Testbed:
             record = json.loads((self.state_dir / "hosts.json").read_text())
         except FileNotFoundError:
             return
-        self._switch = Process(**record["switch"])
+        self._switch = Switch(Process(**record["switch"]))
+        self._has_slurm = record["slurm"]
         for fields in record["hosts"]:
-            fields |= {"init": Process(**fields["init"]), "folder": Path(fields["folder"])}
+            fields["init"] = Process(**fields["init"])
+            fields["daemons"] = [Process(**daemon) for daemon in fields["daemons"]]
+            fields["folder"] = Path(fields["folder"])
             self.hosts[fields["name"]] = Host(**fields)
 
 
-def _call(argv: Sequence[str]) -> None:
-    """Run a command of the system; RuntimeError with what it said if it fails."""
-    done = subprocess.run(argv, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(argv)}: {done.stderr.strip()}")
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What a user's shell on a host has set: this one's, the python that runs us, and root."""
+    path = os.pathsep.join((str(Path(sys.executable).parent), SYSTEM_PATH))
+    root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    return {**os.environ, "PATH": path, **root, **(extra or {})}
 
 
 def _make_key(path: Path) -> None:
-    _call(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "testbed", "-f", str(path)])
+    call(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "testbed", "-f", str(path)])

@@ -6,11 +6,10 @@ the kernel ends every process in the host and takes its network, mounts and shar
 
 from __future__ import annotations
 
-import os
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from testbed.processes import Command, Process
@@ -27,7 +26,7 @@ class Host:
     init: Process
     core: int | None  # the one core that all its processes share; None: all cores
     folder: Path  # its log, its part of /etc, and what commands wrote
-    num_daemons: int = 0  # how many processes served it before anybody asked for anything
+    daemons: list[Process] = field(default_factory=list)  # what ran before anybody asked for more
 
     def entrance(self, cwd: Path | None = None) -> list[str]:
         """The command line to put before a command, so that it runs in the host."""
@@ -54,22 +53,22 @@ class Host:
             return Command(entrance, stdout, stderr)
 
     def processes(self) -> list[Process]:
-        """What runs in the host, in the order in which it started: the daemons come first."""
-        namespace = os.readlink(f"/proc/{self.init.pid}/ns/pid")
+        """What runs in the host, its daemons left out, in the order in which it started."""
+        namespace = Path(f"/proc/{self.init.pid}/ns/pid").readlink()
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
             try:
-                if os.readlink(folder / "ns/pid") == namespace:
+                if (folder / "ns/pid").readlink() == namespace:
                     found.append(Process.of(int(folder.name)))
             except OSError:  # it ended while we looked
                 continue
         return sorted(
-            (process for process in found if process.is_alive),
+            (process for process in found if process.is_alive and process not in self.daemons),
             key=lambda process: (process.started, process.pid),
         )
 
-    @property
-    def log(self) -> str:
-        """What its daemons wrote."""
+    def last_of_log(self, num_lines: int = 20) -> str:
+        """The last lines that its daemons wrote."""
         path = self.folder / "log"
-        return path.read_text(errors="replace") if path.exists() else ""
+        lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+        return "\n".join(lines[-num_lines:])

@@ -65,7 +65,7 @@ def poll(condition: Callable[[], bool], seconds: float, failure: str) -> None:
 
 
 def only_child(parent: subprocess.Popen[bytes]) -> Process | None:
-    """The child of a process that starts one and waits for it; None if it ended before we looked."""
+    """The one child of a process; None if the process ended before we saw it."""
     path = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
     while parent.poll() is None:
         if children := path.read_text().split():

@@ -17,7 +17,7 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script: import from tests/, not from tests/testbed/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from testbed.cluster import ADDRESSES, DEFAULT_STATE_DIR, Testbed
+from testbed.cluster import ADDRESSES, DEFAULT_STATE_DIR, Testbed, environment
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,7 +64,7 @@ def perform(arguments: argparse.Namespace, testbed: Testbed) -> int:
         host = testbed.hosts[arguments.host]
         argv = arguments.argv[1:] if arguments.argv[:1] == ["--"] else arguments.argv
         entrance = [*host.entrance(), *(argv or [os.environ.get("SHELL", "/bin/sh")])]
-        os.execvpe(entrance[0], entrance, testbed.environment())
+        os.execvpe(entrance[0], entrance, environment())
     elif arguments.command == "cut":
         testbed.cut(arguments.host)
     elif arguments.command == "mend":

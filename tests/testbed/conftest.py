@@ -1,0 +1,34 @@
+"""`testbed`: the two hosts, brought up once for all tests marked cluster, taken down at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from testbed.cluster import Testbed, missing
+
+
+@pytest.fixture(scope="session")
+def running_testbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
+    """Both hosts, up. They end with this process even if it is killed."""
+    if reason := missing():
+        pytest.skip(reason)
+    testbed = Testbed(tmp_path_factory.mktemp("testbed") / "state", die_with_us=True)
+    testbed.up()
+    yield testbed
+    testbed.down()
+
+
+@pytest.fixture
+def testbed(running_testbed: Testbed) -> Iterator[Testbed]:
+    """Both hosts as they came up: what a test did to them is made good after it."""
+    yield running_testbed
+    running_testbed.restore()
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The root of the repository."""
+    return Path(__file__).resolve().parents[2]

@@ -1,0 +1,163 @@
+"""The testbed is two hosts to mpirun and Slurm, and leaves the machine as it was."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from testbed.cluster import Testbed
+from testbed.processes import poll
+
+pytestmark = pytest.mark.cluster
+
+COMMAND = [sys.executable, str(Path(__file__).with_name("testbed.py"))]
+BOTH = ["mpirun", "-np", "2", "-H", "dorchester,bath"]
+WHO = """
+import os, sys
+from mpi4py import MPI
+world = MPI.COMM_WORLD
+cores = sorted(os.sched_getaffinity(0))
+line = f"rank {world.rank} of {world.size} on {os.uname().nodename} in {os.getcwd()} {cores=}"
+sys.stdout.write(line + "\\n")  # print() may write the end of the line after another rank's line
+"""
+FOR_EVER = "from mpi4py import MPI\nwhile True: MPI.COMM_WORLD.allreduce(1)"
+SEND = """
+import sys, time
+from mpi4py import MPI
+world, payload = MPI.COMM_WORLD, bytearray(int(sys.argv[1]))
+world.Barrier()
+started = time.perf_counter()
+world.Send(payload, 1) if world.rank == 0 else world.Recv(payload, 0)
+world.Barrier()
+if world.rank == 0:
+    print(time.perf_counter() - started)
+"""
+
+
+def machine() -> tuple[str, ...]:
+    """What a testbed could leave behind on the machine outside its hosts."""
+    addresses = subprocess.run(["ip", "-o", "address"], capture_output=True, text=True).stdout
+    names = [line.split()[1:4] for line in addresses.splitlines()]
+    mounts = Path("/proc/self/mounts").read_text()
+    etc = [Path(path).read_text() for path in ("/etc/hosts", "/etc/ssh/ssh_config")]
+    return (str(names), mounts, os.uname().nodename, *etc)
+
+
+def test_each_host_has_its_own_name_and_address_and_no_way_out(testbed: Testbed) -> None:
+    for name, host in testbed.hosts.items():
+        assert testbed.run(name, ["hostname"]).stdout == f"{name}\n"
+        routes = testbed.run(name, ["ip", "route"]).stdout.splitlines()
+        assert len(routes) == 1 and routes[0].startswith("10.83.77.0/24 dev eth0")
+        assert host.address in routes[0]
+
+
+def test_the_bare_mpirun_command_runs_the_same_python_in_the_same_folder_on_both_hosts(
+    testbed: Testbed, tmp_path: Path
+) -> None:
+    done = testbed.run("dorchester", [*BOTH, "python", "-c", WHO], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = sorted(done.stdout.splitlines())
+    assert lines[0].startswith(f"rank 0 of 2 on dorchester in {tmp_path}")
+    assert lines[1].startswith(f"rank 1 of 2 on bath in {tmp_path}")
+
+
+def test_mpirun_starts_from_either_host_and_places_two_processes_on_each(testbed: Testbed) -> None:
+    four = ["mpirun", "-np", "4", "-H", "dorchester:2,bath:2", "python", "-c", WHO]
+    done = testbed.run("bath", four)
+    assert done.returncode == 0, done.stderr
+    hosts = [line.split()[5] for line in sorted(done.stdout.splitlines())]
+    assert hosts == ["bath", "bath", "dorchester", "dorchester"]  # mpirun's own host comes first
+
+
+def test_every_host_has_a_core_of_its_own(testbed: Testbed) -> None:
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("this machine has one core")
+    done = testbed.run("dorchester", [*BOTH, "python", "-c", WHO])
+    cores = {line.split("cores=")[1] for line in done.stdout.splitlines()}
+    assert len(cores) == 2 and all("," not in core for core in cores)
+
+
+def test_a_pulled_cable_ends_mpirun_and_leaves_no_process_on_either_host(testbed: Testbed) -> None:
+    command = testbed.popen("dorchester", [*BOTH, "python", "-c", FOR_EVER])
+    poll(lambda: any("MPI.COMM" in p.command for p in testbed.processes("bath")), 20, "no rank 1")
+    testbed.cut("bath")
+    assert command.wait(timeout=60).returncode != 0
+    for name in testbed.hosts:
+        poll(lambda name=name: not testbed.processes(name), 60, f"processes of {name} did not end")
+    testbed.mend("bath")
+    assert testbed.run("dorchester", ["ssh", "bath", "hostname"]).stdout == "bath\n"
+
+
+def test_sigterm_to_mpirun_ends_the_ranks_on_both_hosts(testbed: Testbed) -> None:
+    command = testbed.popen("dorchester", [*BOTH, "python", "-c", FOR_EVER])
+    poll(lambda: any("MPI.COMM" in p.command for p in testbed.processes("bath")), 20, "no rank 1")
+    command.send(signal.SIGTERM)
+    assert command.wait(timeout=20).returncode != 0
+    for name in testbed.hosts:
+        poll(lambda name=name: not testbed.processes(name), 10, f"processes of {name} did not end")
+
+
+def test_a_message_takes_as_long_as_the_rate_of_the_link_demands(testbed: Testbed) -> None:
+    testbed.set_rate("100mbit")
+    num_bytes = 8_000_000
+    done = testbed.run("dorchester", [*BOTH, "python", "-c", SEND, str(num_bytes)])
+    # 64 Mbit at 100 Mbit/s, less the 256 kB that the bucket lets through at once, twice.
+    assert float(done.stdout) > 0.55
+
+
+def test_slurm_runs_a_step_on_both_hosts_and_mpi_finds_its_peers_there(testbed: Testbed) -> None:
+    srun = ["srun", "--nodes=2", "--ntasks=2", "--mpi=pmix", "python", "-c", WHO]
+    done = testbed.run("dorchester", srun)
+    assert done.returncode == 0, done.stderr
+    assert {line.split()[5] for line in done.stdout.splitlines()} == {"dorchester", "bath"}
+    assert all("of 2 on" in line for line in done.stdout.splitlines())
+
+
+def test_two_testbeds_at_once_and_up_over_up_and_down_leave_the_machine_as_it_was(
+    testbed: Testbed, tmp_path: Path
+) -> None:
+    before = machine()
+    other = [*COMMAND, "--state", str(tmp_path / "other")]
+    for _ in range(2):
+        subprocess.run([*other, "up", "--no-slurm"], check=True, timeout=60)
+    inits = [host.init for host in Testbed(tmp_path / "other").hosts.values()]
+    inside = subprocess.run([*other, "run", "bath", "--", "hostname"], capture_output=True)
+    assert inside.stdout == b"bath\n"
+    assert testbed.run("dorchester", ["ssh", "bath", "hostname"]).stdout == "bath\n"
+    subprocess.run([*other, "down"], check=True, timeout=60)
+    assert len(inits) == 2 and not any(init.is_alive for init in inits)
+    assert not (tmp_path / "other").exists()
+    assert machine() == before
+
+
+def test_the_hosts_end_with_the_process_that_owns_them_even_if_that_is_killed(
+    tmp_path: Path,
+) -> None:
+    owner = (
+        "import os, sys, signal, pathlib\n"
+        "from testbed.cluster import Testbed\n"
+        "testbed = Testbed(pathlib.Path(sys.argv[1]), die_with_us=True)\n"
+        "testbed.up(slurm=False)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    state_dir = tmp_path / "state"
+    argv = [sys.executable, "-c", owner, str(state_dir)]
+    killed = subprocess.run(argv, cwd=Path(__file__).parents[1], timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    leftover = Testbed(state_dir)
+    assert len(leftover.hosts) == 2
+    poll(lambda: not any(h.init.is_alive for h in leftover.hosts.values()), 10, "hosts live on")
+    leftover.down()
+    assert not state_dir.exists()
+
+
+def test_what_is_asked_of_a_testbed_that_is_not_up_is_an_error_of_one_line(tmp_path: Path) -> None:
+    argv = [*COMMAND, "--state", str(tmp_path / "none"), "cut", "bath"]
+    done = subprocess.run(argv, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: no testbed in") and done.stderr.count("\n") == 1
