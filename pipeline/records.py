@@ -53,7 +53,12 @@ def write_shard(path: Path, split: str, pieces: Iterable[tuple[str, np.ndarray]]
 
 def read_pieces(data_dir: Path, manifest: Manifest, split: str) -> Iterator[tuple[str, np.ndarray]]:
     """(piece id, tokens [num_tokens] int64) of every piece of a split, in shard order."""
-    files = [str(data_dir / shard.file) for shard in manifest.of_split(split)]
+    return read_shards(data_dir, manifest.of_split(split))
+
+
+def read_shards(data_dir: Path, shards: Iterable[Shard]) -> Iterator[tuple[str, np.ndarray]]:
+    """(piece id, tokens [num_tokens] int64) of every piece of some shards, in order."""
+    files = [str(data_dir / shard.file) for shard in shards]
     for record in tf.data.TFRecordDataset(files).as_numpy_iterator():
         example = tf.train.Example.FromString(record)
         yield (
