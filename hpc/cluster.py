@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import socket
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,15 @@ def share_of_cores(place: Place) -> list[int]:
     per_worker = max(len(allowed) // place.local_size, 1)
     first = place.local_rank * per_worker % len(allowed)
     return allowed[first : first + per_worker]
+
+
+def processor() -> str:
+    """The name of this host's CPU; its architecture where Linux tells no name."""
+    try:
+        match = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.M)
+    except OSError:
+        match = None
+    return match[1].strip() if match else platform.machine()
 
 
 def _refuse_solo_run(environ: Mapping[str, str]) -> None:

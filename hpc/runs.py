@@ -21,11 +21,26 @@ STRETCHES = "stretches.jsonl"
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The entries of a .jsonl file; a last line that a kill cut short is left out."""
+    """The entries of a .jsonl file; a last line that a kill cut short is left out.
+
+    Raises ValueError naming a line before it that is no JSON object: something else wrote there.
+    """
     if not path.is_file():
         return []
-    lines = path.read_text().splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    entries = []
+    for number, line in enumerate(path.read_text().splitlines(keepends=True), start=1):
+        if not line.endswith("\n"):
+            break
+        try:
+            entries.append(json.loads(line))
+        except ValueError:
+            entries.append(None)
+        if not isinstance(entries[-1], dict):
+            raise ValueError(
+                f"line {number} of {path} is no JSON object: {line.strip()[:60]!r}. Take the line "
+                "out, or begin another run"
+            )
+    return entries
 
 
 def write_config(run_dir: Path, config: TrainConfig) -> None:

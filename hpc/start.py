@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpc.checkpoints import Checkpoints, read_variables, restore
-from hpc.cluster import Place, agreed_port, chief_address, choose_strategy
+from hpc.cluster import Place, agreed_port, chief_address, choose_strategy, processor
 from hpc.config import TrainConfig
 from hpc.peers import Peers, free_port, open_peers
 from hpc.runs import write_config
@@ -116,6 +116,8 @@ class Run:
             "workers": self.place.size,
             "hosts": [facts["host"] for facts in self.peers.roll],
             "devices": self.devices,
+            "processors": [facts["processor"] for facts in self.peers.roll],
+            "data": self.manifest.digest()[:12],
             "versions": library_versions(),
             "commit": self.peers.roll[0]["commit"],
             "command": command_line(),
@@ -176,6 +178,7 @@ def look_around(config: TrainConfig, place: Place) -> Findings:
         if config.run is None:
             run_dir = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
         facts |= {"commit": commit(), "flags": config.digest(), "versions": library_versions()}
+        facts["processor"] = processor()
         manifest = Manifest.load(config.data)
         facts["data set"] = manifest.digest()
         manifest.verify(config.data, _shards_to_read(manifest, place))
