@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import resource
@@ -29,7 +30,7 @@ class Limits:
     """What one task may use."""
 
     seconds: float = 60.0
-    memory_gib: float = 4.0  # address space of a worker, its libraries included
+    memory_gib: float = 2.0  # address space of a worker, its libraries included
 
 
 class ParsePool(Generic[Task, Result]):
@@ -54,8 +55,12 @@ class ParsePool(Generic[Task, Result]):
         if limits.seconds <= 0 or limits.memory_gib <= 0:
             raise ValueError(f"the limits of time and memory must be positive, not {limits}")
         self._work, self._num_processes, self._limits = work, num_processes, limits
+        self._preload = list(preload)
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(list(preload))
+        self._context.set_forkserver_preload(self._preload)
+
+    def _new_worker(self) -> _Worker:
+        return _Worker(self._context, self._work, self._limits, self._preload)
 
     def run(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Result | Failure]]:
         """Each task with its result or failure, as they are done: in no order to rely on."""
@@ -69,9 +74,7 @@ class ParsePool(Generic[Task, Result]):
                         task = next(waiting)
                     except StopIteration:
                         break
-                    worker = (
-                        idle.pop() if idle else _Worker(self._context, self._work, self._limits)
-                    )
+                    worker = idle.pop() if idle else self._new_worker()
                     worker.start(task)
                     busy[worker.connection] = (worker, task)
                 if not busy:
@@ -91,10 +94,14 @@ class ParsePool(Generic[Task, Result]):
 class _Worker:
     """The parent's side of a worker process."""
 
-    def __init__(self, context: Any, work: Callable[[Any], Any], limits: Limits) -> None:
+    def __init__(
+        self, context: Any, work: Callable[[Any], Any], limits: Limits, preload: list[str]
+    ) -> None:
         self.connection, theirs = context.Pipe()
         self._limits = limits
-        self._process = context.Process(target=_serve, args=(theirs, work, limits), daemon=True)
+        self._process = context.Process(
+            target=_serve, args=(theirs, work, limits, preload), daemon=True
+        )
         self._process.start()
         theirs.close()  # else the end of the worker would not be seen here
 
@@ -128,12 +135,16 @@ class _Worker:
         return Failure("crash", f"its reader ended with exit code {exit_code}")
 
 
-def _serve(connection: Connection, work: Callable[[Any], Any], limits: Limits) -> None:
+def _serve(
+    connection: Connection, work: Callable[[Any], Any], limits: Limits, preload: list[str]
+) -> None:
     """The worker's side: tasks in, results out, until the parent closes the pipe or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     # The alarm's default action ends the process inside any C code too, and needs no parent: a
     # worker that hangs while its parent is killed does not stay behind.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    for module in preload:  # where the fork server could not: no file's time pays for it
+        importlib.import_module(module)
     max_bytes = int(limits.memory_gib * 2**30)
     resource.setrlimit(resource.RLIMIT_AS, (max_bytes, max_bytes))
     while True:

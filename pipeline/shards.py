@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import heapq
@@ -140,8 +141,10 @@ def complete_folder(out: Path, *, replace: bool) -> Iterator[Path]:
                 out.rename(replaced)
             partial.rename(out)
             shutil.rmtree(replaced, ignore_errors=True)
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(partial, ignore_errors=True)
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                raise OSError(error.errno, "disk full, nothing written", str(out)) from None
             raise
     finally:
         os.close(lock)
