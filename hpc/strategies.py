@@ -160,7 +160,15 @@ def open_strategy(name: str, place: Place, config: TrainConfig, workers: list[st
 def communication_facts() -> dict[str, Any]:
     """Variables that shape a run's communication, for its record."""
     prefixes = ("HOROVOD_", "OMPI_MCA_", "NCCL_")
-    return {k: v for k, v in sorted(os.environ.items()) if k.startswith(prefixes)}
+    # Job numbers, addresses and folders that mpirun tells its ranks: other ones at every launch.
+    of_a_launch = tuple(
+        "OMPI_MCA_" + name for name in ("orte_", "ess", "pmix", "initial_wdir", "shmem_RUNTIME")
+    )
+    return {
+        name: value
+        for name, value in sorted(os.environ.items())
+        if name.startswith(prefixes) and not name.startswith(of_a_launch)
+    }
 
 
 def _own_threads() -> set[int]:
