@@ -8,24 +8,24 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . hpc/install/stage.sh
 PATH=$PATH:/usr/sbin:/sbin # sshd, slurmd and ip, which a user's PATH need not have
 
-# what is looked for | Debian's package | what does not work without it (-: PyPI stands in)
+# what is looked for | Debian's package | what needs it (-: PyPI stands in)
 train_table='
-python-venv | python3-venv         | the virtual environment, so nothing
-c++         | g++                  | building Horovod: --strategy horovod
-cmake       | cmake                | -
-mpirun      | openmpi-bin          | -
-mpicxx      | libopenmpi-dev       | -
-ssh         | openssh-client       | training on several hosts
-fluidsynth  | fluidsynth           | WAV files: generate writes MIDI and PNG only
-soundfont   | timgm6mb-soundfont   | WAV files: generate writes MIDI and PNG only'
+python-venv  | python3-venv       | everything: it makes .venv
+c++          | g++                | --strategy horovod, which is compiled here
+cmake        | cmake              | -
+mpirun       | openmpi-bin        | -
+mpicxx       | libopenmpi-dev     | -
+ssh          | openssh-client     | training on several hosts
+fluidsynth   | fluidsynth         | WAV files: without it MIDI and pictures only
+soundfont    | timgm6mb-soundfont | WAV files: without it MIDI and pictures only'
 test_table='
-ip          | iproute2             | tests on two hosts (cluster)
-sshd        | openssh-server       | tests on two hosts (cluster)
-rsync       | rsync                | tests on two hosts (cluster)
-slurmctld   | slurm-wlm            | tests on two hosts (cluster)
-munged      | munge                | tests on two hosts (cluster)
-chromium    | chromium             | tests of pictures in a browser (browser)
-chromedriver| chromium-driver      | tests of pictures in a browser (browser)'
+ip           | iproute2           | tests on two hosts
+sshd         | openssh-server     | tests on two hosts
+rsync        | rsync              | tests on two hosts
+slurmctld    | slurm-wlm          | tests on two hosts
+munged       | munge              | tests on two hosts
+chromium     | chromium           | tests in a browser
+chromedriver | chromium-driver    | tests in a browser'
 
 # Their packages enable daemons. That is nobody's wish on a machine that boots services, for a test.
 daemons=' openssh-server slurm-wlm munge '
@@ -42,47 +42,46 @@ found() {
     esac
 }
 
-# Sets `packages` and `losses`, one line for each thing of the table that is not there.
+# Sets `packages` to install and `losses`, a line for each missing thing that nothing stands in for.
 look() {
-    local wanted package loss
+    local wanted package purpose
     packages=() losses=()
-    while IFS='|' read -r wanted package loss; do
-        wanted=${wanted// /} package=${package// /} loss=${loss# }
+    while IFS='|' read -r wanted package purpose; do
+        wanted=${wanted// /} package=${package// /} purpose=${purpose# }
         if [ -z "$wanted" ] || found "$wanted"; then continue; fi
         packages+=("$package")
-        [ "$loss" = - ] || losses+=("  missing: $wanted (Debian: $package). Does not work without it: $loss")
-    done <<<"$1"
+        [ "$purpose" = - ] || losses+=("  missing: $wanted ($package), needed for $purpose")
+    done <<<"$table"
+}
+
+# Prints those of the packages that may be installed unasked on this machine.
+installable() {
+    local package
+    [ "$(id -u)" -eq 0 ] && has apt-get || return 0
+    for package in "${packages[@]}"; do
+        [ -d /run/systemd/system ] && [[ $daemons == *" $package "* ]] || echo "$package"
+    done
 }
 
 install() {
-    local quiet=(-q -y -o DPkg::Lock::Timeout=120)
-    apt-get update -q && apt-get install "${quiet[@]}" --no-install-recommends "${packages[@]}"
-}
-
-keep_daemons_out() {
-    local package kept=()
-    [ -d /run/systemd/system ] || return 0
-    for package in "${packages[@]}"; do
-        [[ $daemons == *" $package "* ]] || kept+=("$package")
-    done
-    packages=("${kept[@]}")
+    apt-get update -q &&
+        apt-get install -q -y -o DPkg::Lock::Timeout=120 --no-install-recommends "${chosen[@]}"
 }
 
 case ${1:-} in
-    train) table=$train_table ;;
-    test) table=$test_table ;;
+    train) table=$train_table text="[1/3] System packages" ;;
+    test) table=$test_table text="System packages for tests" ;;
     *) echo "error: packages.sh train, or packages.sh test" >&2 && exit 2 ;;
 esac
-look "$table"
-if [ ${#packages[@]} -gt 0 ] && [ "$(id -u)" -eq 0 ] && has apt-get; then
-    keep_daemons_out
-    if [ ${#packages[@]} -gt 0 ]; then
-        text="System packages for $1"
-        [ "$1" = test ] || text="[1/3] System packages"
-        stage "packages-$1" "$text: ${packages[*]}" install || true # the losses below say the rest
-    fi
-    look "$table"
+look
+mapfile -t chosen < <(installable)
+if [ ${#chosen[@]} -gt 0 ]; then
+    stage "install-$1" "$text: ${chosen[*]}" install || true # what is still missing is told below
+    look
 fi
-[ ${#losses[@]} -eq 0 ] || printf '%s\n' "${losses[@]}"
-# With something missing there is no stamp: the next make looks again, and says it again.
-[ ${#losses[@]} -gt 0 ] || touch "$SETUP_DIR/packages-$1"
+if [ ${#losses[@]} -gt 0 ]; then
+    # No stamp, so that the next make looks again.
+    printf '%s\n' "${losses[@]}" "  On Debian or Ubuntu, as root: apt-get install ${packages[*]}"
+else
+    touch "$SETUP_DIR/packages-$1"
+fi
