@@ -18,7 +18,6 @@ from tensorboard.plugins.hparams import api as hparams
 from hpc.cluster import Place
 from hpc.runs import METRICS, STRETCHES, read_lines
 
-
 # On the terminal; all are in metrics.jsonl and TensorBoard.
 SHOWN = ("loss", "perplexity", "gradient_norm", "learning_rate", "tokens_per_second")
 

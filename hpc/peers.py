@@ -23,6 +23,7 @@ from hpc.cluster import Place
 
 HEARTBEAT_SECONDS = 1.0
 BLAME_SECONDS = 5.0
+COLLECTIVES = ("tensorflow", "horovod", "mpi4py")  # modules of errors that others may have caused
 EXIT_PEER_LOST = 76  # sysexits' EX_PROTOCOL: the other side did not do its part
 Endpoint = tuple[str, int]
 
@@ -139,10 +140,10 @@ class Peers:
         trace: TracebackType | None,
     ) -> None:
         """Say goodbye to the others or, after an error, that this rank fails and will say why."""
-        if error is not None and not isinstance(error, ValueError | OSError):
+        if type(error).__module__.startswith(COLLECTIVES) and self.place.size > 1:
             # A collective also breaks when another rank is gone: the watch then names that rank,
             # and ends this process, within moments.
-            self._over.wait(BLAME_SECONDS if self.place.size > 1 else 0)
+            self._over.wait(BLAME_SECONDS)
         self._over.set()
         self._tell_all(**{"failed" if error is not None else "bye": self.place.rank})
 

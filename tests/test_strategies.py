@@ -1,0 +1,72 @@
+"""Same maths whatever the strategy, with the real MPI, Horovod and MultiWorkerMirroredStrategy."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.launching import final_weights, losses, run_training
+
+pytestmark = pytest.mark.mpi
+
+FLAGS = ("--steps=50", "--log-every=1", "--eval-every=25", "--dropout=0")
+WORKERS = [("horovod", 2), ("multiworker", 2), ("horovod", 4), ("multiworker", 4)]
+
+
+def train(run_dir: Path, data: Path, size: int, *flags: object) -> Path:
+    done = run_training(size, f"--data={data}", f"--run={run_dir}", *FLAGS, *flags)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return run_dir
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory, tiny_shards: Path) -> Path:
+    return train(tmp_path_factory.mktemp("runs") / "alone", tiny_shards, 1)
+
+
+@pytest.mark.parametrize(("strategy", "size"), WORKERS)
+def test_losses_and_weights_are_those_of_one_process(
+    strategy: str, size: int, alone: Path, tiny_shards: Path, tmp_path: Path
+) -> None:
+    together = train(tmp_path / "run", tiny_shards, size, f"--strategy={strategy}")
+    for split, count in (("train", 50), ("valid", 2)):
+        found, expected = losses(together, split), losses(alone, split)
+        assert len(expected) == count
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+    weights = final_weights(together)
+    for path, expected in final_weights(alone).items():
+        np.testing.assert_allclose(weights[path], expected, atol=1e-4, err_msg=path)
+
+
+@pytest.mark.parametrize("strategy", ["horovod", "multiworker"])
+def test_the_masks_of_dropout_do_not_depend_on_the_workers_either(
+    strategy: str, tiny_shards: Path, tmp_path: Path
+) -> None:
+    flags = ("--dropout=0.4", "--steps=12")
+    alone = train(tmp_path / "alone", tiny_shards, 1, *flags)
+    together = train(tmp_path / "run", tiny_shards, 2, *flags, f"--strategy={strategy}")
+    np.testing.assert_allclose(losses(together), losses(alone), rtol=1e-5)
+
+
+@pytest.mark.parametrize("strategy", ["horovod", "multiworker"])
+@pytest.mark.parametrize(
+    ("flags", "tolerance"),
+    [
+        # Parts of the batch: the same sums in another order.
+        (("--accumulation=2",), 1e-5),
+        # 11 bits of every gradient: the losses drift apart, slowly.
+        (("--compression=fp16",), 2e-3),
+        # 8 bits in the products, here of one process too: the strategies must not add to that.
+        (("--precision=mixed_bfloat16", "--compression=fp16", "--accumulation=2"), 3e-2),
+    ],
+)
+def test_accumulation_compression_and_precision_stay_near_the_plain_run(
+    strategy: str,
+    flags: tuple[str, ...],
+    tolerance: float,
+    alone: Path,
+    tiny_shards: Path,
+    tmp_path: Path,
+) -> None:
+    together = train(tmp_path / "run", tiny_shards, 2, *flags, f"--strategy={strategy}")
+    np.testing.assert_allclose(losses(together), losses(alone), rtol=tolerance)
