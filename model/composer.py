@@ -155,7 +155,7 @@ class Composer:
         top_k: tf.Tensor,
         top_p: tf.Tensor,
     ) -> tuple[tf.Tensor, State]:
-        """Ids [time, batch] chosen by draws [time, batch], and the state before the last of them."""
+        """Ids [time, batch] chosen by draws [time, batch]; the state before the last of them."""
         ids = tf.TensorArray(tf.int32, size=tf.shape(draws)[0])
         for position in tf.range(tf.shape(draws)[0]):
             logits, state = self.model.step(previous, state)
