@@ -126,6 +126,10 @@ class TrainConfig:
         factor = {"none": 1.0, "sqrt": size**0.5, "linear": float(size)}[self.lr_scaling]
         return self.learning_rate * factor
 
+    def effective_batch_size(self, size: int) -> int:
+        """Windows a step over all of `size` workers."""
+        return self.local_batch_size * size or self.global_batch_size
+
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON can hold them; `from_dict` takes them back."""
         return {

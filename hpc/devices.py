@@ -16,8 +16,8 @@ def use_devices(place: Place) -> str:
     than processes.
     """
     cores = share_of_cores(place)
+    # TensorFlow makes as many threads as its process may use cores, when it is first used.
     os.sched_setaffinity(0, cores)
-    tf.config.threading.set_intra_op_parallelism_threads(len(cores))
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
         return f"CPU, cores {', '.join(map(str, cores))}"

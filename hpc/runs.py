@@ -28,7 +28,8 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     entries = []
-    for number, line in enumerate(path.read_text().splitlines(keepends=True), start=1):
+    lines = path.read_text(errors="replace").splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
         if not line.endswith("\n"):
             break
         try:
@@ -43,23 +44,29 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def write_config(run_dir: Path, config: TrainConfig) -> None:
-    """Store the settings of a run, or raise ValueError where it was begun with other ones.
+def require_same_settings(run_dir: Path, config: TrainConfig) -> None:
+    """Nothing, if the run does not exist yet or can go on with this configuration.
 
-    Settings that do not change what is computed (where, how often saved) may differ.
+    Settings that do not change what is computed (where, how often saved) may differ. Raises
+    ValueError naming the flags that must not.
     """
     path = run_dir / CONFIG
-    if path.is_file():
-        settings = json.loads(path.read_text())
-        begun = TrainConfig.from_dict(settings, str(path)).fixed()
-        changed = {name: value for name, value in config.fixed().items() if begun[name] != value}
-        if changed:
-            listed = ", ".join(f"{flag(n)} {v} (begun with {begun[n]})" for n, v in changed.items())
-            raise ValueError(
-                f"run {run_dir} cannot go on with {listed}. Use the same flags (--config {path}), "
-                f"or begin another run: --run OTHER --from {run_dir}"
-            )
+    if not path.is_file():
+        return
+    begun = TrainConfig.from_dict(json.loads(path.read_text()), str(path)).fixed()
+    changed = {name: value for name, value in config.fixed().items() if begun[name] != value}
+    if changed:
+        listed = ", ".join(f"{flag(n)} {v} (begun with {begun[n]})" for n, v in changed.items())
+        raise ValueError(
+            f"run {run_dir} cannot go on with {listed}. Use the same flags (--config {path}), "
+            f"or begin another run: --run OTHER --from {run_dir}"
+        )
+
+
+def write_config(run_dir: Path, config: TrainConfig) -> None:
+    """Store the settings of a run, whose folder is made if need be."""
     run_dir.mkdir(parents=True, exist_ok=True)
+    path = run_dir / CONFIG
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(config.to_json(), indent=2) + "\n")
     partial.replace(path)

@@ -16,7 +16,7 @@ from hpc.checkpoints import Checkpoints, read_variables, restore
 from hpc.cluster import Place, agreed_port, chief_address, choose_strategy, processor
 from hpc.config import TrainConfig
 from hpc.peers import Peers, free_port, open_peers
-from hpc.runs import write_config
+from hpc.runs import require_same_settings
 from model.bundle import Bundle, find_checkpoint, library_versions, read_bundle
 from pipeline.manifest import Manifest
 
@@ -60,6 +60,7 @@ class Run:
     manifest: Manifest
     run_dir: Path
     sequence_length: int
+    global_batch_size: int  # windows a step over all workers
     steps_per_epoch: int
     strategy: Strategy
     steps: Steps
@@ -71,7 +72,7 @@ class Run:
     @property
     def tokens_per_step(self) -> int:
         """Positions of the global batch."""
-        return self.config.global_batch_size * self.sequence_length
+        return self.global_batch_size * self.sequence_length
 
     def training_batches(self) -> Iterator[tf.Tensor]:
         """This worker's batches from the next step on."""
@@ -83,7 +84,7 @@ class Run:
                 self.config.data,
                 self.manifest,
                 sequence_length=self.sequence_length,
-                global_batch_size=self.config.global_batch_size,
+                global_batch_size=self.global_batch_size,
                 rank=self.place.rank,
                 size=self.place.size,
                 seed=self.config.seed,
@@ -102,7 +103,7 @@ class Run:
             self.manifest,
             split,
             sequence_length=self.sequence_length,
-            global_batch_size=self.config.global_batch_size,
+            global_batch_size=self.global_batch_size,
             rank=self.place.rank,
             size=self.place.size,
         )
@@ -121,7 +122,7 @@ class Run:
             "versions": library_versions(),
             "commit": self.peers.roll[0]["commit"],
             "command": command_line(),
-            "global_batch_size": self.config.global_batch_size,
+            "global_batch_size": self.global_batch_size,
             "sequence_length": self.sequence_length,
             "communication": communication_facts(),
             "link": asdict(self.link) if self.link else None,
@@ -130,7 +131,7 @@ class Run:
     def describe(self) -> list[str]:
         """Lines that tell the user what is about to run."""
         config, model = self.config, self.steps.model
-        local = config.global_batch_size // self.place.size
+        local = self.global_batch_size // self.place.size
         rate = config.effective_learning_rate(self.place.size)
         lines = [
             f"strategy {self.strategy.name} ({self.peers.roll[0]['reason']}); "
@@ -139,7 +140,7 @@ class Run:
             f"{config.data}: {self.manifest.num_pieces('train')} train pieces, "
             f"{self.manifest.num_tokens('train'):,} tokens, {self.steps_per_epoch} steps an epoch",
             f"model {config.preset}: {model.count_params():,} parameters; windows of "
-            f"{self.sequence_length} tokens; batch {config.global_batch_size} over all = {local} "
+            f"{self.sequence_length} tokens; batch {self.global_batch_size} over all = {local} "
             f"on each worker; peak learning rate {rate:g}",
         ]
         return lines + ([self.link.describe()] if self.link else [])
@@ -156,7 +157,7 @@ class Run:
             run={
                 "config": self.config.to_json(),
                 "data": self.manifest.digest(),
-                "global_batch_size": self.config.global_batch_size,
+                "global_batch_size": self.global_batch_size,
                 "sequence_length": self.sequence_length,
                 "workers": self.place.size,
             },
@@ -236,21 +237,26 @@ def open_run(config: TrainConfig, place: Place, peers: Peers, findings: Findings
     run_dir = Path(chief["run"])
     manifest = findings.manifest
     assert manifest is not None, "the roll call lets nobody pass without a data set"
-    if config.local_batch_size:
-        config = replace(config, global_batch_size=config.local_batch_size * place.size)
+    global_batch_size = config.effective_batch_size(place.size)
     begin = chief["begin"] or {"progress": {}, "run": {}}
     same_run = begin["progress"].get("step", 0) > 0
     sequence_length = _sequence_length(config, manifest, begin["run"] if same_run else {})
     check_fit(
         manifest,
         size=place.size,
-        global_batch_size=config.global_batch_size // config.accumulation,
+        global_batch_size=global_batch_size,
         sequence_length=sequence_length,
     )
-    if same_run and begin["run"]["global_batch_size"] != config.global_batch_size:
+    if global_batch_size % (manifest.num_lanes * config.accumulation):
+        raise ValueError(
+            f"--accumulation {config.accumulation} does not divide the {global_batch_size} windows "
+            f"of {manifest.num_lanes} lanes into equal parts. Use a batch size that is a multiple "
+            f"of {manifest.num_lanes * config.accumulation}"
+        )
+    if same_run and begin["run"]["global_batch_size"] != global_batch_size:
         raise ValueError(
             f"the run's global batch was {begin['run']['global_batch_size']} windows and would now "
-            f"be {config.global_batch_size}: use --global-batch-size, or another --run with --from"
+            f"be {global_batch_size}: use --global-batch-size, or another --run with --from"
         )
 
     devices = use_devices(place)
@@ -273,10 +279,11 @@ def open_run(config: TrainConfig, place: Place, peers: Peers, findings: Findings
         manifest=manifest,
         run_dir=run_dir,
         sequence_length=sequence_length,
+        global_batch_size=global_batch_size,
         steps_per_epoch=steps_per_epoch(
             manifest,
             sequence_length=sequence_length,
-            global_batch_size=config.global_batch_size,
+            global_batch_size=global_batch_size,
         ),
         strategy=strategy,
         steps=steps,
@@ -319,7 +326,7 @@ def _shards_to_read(manifest: Manifest, place: Place) -> list[Any]:
 
 def _bundle_to_begin_from(config: TrainConfig, run_dir: Path, manifest: Manifest) -> Bundle | None:
     """The newest checkpoint of the run, or the weights of --from, or None for a fresh start."""
-    write_config(run_dir, config)
+    require_same_settings(run_dir, config)
     checkpoints = Checkpoints(run_dir, config, is_chief=True)
     bundle = checkpoints.newest(lambda line: print(line, file=sys.stderr, flush=True))
     if bundle is not None:

@@ -27,7 +27,7 @@ import numpy as np
 from hpc.cluster import Place, find_place
 from hpc.config import parse_flags
 from hpc.preemption import EXIT_PREEMPTED, StopRequest
-from hpc.runs import METRICS
+from hpc.runs import METRICS, write_config
 from hpc.start import Run, call_roll, look_around, open_run, require_agreement
 from hpc.throughput import Throughput
 from pipeline.command import run_command
@@ -78,6 +78,8 @@ def train_run(run: Run, stop_request: StopRequest) -> str:
     from hpc.journal import Journal
     from hpc.profiling import Profiler
 
+    if run.place.is_chief:
+        write_config(run.run_dir, run.config)
     journal = Journal(run.run_dir, run.place, step=run.progress.step, total_steps=run.config.steps)
     profiler = Profiler(run.run_dir / "tensorboard", run.config.profile_window, run.place)
     try:
