@@ -171,6 +171,7 @@ def _attempt(work: Callable[[Any], Any], task: Any, limits: Limits) -> tuple[Any
         return Failure("memory", f"needs more than {limits.memory_gib:g} GiB of memory"), False
     except RecursionError:
         return Failure("unreadable", "nested too deeply"), False
-    except (ValueError, OSError) as error:
-        kind = getattr(error, "kind", "unreadable")
-        return Failure(kind, " ".join(str(error).split())), True
+    except OSError as error:  # without the path, which differs from host to host
+        return Failure("unreadable", error.strerror or str(error)), True
+    except ValueError as error:
+        return Failure(getattr(error, "kind", "unreadable"), " ".join(str(error).split())), True

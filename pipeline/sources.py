@@ -59,8 +59,17 @@ def open_sources(names: Sequence[str]) -> Iterator[list[Piece]]:
 
 
 def content_digests(pieces: Sequence[Piece]) -> dict[str, str]:
-    """Piece id -> hex sha256 of its file."""
-    return {piece.id: file_sha256(piece.path) for piece in pieces}
+    """Piece id -> hex sha256 of its file; of a file that cannot be read, a text of its own.
+
+    Whoever reads the file next says why it cannot be.
+    """
+    digests = {}
+    for piece in pieces:
+        try:
+            digests[piece.id] = file_sha256(piece.path)
+        except OSError:
+            digests[piece.id] = f"unreadable: {piece.id}"
+    return digests
 
 
 def assign_splits(
@@ -127,7 +136,7 @@ def _folder(folder: Path, shown: str) -> list[Piece]:
         name = PurePosixPath(path.relative_to(folder).as_posix())
         if any(part.startswith(".") or part == "__MACOSX" for part in name.parts):
             continue
-        if not path.is_file():
+        if path.exists() and not path.is_file():  # a link to nowhere stays: a reject, not silence
             continue
         if path.suffix.lower() in SCORE_SUFFIXES:
             pieces.append(Piece(str(name), path))
@@ -154,7 +163,9 @@ def _with_unique_ids(pieces: Sequence[Piece]) -> Iterator[Piece]:
     """The pieces; of those with one name (from different sources) the later ones are numbered."""
     seen: Counter[str] = Counter()
     for piece in pieces:
-        seen[piece.id] += 1
-        number = seen[piece.id]
-        name = piece.id if number == 1 else f"{piece.id} ({number})"
+        # A name on disk is any bytes; an id is text, whatever it is written to.
+        name = piece.id.encode("utf-8", "backslashreplace").decode()
+        seen[name] += 1
+        if seen[name] > 1:
+            name = f"{name} ({seen[name]})"
         yield Piece(name, piece.path, piece.split, piece.group)

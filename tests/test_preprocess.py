@@ -21,9 +21,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import preprocess as command
+from pipeline.data_set import Settings, build_data_set
 from pipeline.manifest import SPLITS, Manifest
 from pipeline.parse_pool import Limits
-from pipeline.preprocess import Settings, preprocess
 from pipeline.records import read_pieces
 from pipeline.scores import read_score
 from pipeline.shards import balance
@@ -62,7 +62,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
 def data_dir(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data set of the tiny corpus."""
     out = tmp_path_factory.mktemp("preprocessed") / "data"
-    preprocess(settings(tiny_corpus, out=out))
+    build_data_set(settings(tiny_corpus, out=out))
     return out
 
 
@@ -114,14 +114,14 @@ def test_balancing_leaves_at_most_the_largest_item_between_any_two_bins(
 def test_the_bytes_are_the_same_with_one_process_and_with_two(
     data_dir: Path, tiny_corpus: Path, tmp_path: Path
 ) -> None:
-    preprocess(settings(tiny_corpus, out=tmp_path / "again", num_processes=2))
+    build_data_set(settings(tiny_corpus, out=tmp_path / "again", num_processes=2))
     assert contents(tmp_path / "again") == contents(data_dir)
 
 
 def test_another_seed_moves_pieces_between_splits(
     data_dir: Path, tiny_corpus: Path, tmp_path: Path
 ) -> None:
-    preprocess(settings(tiny_corpus, out=tmp_path / "other", seed=1))
+    build_data_set(settings(tiny_corpus, out=tmp_path / "other", seed=1))
     one, other = (
         dict(read_pieces(folder, Manifest.load(folder), "train")).keys()
         for folder in (data_dir, tmp_path / "other")
@@ -132,7 +132,7 @@ def test_another_seed_moves_pieces_between_splits(
 def test_shards_may_be_more_than_lanes_and_hold_the_same_pieces(
     data_dir: Path, tiny_corpus: Path, tmp_path: Path
 ) -> None:
-    preprocess(settings(tiny_corpus, out=tmp_path / "many", num_shards=8))
+    build_data_set(settings(tiny_corpus, out=tmp_path / "many", num_shards=8))
     one, many = Manifest.load(data_dir), Manifest.load(tmp_path / "many")
     assert [len(lane) for lane in many.lanes("train")] == [2] * 4
     for few_shards, more_shards in zip(one.lanes("train"), many.lanes("train"), strict=True):
@@ -172,13 +172,13 @@ def test_a_damaged_data_set_is_not_called_done(
     shard = out / Manifest.load(out).shards[0].file
     shard.write_bytes(shard.read_bytes()[:-1])
     with pytest.raises(ValueError, match="is damaged"):
-        preprocess(settings(tiny_corpus, out=out))
+        build_data_set(settings(tiny_corpus, out=out))
 
 
 def test_a_folder_that_is_no_data_set_is_never_replaced(tiny_corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(ValueError, match="holds no data set: not replaced"):
-        preprocess(settings(tiny_corpus, out=tmp_path, force=True))
+        build_data_set(settings(tiny_corpus, out=tmp_path, force=True))
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
@@ -222,7 +222,7 @@ def test_what_cannot_be_used_is_listed_with_its_true_reason(
     odd_corpus: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "data"
-    summary = preprocess(settings(odd_corpus, out=out))
+    summary = build_data_set(settings(odd_corpus, out=out))
     assert rejected(out) == {
         "cut.mid": ("unreadable", rejected(out)["cut.mid"][1]),
         "twin.mid": ("duplicate", "the same bytes as bwv255.mid"),
@@ -245,7 +245,7 @@ def test_a_file_that_hangs_eats_memory_or_crashes_is_killed_and_the_rest_goes_on
     for number, name in enumerate(("hangs", "eats", "crashes", "breaks")):
         (folder / f"{name}.mid").write_bytes(GOLDEN.read_bytes() + bytes([number]))
     changes = {"reader": odd_readers.by_name, "max_rejects": 4.0, "num_processes": 2}
-    preprocess(settings(folder, out=out, limits=Limits(seconds=5, memory_gib=1), **changes))
+    build_data_set(settings(folder, out=out, limits=Limits(seconds=5, memory_gib=1), **changes))
     assert rejected(out) == {
         "breaks.mid": ("crash", "its reader ended with exit code 1"),
         "crashes.mid": ("crash", "its reader died of SIGSEGV"),
@@ -269,6 +269,27 @@ def test_too_many_rejects_stop_the_run_with_the_list(
     assert run(capsys, *flags, "--max-rejects", "2")[0] == 0
 
 
+def test_a_file_that_cannot_be_opened_or_has_an_odd_name_does_not_stop_the_rest(
+    tiny_corpus: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "scores"
+    shutil.copytree(tiny_corpus, folder)
+    odd_name = os.fsdecode(b'caf\xe9, "1".mid')  # Latin-1, not UTF-8
+    (folder / "bwv255.mid").rename(folder / odd_name)
+    (folder / "gone.mid").symlink_to(tmp_path / "nowhere.mid")
+    (folder / "unplugged.mid").symlink_to("/proc/self/mem")  # opens, and fails to read
+    build_data_set(settings(folder, out=tmp_path / "data", max_rejects=2.0))
+    manifest = Manifest.load(tmp_path / "data")
+    names = {
+        name for split in SPLITS for name, _ in read_pieces(tmp_path / "data", manifest, split)
+    }
+    assert 'caf\\udce9, "1".mid' in names
+    assert rejected(tmp_path / "data") == {
+        "gone.mid": ("unreadable", "No such file or directory"),
+        "unplugged.mid": ("unreadable", "Input/output error"),
+    }
+
+
 def test_only_percussion_is_a_reject_unless_instruments_are_kept(
     tiny_corpus: Path, tmp_path: Path
 ) -> None:
@@ -278,7 +299,7 @@ def test_only_percussion_is_a_reject_unless_instruments_are_kept(
         b"MThd\x00\x00\x00\x06\x00\x00\x00\x01\x00\x60MTrk\x00\x00\x00\x0b"
         b"\x00\x99\x24\x50\x30\x24\x00\x00\xff\x2f\x00"
     )
-    preprocess(settings(folder, out=tmp_path / "plain"))
+    build_data_set(settings(folder, out=tmp_path / "plain"))
     kind, reason = rejected(tmp_path / "plain")["drums.mid"]
     assert (kind, reason) == ("empty", "only percussion, which needs --instruments")
 
@@ -379,7 +400,7 @@ def test_killed_in_the_middle_it_leaves_no_folder_and_no_process_and_the_next_ru
     process.wait()
     assert not out.exists()
     wait_until(lambda: not processes_of_session(process.pid))
-    preprocess(settings(tiny_corpus, out=out))
+    build_data_set(settings(tiny_corpus, out=out))
     assert list(tmp_path.iterdir()) == [out]
 
 
@@ -411,7 +432,7 @@ def test_two_runs_into_one_folder_do_not_mix(tiny_corpus: Path, tmp_path: Path) 
         complete_folder(out, replace=False),
         pytest.raises(ValueError, match="another process is writing"),
     ):
-        preprocess(settings(tiny_corpus, out=out))
+        build_data_set(settings(tiny_corpus, out=out))
 
 
 def test_real_game_music_is_read_without_a_reject(shared_data: Path, tmp_path: Path) -> None:
@@ -422,5 +443,5 @@ def test_real_game_music_is_read_without_a_reject(shared_data: Path, tmp_path: P
     some.mkdir()
     for path in sorted(folder.iterdir())[::10]:
         (some / path.name).symlink_to(path)
-    preprocess(settings(some, out=tmp_path / "data", num_processes=2))
+    build_data_set(settings(some, out=tmp_path / "data", num_processes=2))
     assert rejected(tmp_path / "data") == {}
