@@ -71,27 +71,30 @@ build() (
         mkdir -p "$shelf" && mv -f "$work/wheel/"*.whl "$shelf"
 )
 
-install() { "$python" -m pip install --quiet --no-deps --force-reinstall "$shelf"/horovod-*.whl; }
-prove() { hpc/install/two_processes.sh "$python" hpc/install/allreduce.py; }
+install() {
+    "$python" -m pip install --quiet --no-deps --force-reinstall "$shelf"/horovod-*.whl \
+        >"$SETUP_DIR/horovod-install.log" 2>&1
+}
 
-has c++ || has g++ || leave_out "No C++ compiler (Debian: g++)."
+# An MPI that picks a dead interface waits for ever: ten times the usual time is enough.
+prove() { timeout -k 5 180 hpc/install/two_processes.sh "$python" hpc/install/allreduce.py; }
+
 choose_mpi
 choose_gpu
-tag=$("$python" -c 'import platform, sys; print(f"cp{sys.version_info[0]}{sys.version_info[1]}-{platform.machine()}")')
+tag=$("$python" -c 'import platform, sys; print("cp%d%d" % sys.version_info[:2], platform.machine(), sep="-")')
 shelf=$cache/horovod-$horovod-$tag-tensorflow-$(version_of tensorflow)-$mpi${gpu:+-$(slug <<<"$gpu")}
 rm -f "$SETUP_DIR/horovod"
-log="see $PWD/$SETUP_DIR/horovod-build.log"
 
 if compgen -G "$shelf/horovod-*.whl" >/dev/null; then
-    if install >"$SETUP_DIR/horovod-install.log" 2>&1 && stage horovod-proof "$text, built before: allreduce of two processes" prove; then
+    if install && stage horovod-proof "$text, built before: allreduce of two processes" prove; then
         touch "$SETUP_DIR/horovod"
         exit
     fi
-    rm -rf "$shelf" # built for a machine that has changed since, or cut short: once more from the sources
+    rm -rf "$shelf" # the machine has changed since, or the file was cut short: once more from the source
 fi
+has c++ || has g++ || leave_out "No C++ compiler (Debian: g++)."
 stage horovod-build "$text for $mpi${gpu:+ with $gpu}, once, about 4 minutes on two cores" build ||
-    leave_out "Its build failed." "its build failed, $log."
-install >"$SETUP_DIR/horovod-install.log" 2>&1
-stage horovod-proof "$text: allreduce of two processes" prove ||
-    leave_out "Its allreduce failed." "its allreduce of two processes failed, see $PWD/$SETUP_DIR/horovod-proof.log."
+    leave_out "Its build failed." "its build failed, see $PWD/$SETUP_DIR/horovod-build.log."
+install && stage horovod-proof "$text: allreduce of two processes" prove ||
+    leave_out "Its allreduce failed." "its allreduce failed, see $PWD/$SETUP_DIR/horovod-proof.log."
 touch "$SETUP_DIR/horovod"
