@@ -1,0 +1,135 @@
+"""Command: a data set in numbers and a picture; which sequence length fits it, and why."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if __package__ in (None, ""):  # run as a script: import from the root, not from pipeline/
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from pipeline.command import run_command
+
+if TYPE_CHECKING:
+    from pipeline.description import Description
+    from pipeline.sequence_length import Recommendation
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The flags."""
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").partition("\n")[0].removeprefix("Command: "),
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("data", type=Path, nargs="?", default=Path("data/bach"), help="default: data/bach")
+    add(
+        "--out",
+        type=Path,
+        default=Path("out"),
+        metavar="PNG",
+        help="the picture, or the folder for it (default: out)",
+    )
+    add("--json", type=Path, metavar="FILE", help="write the numbers there too")
+    return parser.parse_args(argv)
+
+
+def report(found: Description) -> Iterator[str]:
+    """The description as lines of text."""
+    manifest, vocabulary = found.manifest, found.vocabulary
+    total = sum(split.num_pieces for split in found.splits.values())
+    yield (
+        f"{found.name}: {total} pieces from {manifest.num_sources} sources, "
+        f"{manifest.vocabulary['kind']} vocabulary of {vocabulary.size} ids, "
+        f"{manifest.num_lanes} lanes"
+    )
+    yield ""
+    yield (
+        f"{'split':8}{'pieces':>9}{'notes':>11}{'tokens':>12}{'shortest':>10}{'median':>9}"
+        f"{'longest':>9}"
+    )
+    for name, split in found.splits.items():
+        row = split.to_dict()
+        spread = row["piece_tokens"]
+        yield (
+            f"{name:8}{row['pieces']:9,}{row['notes']:11,}{row['tokens']:12,}{spread['min']:10,}"
+            f"{spread['median']:9,.0f}{spread['max']:9,}"
+        )
+    yield ""
+    yield from _coverage_lines(found)
+    yield _counts_line("rejected", manifest.rejects, "no source")
+    yield _counts_line("adjusted", manifest.adjustments, "no note")
+    if found.recommendation:
+        yield ""
+        yield from _length_lines(found.recommendation)
+
+
+def _coverage_lines(found: Description) -> Iterator[str]:
+    coverage = found.coverage()
+    used, size = (sum(counts) for counts in zip(*coverage.values(), strict=True))
+    kinds = ", ".join(f"{kind} {used} of {size}" for kind, (used, size) in coverage.items())
+    yield f"coverage: train uses {used} of {size} ids ({used / size:.0%}): {kinds}"
+    for split in ("valid", "test"):
+        unseen, tokens = found.unseen(split), found.splits[split].tokens.sum()
+        if unseen:
+            names = ", ".join(list(unseen)[:5]) + (", ..." if len(unseen) > 5 else "")
+            yield (
+                f"  {split}: {len(unseen)} ids are in no train piece, {sum(unseen.values())} of "
+                f"{tokens:,} tokens: {names}"
+            )
+        elif tokens:
+            yield f"  {split}: every id is in some train piece"
+
+
+def _counts_line(title: str, counts: Mapping[str, int], nothing: str) -> str:
+    return f"{title}: " + (", ".join(f"{n:,} {what}" for what, n in counts.items()) or nothing)
+
+
+def _length_lines(recommendation: Recommendation) -> Iterator[str]:
+    yield (
+        f"sequence length ({recommendation.num_pieces} train pieces looked at; "
+        f"{recommendation.tokens_per_quarter:.1f} tokens a quarter)"
+    )
+    yield (
+        f"  {'tokens':>7}{'quarters':>10}{'repetition':>12}{'whole pieces':>14}"
+        f"{'cuts/piece':>12}{'padding':>9}{'steps/epoch':>13}"
+    )
+    for row in recommendation.candidates:
+        mark = "*" if row.sequence_length == recommendation.sequence_length else " "
+        yield (
+            f"{mark} {row.sequence_length:7}{row.quarters:10.1f}{row.repetition:12.0%}"
+            f"{row.whole_pieces:14.0%}{row.cuts:12.1f}{row.padding:9.1%}{row.steps_per_epoch:13,}"
+        )
+    yield "  repetition: share of the repetitions that are no further apart than a window"
+    yield "  padding: what windows would waste if, unlike here, they did not join pieces"
+    yield f"recommended: --sequence-length {recommendation.sequence_length}"
+    yield f"  {recommendation.reason}"
+
+
+def run(argv: Sequence[str] | None) -> None:
+    """Describe as the flags say."""
+    flags = parse_arguments(argv)
+    from pipeline.description import describe
+    from pipeline.description_plot import save_description
+
+    found = describe(flags.data)
+    print("\n".join(report(found)))
+    picture = flags.out if flags.out.suffix.lower() == ".png" else flags.out / f"{found.name}.png"
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    save_description(found, picture)
+    print(f"picture: {picture}")
+    if flags.json is not None:
+        flags.json.write_text(json.dumps(found.to_dict(), indent=2) + "\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code of the command."""
+    return run_command(lambda: run(argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
