@@ -1,0 +1,25 @@
+#!/bin/bash
+# Train on two nodes. From the root of the repository, flags of hpc/train.py behind the script:
+#     sbatch slurm/train_2nodes.sh --steps 5000 --strategy horovod
+# At the time limit the run saves and goes back into the queue until it is done.
+
+#SBATCH --job-name=train
+#SBATCH --nodes=2
+#SBATCH --time=04:00:00
+#SBATCH --requeue
+#SBATCH --open-mode=append
+# 120 s before the time limit; B: to this script, since Slurm's own steps are mpirun's daemons.
+#SBATCH --signal=B:USR2@120
+
+# Whole nodes, with the GPUs they have, or none on a CPU cluster; one process on each node.
+#SBATCH --exclusive
+#SBATCH --ntasks-per-node=1
+# The one GPU request. Several GPUs in a node, or a site that wants them asked for by number: take
+# one # away from the next line, and set --ntasks-per-node above to the same number.
+##SBATCH --gpus-per-node=1
+
+set -euo pipefail
+cd "$SLURM_SUBMIT_DIR"
+source slurm/site.env || { echo "error: no slurm/site.env in $PWD: sbatch from the root" >&2; exit 1; }
+exec slurm/requeue.sh mpirun -np "$SLURM_NTASKS" --bind-to none \
+    python hpc/train.py --data "$DATA" --run "runs/job-$SLURM_JOB_ID" "$@"
