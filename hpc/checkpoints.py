@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hpc.runs import replace_file
 from model.bundle import (
     BEST,
     Arrays,
@@ -44,33 +44,34 @@ class Checkpoints:
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
 
-    def newest(self, say: Callable[[str], None]) -> Bundle | None:
-        """The newest whole checkpoint; None for a run that has none yet.
+    def take_up(self, progress: dict[str, Any]) -> None:
+        """Make the folder as it was when the checkpoint of this progress had just been written.
 
-        A damaged one is put aside, under another name, and said. Raises ValueError where all are
-        damaged.
+        What is newer is damaged, or `newest_bundle` would have found it, and gets another name.
         """
-        found = list_checkpoints(self.run_dir)
-        for path in reversed(found):
-            try:
-                return read_bundle(path)
-            except ValueError as error:
-                say(f"warning: {error}; it is put aside, and the one before it is used")
-                path.rename(path.with_name(path.name + ".damaged"))
-        if found:
-            raise ValueError(
-                f"none of the {len(found)} checkpoints in {self.run_dir} is whole. Copy the run "
-                "folder from where it is, or start anew with another --run"
-            )
-        return None
+        if not self._is_chief:
+            return
+        for path in list_checkpoints(self.run_dir):
+            if path > step_folder(self.run_dir, progress["step"]):
+                aside = path.with_name(path.name + ".damaged")
+                shutil.rmtree(aside, ignore_errors=True)
+                path.rename(aside)
+        for path in (self.run_dir / "checkpoints").glob("*.partial"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self._mark_best(progress)
 
     def due(self, step: int) -> bool:
-        """Is it time to save, by steps or by minutes?"""
+        """Is it time to save, by steps or by minutes?
+
+        Raises OSError if the previous checkpoint could not be written.
+        """
+        if self._pending is not None and self._pending.done():
+            self.wait()
         minutes = (time.monotonic() - self._saved_at) / 60
         by_time = 0 < self._config.save_minutes <= minutes
         return by_time or step % self._config.save_every == 0
 
-    def save(self, step: int, make_bundle: Callable[[], Bundle], *, is_best: bool = False) -> None:
+    def save(self, step: int, make_bundle: Callable[[], Bundle]) -> None:
         """Take a copy of the state now, and write it while training goes on.
 
         Raises OSError if the previous checkpoint could not be written.
@@ -78,7 +79,7 @@ class Checkpoints:
         self._saved_at = time.monotonic()
         if self._is_chief:
             self.wait()
-            self._pending = self._writer.submit(self._write, step, make_bundle(), is_best)
+            self._pending = self._writer.submit(self._write, step, make_bundle())
 
     def wait(self) -> None:
         """Return when what was saved is on disk. Raises OSError if it could not be written."""
@@ -86,22 +87,53 @@ class Checkpoints:
         if pending is not None:
             pending.result()
 
-    def _write(self, step: int, bundle: Bundle, is_best: bool) -> None:
+    def _write(self, step: int, bundle: Bundle) -> None:
         path = step_folder(self.run_dir, step)
         if not path.exists():
             write_bundle(path, bundle)
-        if is_best:
-            partial = self.run_dir / (BEST + ".partial")
-            partial.write_text(json.dumps({"step": step}))
-            os.replace(partial, self.run_dir / BEST)
+        self._mark_best(bundle.progress)
         self._prune()
+
+    def _mark_best(self, progress: dict[str, Any]) -> None:
+        """Let best.json name the best checkpoint as the newest one knows it.
+
+        So a kill between the two files, or a return to an older checkpoint, leaves none behind
+        that names another.
+        """
+        step = progress.get("best_step", 0)
+        if not step_folder(self.run_dir, step).is_dir():
+            (self.run_dir / BEST).unlink(missing_ok=True)
+            return
+        replace_file(self.run_dir / BEST, json.dumps({"step": step}))
 
     def _prune(self) -> None:
         best = self.run_dir / BEST
         kept = json.loads(best.read_text())["step"] if best.is_file() else None
         for path in list_checkpoints(self.run_dir)[: -self._config.keep]:
             if kept is None or path != step_folder(self.run_dir, kept):
+                # Under the name of a checkpoint there is never half of one.
+                path = path.rename(path.with_name(path.name + ".partial"))
                 shutil.rmtree(path)
+
+
+def newest_bundle(run_dir: Path, say: Callable[[str], None]) -> Bundle | None:
+    """The newest whole checkpoint of a run; None for a run that has none yet.
+
+    A damaged one is passed over, and said; nothing is changed. Raises ValueError where all are
+    damaged.
+    """
+    found = list_checkpoints(run_dir)
+    for path in reversed(found):
+        try:
+            return read_bundle(path)
+        except ValueError as error:
+            say(f"warning: {error}: going back to the one before it")
+    if found or any((run_dir / "checkpoints").glob("*.damaged")):
+        raise ValueError(
+            f"no checkpoint in {run_dir / 'checkpoints'} is whole. Copy the run folder from where "
+            "it is, or begin another run with --run OTHER"
+        )
+    return None
 
 
 def read_variables(variables: Variables) -> dict[str, Arrays]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 import time
 from pathlib import Path
@@ -16,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tensorboard.plugins.hparams import api as hparams
 
 from hpc.cluster import Place
-from hpc.runs import METRICS, STRETCHES, read_lines
+from hpc.runs import METRICS, STRETCHES, add_line, read_lines, replace_file
 
 # On the terminal; all are in metrics.jsonl and TensorBoard.
 SHOWN = ("loss", "perplexity", "gradient_norm", "learning_rate", "tokens_per_second")
@@ -36,7 +35,6 @@ class Journal:
             return
         _take_back(run_dir / METRICS, "step", step)
         _take_back(run_dir / STRETCHES, "first_step", step)
-        self._metrics = (run_dir / METRICS).open("a")
         self._writer = tf.summary.create_file_writer(str(run_dir / "tensorboard"))
         console = Console()
         # mpirun gives its ranks a terminal of their own, whose lines it then copies.
@@ -56,8 +54,7 @@ class Journal:
         if not self._place.is_chief:
             return
         entry = {"first_step": first_step, "time": time.time(), **facts}
-        with (self._run_dir / STRETCHES).open("a") as stream:
-            stream.write(json.dumps(entry) + "\n")
+        add_line(self._run_dir / STRETCHES, entry)
         with self._writer.as_default(step=first_step):
             text = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
             tf.summary.text("run", "| what | value |\n|---|---|\n" + text)
@@ -70,8 +67,7 @@ class Journal:
         if "loss" in values:
             values["perplexity"] = math.exp(min(values["loss"], 700.0))
         entry = {"step": step, "split": split, **values, "time": time.time()}
-        self._metrics.write(json.dumps(entry) + "\n")
-        self._metrics.flush()
+        add_line(self._run_dir / METRICS, entry)
         with self._writer.as_default(step=step):
             for name, value in values.items():
                 tf.summary.scalar(f"{split}/{name}", value)
@@ -99,9 +95,6 @@ class Journal:
             return
         if self._progress:
             self._progress.stop()
-        self._metrics.flush()
-        os.fsync(self._metrics.fileno())
-        self._metrics.close()
         self._writer.close()
 
 
@@ -117,9 +110,7 @@ def _take_back(path: Path, key: str, step: int) -> None:
     if not path.is_file():
         return
     kept = [entry for entry in read_lines(path) if entry[key] <= step]
-    partial = path.with_suffix(".partial")
-    partial.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
-    os.replace(partial, path)
+    replace_file(path, "".join(json.dumps(entry) + "\n" for entry in kept))
 
 
 def _shown(value: float) -> str:

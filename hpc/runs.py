@@ -9,15 +9,20 @@ tensorboard/      event files and profiles
 
 from __future__ import annotations
 
+import fcntl
 import json
+import sys
+import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from hpc.config import TrainConfig, flag
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 STRETCHES = "stretches.jsonl"
+LOCK = "lock"
+LOCK_SECONDS = 10.0  # ranks that lost one to a kill end within a few seconds, and so their lock
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -44,29 +49,85 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def require_same_settings(run_dir: Path, config: TrainConfig) -> None:
-    """Nothing, if the run does not exist yet or can go on with this configuration.
+def require_same_settings(run_dir: Path, config: TrainConfig, settings: dict[str, Any]) -> None:
+    """Nothing, if a run that was begun with these settings can go on with this configuration.
 
     Settings that do not change what is computed (where, how often saved) may differ. Raises
     ValueError naming the flags that must not.
     """
-    path = run_dir / CONFIG
-    if not path.is_file():
-        return
-    begun = TrainConfig.from_dict(json.loads(path.read_text()), str(path)).fixed()
+    begun = TrainConfig.from_dict(settings, str(run_dir)).fixed()
     changed = {name: value for name, value in config.fixed().items() if begun[name] != value}
     if changed:
         listed = ", ".join(f"{flag(n)} {v} (begun with {begun[n]})" for n, v in changed.items())
         raise ValueError(
-            f"run {run_dir} cannot go on with {listed}. Use the same flags (--config {path}), "
-            f"or begin another run: --run OTHER --from {run_dir}"
+            f"run {run_dir} cannot go on with {listed}. Use the same flags "
+            f"(--config {run_dir / CONFIG}), or begin another run: --run OTHER --from {run_dir}"
         )
 
 
 def write_config(run_dir: Path, config: TrainConfig) -> None:
     """Store the settings of a run, whose folder is made if need be."""
     run_dir.mkdir(parents=True, exist_ok=True)
-    path = run_dir / CONFIG
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(config.to_json(), indent=2) + "\n")
-    partial.replace(path)
+    replace_file(run_dir / CONFIG, json.dumps(config.to_json(), indent=2) + "\n")
+
+
+def replace_file(path: Path, content: str) -> None:
+    """Write a file beside its place, then rename it: a kill leaves the old or the new one.
+
+    Raises OSError naming the file where it cannot be written.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_text(content)
+        partial.replace(path)
+    except OSError as error:
+        raise not_written(path, error) from error
+
+
+def add_line(path: Path, entry: dict[str, Any]) -> None:
+    """Add an entry to a .jsonl file, and close it: what was said is in the file.
+
+    Raises OSError naming the file where it cannot be written.
+    """
+    try:
+        with path.open("a") as stream:
+            stream.write(json.dumps(entry) + "\n")
+    except OSError as error:
+        raise not_written(path, error) from error
+
+
+def not_written(path: Path, error: Exception) -> OSError:
+    """The error, in words, of a file that could not be written."""
+    reason = getattr(error, "strerror", None) or str(error)
+    return OSError(
+        f"{path} could not be written ({reason}); the checkpoints are untouched. Free some space "
+        "and run the same command again"
+    )
+
+
+def lock_run(run_dir: Path) -> IO[str]:
+    """The run folder's lock, held until it is closed or its process ends, however it ends.
+
+    Without it a job that is started again while the old one still runs would write the same files.
+    Raises ValueError where another process keeps it.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    stream = (run_dir / LOCK).open("a")
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return stream
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                stretches = read_lines(run_dir / STRETCHES)
+                hosts = ", ".join(sorted(set(stretches[-1]["hosts"]))) if stretches else "its host"
+                raise ValueError(
+                    f"another process is training {run_dir} (look on {hosts}). End it with "
+                    "SIGTERM, upon which it saves, or use another --run"
+                ) from None
+            time.sleep(0.2)
+        except OSError as error:
+            # Some network file systems cannot lock; that is no reason not to train on them.
+            print(f"warning: {run_dir / LOCK} cannot be locked ({error.strerror})", file=sys.stderr)
+            return stream

@@ -10,13 +10,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from hpc.checkpoints import Checkpoints, read_variables, restore
+from hpc.checkpoints import Checkpoints, newest_bundle, read_variables, restore
 from hpc.cluster import Place, agreed_port, chief_address, choose_strategy, processor
 from hpc.config import TrainConfig
 from hpc.peers import Peers, free_port, open_peers
-from hpc.runs import require_same_settings
+from hpc.runs import lock_run, require_same_settings
 from model.bundle import Bundle, find_checkpoint, library_versions, read_bundle
 from pipeline.manifest import Manifest
 
@@ -37,6 +37,7 @@ class Progress:
     step: int = 0
     tokens: int = 0  # positions trained on, over all workers
     best_loss: float = float("inf")  # mean nats per token on the valid split
+    best_step: int = 0  # where that was; 0 before the first evaluation
     stale_evaluations: int = 0  # since the best one
 
 
@@ -48,6 +49,7 @@ class Findings:
     run_dir: Path = Path()
     bundle: Bundle | None = None  # to go on from, or to begin from; the chief's only
     facts: dict[str, Any] = field(default_factory=dict)  # as told in the roll call
+    lock: IO[str] | None = None  # on the run's folder; the chief's only
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,7 @@ def look_around(config: TrainConfig, place: Place) -> Findings:
     that has it, not with one that waits for it.
     """
     facts: dict[str, Any] = {"problem": ""}
-    manifest = bundle = None
+    manifest = bundle = lock = None
     run_dir = config.run or Path("runs")
     try:
         name, reason = choose_strategy(config.strategy, place, os.environ)
@@ -184,12 +186,13 @@ def look_around(config: TrainConfig, place: Place) -> Findings:
         facts["data set"] = manifest.digest()
         manifest.verify(config.data, _shards_to_read(manifest, place))
         if place.is_chief:
+            lock = lock_run(run_dir)
             bundle = _bundle_to_begin_from(config, run_dir, manifest)
             facts["begin"] = bundle and {"progress": bundle.progress, "run": bundle.run}
             facts["model"] = bundle and bundle.model
     except (ValueError, OSError) as error:
         facts["problem"] = " ".join(str(error).split())
-    return Findings(manifest, run_dir, bundle, facts)
+    return Findings(manifest, run_dir, bundle, facts, lock)
 
 
 def call_roll(config: TrainConfig, place: Place, findings: Findings) -> Peers:
@@ -326,10 +329,9 @@ def _shards_to_read(manifest: Manifest, place: Place) -> list[Any]:
 
 def _bundle_to_begin_from(config: TrainConfig, run_dir: Path, manifest: Manifest) -> Bundle | None:
     """The newest checkpoint of the run, or the weights of --from, or None for a fresh start."""
-    require_same_settings(run_dir, config)
-    checkpoints = Checkpoints(run_dir, config, is_chief=True)
-    bundle = checkpoints.newest(lambda line: print(line, file=sys.stderr, flush=True))
+    bundle = newest_bundle(run_dir, lambda line: print(line, file=sys.stderr, flush=True))
     if bundle is not None:
+        require_same_settings(run_dir, config, bundle.run["config"])
         if bundle.run["data"] != manifest.digest():
             raise ValueError(
                 f"run {run_dir} was begun with another data set than {config.data} is now. Give "
@@ -351,6 +353,13 @@ def _bundle_to_begin_from(config: TrainConfig, run_dir: Path, manifest: Manifest
             f"the vocabulary of {source} is not that of {config.data} ({'; '.join(differing)}). "
             "Preprocess the scores with the settings of the first data set"
         )
+    preset = bundle.run["config"]["preset"]
+    if preset != config.preset:
+        raise ValueError(
+            f"{source} holds a network of --preset {preset}, and --preset {config.preset} is asked "
+            f"for. Use --preset {preset} with --from"
+        )
+    print(f"begins with the weights of {source}", flush=True)
     return replace(bundle, optimizer={}, progress={}, run={})
 
 

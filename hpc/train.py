@@ -16,6 +16,7 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,11 +65,15 @@ def train(argv: Sequence[str] | None, place: Place) -> int:
         peers.allow(config.start_timeout, "starting its collective library")
         run = open_run(config, place, peers, findings)
         if extra.dry_run:
-            print("\n".join(run.describe()))
             ended = "checked"
+            if place.is_chief:
+                print("\n".join(run.describe()))
         else:
             ended = train_run(run, stop_request)
             report(run, ended, extra.json)
+        # A collective: the first rank that leaves with a code ends the job under mpirun, and that
+        # must not be before the chief has saved and closed all files.
+        run.strategy.gather(np.array([run.progress.step]))
         run.strategy.close()
     return EXIT_PREEMPTED if ended == "stopped" else 0
 
@@ -80,6 +85,7 @@ def train_run(run: Run, stop_request: StopRequest) -> str:
 
     if run.place.is_chief:
         write_config(run.run_dir, run.config)
+    run.checkpoints.take_up(asdict(run.progress))
     journal = Journal(run.run_dir, run.place, step=run.progress.step, total_steps=run.config.steps)
     profiler = Profiler(run.run_dir / "tensorboard", run.config.profile_window, run.place)
     try:
@@ -87,10 +93,9 @@ def train_run(run: Run, stop_request: StopRequest) -> str:
         for line in run.describe():
             journal.say(line)
         ended = loop(run, journal, profiler, stop_request)
+        run.peers.allow(run.config.start_timeout, "saving its last checkpoint")
         run.checkpoints.save(run.progress.step, run.bundle)
         run.checkpoints.wait()
-        # A collective, so that nobody leaves, and so ends the job, before the chief has saved.
-        run.strategy.gather(np.array([run.progress.step]))
     finally:
         profiler.close()
         journal.close()
@@ -103,6 +108,8 @@ def loop(run: Run, journal: Journal, profiler: Profiler, stop_request: StopReque
     batches = run.training_batches()
     run.peers.allow(config.start_timeout, "compiling its first step")
     for step in range(progress.step + 1, config.steps + 1):
+        if gave_up(run):
+            return "early"
         with throughput.part("input"):
             tokens = next(batches)
         with profiler.step(step), throughput.part("step"):
@@ -126,12 +133,15 @@ def loop(run: Run, journal: Journal, profiler: Profiler, stop_request: StopReque
                 is_best = evaluate(run, journal)
         if is_best or run.checkpoints.due(step):
             with throughput.part("save"):
-                run.checkpoints.save(step, run.bundle, is_best=is_best)
+                run.checkpoints.save(step, run.bundle)
         if stop:
             return "stopped"
-        if config.patience and progress.stale_evaluations >= config.patience:
-            return "early"
-    return "done"
+    return "early" if gave_up(run) else "done"
+
+
+def gave_up(run: Run) -> bool:
+    """Have there been as many evaluations without a better loss as --patience allows?"""
+    return 0 < run.config.patience <= run.progress.stale_evaluations
 
 
 def evaluate(run: Run, journal: Journal) -> bool:
@@ -148,7 +158,8 @@ def evaluate(run: Run, journal: Journal) -> bool:
     journal.scalars(progress.step, "valid", loss=loss, tokens_per_second=rate)
     is_best = loss < progress.best_loss
     progress.stale_evaluations = 0 if is_best else progress.stale_evaluations + 1
-    progress.best_loss = min(loss, progress.best_loss)
+    if is_best:
+        progress.best_loss, progress.best_step = loss, progress.step
     return is_best
 
 

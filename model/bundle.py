@@ -1,11 +1,13 @@
 """A checkpoint folder: all that is needed to go on training or to compose. Data only, no pickle.
 
 weights.npz and optimizer.npz hold arrays by variable path; bundle.json holds the network's and
-the vocabulary's configuration, the training progress, versions, and the sha256 of the other files.
+the vocabulary's configuration, the training progress, versions, the sha256 of the other files, and
+that of its own contents.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -62,11 +64,14 @@ def write_bundle(path: Path, bundle: Bundle) -> None:
             "versions": library_versions(),
             "sha256": {name: file_sha256(partial / name) for name in files},
         }
+        contents["contents_sha256"] = _contents_sha256(contents)
         with (partial / FILE_NAME).open("w") as stream:
             json.dump(contents, stream, indent=2)
             stream.flush()
             os.fsync(stream.fileno())
+        _flush_folder(partial)
         partial.rename(path)
+        _flush_folder(path.parent)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise OSError(
@@ -83,13 +88,15 @@ def read_bundle(path: Path) -> Bundle:
     advice = "Use another checkpoint of the run"
     try:
         contents = json.loads((path / FILE_NAME).read_text())
-        schema = contents["schema"]
+        schema, recorded = contents["schema"], contents["contents_sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a checkpoint ({error}). {advice}") from None
+        raise ValueError(f"{path} is not a checkpoint ({error!r}). {advice}") from None
     if schema != SCHEMA_VERSION:
         raise ValueError(
             f"{path} has schema version {schema}; this program reads {SCHEMA_VERSION}. {advice}"
         )
+    if _contents_sha256(contents) != recorded:
+        raise ValueError(f"{path / FILE_NAME} is damaged: its sha256 is not its own. {advice}")
     for name, expected in contents["sha256"].items():
         file = path / name
         if not file.is_file():
@@ -150,6 +157,21 @@ def library_versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
+
+
+def _contents_sha256(contents: dict[str, Any]) -> str:
+    """sha256 of everything in bundle.json but the entry that holds it."""
+    others = {name: value for name, value in contents.items() if name != "contents_sha256"}
+    return hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()
+
+
+def _flush_folder(path: Path) -> None:
+    """A new name is on disk only when its folder is, too: a power cut would undo it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _read_arrays(path: Path) -> Arrays:
