@@ -65,7 +65,8 @@ class Journal:
         if not self._place.is_chief:
             return
         if "loss" in values:
-            values["perplexity"] = math.exp(min(values["loss"], 700.0))
+            # TensorBoard's scalars are float32: e^88 is the largest power that fits.
+            values["perplexity"] = math.exp(min(values["loss"], 88.0))
         entry = {"step": step, "split": split, **values, "time": time.time()}
         add_line(self._run_dir / METRICS, entry)
         with self._writer.as_default(step=step):

@@ -23,10 +23,13 @@ def build_optimizer(config: TrainConfig, size: int) -> keras.optimizers.Optimize
         warmup_target=peak if warmup else None,
         warmup_steps=warmup,
     )
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay, beta_2=0.99)
+    # Named, because the names of its variables are those of the checkpoint's arrays.
+    optimizer = keras.optimizers.AdamW(
+        schedule, weight_decay=config.weight_decay, beta_2=0.99, name="adamw"
+    )
     optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
     if config.precision == "mixed_float16":
-        return keras.optimizers.LossScaleOptimizer(optimizer)
+        return keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale")
     return optimizer
 
 
