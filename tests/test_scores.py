@@ -213,9 +213,7 @@ def test_a_file_that_claims_years_of_silence_is_refused(tmp_path: Path) -> None:
 
 
 @given(place=st.integers(0, GOLDEN.stat().st_size - 1), value=st.integers(0, 255))
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_changed_byte_is_a_reason_or_a_score_and_never_a_crash(
     tmp_path: Path, place: int, value: int
 ) -> None:
@@ -262,9 +260,7 @@ def test_written_midi_reads_back_the_same_by_us_by_mido_and_by_music21(tmp_path:
         max_size=30,
     )
 )
-@settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_score_with_instruments_and_percussion_survives_writing(
     tmp_path: Path, given_rows: list[tuple[int, int, int, int, int]]
 ) -> None:
