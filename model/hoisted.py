@@ -1,0 +1,247 @@
+"""The LSTM layer for CPU: large matrix products outside the time loop, with its own gradient.
+
+`keras.layers.LSTM` multiplies inputs and state at every step, and its gradient adds up the weights'
+gradient at every step. Here one product serves the inputs of all steps; the loop over time holds
+only the recurrent product and the gates. Backwards the loop holds only the gates' gradients and the
+recurrent product, and one product each for the weights, the bias and the inputs follows it, over
+all steps at once: what cuDNN does on a GPU (Appleyard et al., 2016, arXiv:1604.01946).
+
+Inside the loops a step is [features, batch], not [batch, features]: with a batch of 32 and 512
+units `U^T h` then runs at the rate of a large product, twice that of `h U`, and the four gates are
+blocks of rows, which `tf.split` hands out without copying. Figures: hpc/results/lstm.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+Tensors = tuple[tf.Tensor, ...]
+SAVED = 6  # tensors a step leaves for the gradient
+
+
+class HoistedLSTM(keras.layers.LSTM):
+    """`keras.layers.LSTM` with the same weights and numbers, about twice as fast to train on CPU.
+
+    Takes the arguments of `keras.layers.LSTM`. Raises ValueError for those it does not compute:
+    masks, other activations, no bias, dropout inside the layer, going backwards, unrolling.
+    """
+
+    def __init__(self, units: int, **options: Any) -> None:
+        super().__init__(units, use_cudnn=False, **options)
+        unsupported = {
+            "activation": self.activation is not keras.activations.tanh,
+            "recurrent_activation": self.recurrent_activation is not keras.activations.sigmoid,
+            "use_bias": not self.use_bias,
+            "dropout": self.dropout > 0,
+            "recurrent_dropout": self.recurrent_dropout > 0,
+            "go_backwards": self.go_backwards,
+            "unroll": self.unroll,
+        }
+        if any(unsupported.values()):
+            names = ", ".join(name for name, wrong in unsupported.items() if wrong)
+            raise ValueError(
+                f"HoistedLSTM computes only the default of {names}: use keras.layers.LSTM"
+            )
+
+    def inner_loop(
+        self,
+        sequences: tf.Tensor,
+        initial_state: list[tf.Tensor],
+        mask: Any,
+        training: bool = False,
+    ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+        """The last output, all outputs, and the final state: what `keras.layers.RNN` asks for."""
+        if any(part is not None for part in tf.nest.flatten(mask)):
+            raise ValueError("HoistedLSTM takes no mask: use keras.layers.LSTM")
+        # Inside a custom gradient MultiWorkerMirroredStrategy takes tensors, not its variables.
+        weights = [
+            tf.convert_to_tensor(weight.value)
+            for weight in (self.cell.kernel, self.cell.recurrent_kernel, self.cell.bias)
+        ]
+        outputs, hidden, cell = hoisted_lstm(sequences, *initial_state, *weights)
+        return hidden, outputs, [hidden, cell]
+
+
+@tf.custom_gradient
+def hoisted_lstm(
+    inputs: tf.Tensor,
+    hidden: tf.Tensor,
+    cell: tf.Tensor,
+    kernel: tf.Tensor,
+    recurrent_kernel: tf.Tensor,
+    bias: tf.Tensor,
+) -> tuple[Tensors, Callable[..., Tensors]]:
+    """The hidden state after every step, and the hidden state and the cell after the last.
+
+    inputs [batch, time, features]; hidden and cell [batch, units]: the state before the first step;
+    kernel [features, 4 units], recurrent_kernel [units, 4 units], bias [4 units]: the blocks of
+    columns are input gate, forget gate, candidate, output gate, as in Keras. All of one dtype;
+    with bfloat16 or float16 only the products are in it, gates and state are float32.
+    """
+    projected = tf.nn.bias_add(tf.matmul(_flatten(inputs), kernel), bias)
+    projected = _to_columns(_unflatten(projected, inputs))  # [time, 4 units, batch]
+    states, last_cell, saved = _forward(
+        projected,
+        _accumulator(tf.transpose(hidden)),
+        _accumulator(tf.transpose(cell)),
+        tf.transpose(recurrent_kernel),
+    )
+    dtype = inputs.dtype
+    states = tf.cast(states, dtype)  # [time + 1, units, batch], from the one before the first step
+    outputs = _to_rows(states[1:])
+    outputs.set_shape([*inputs.shape[:2], hidden.shape[-1]])
+
+    def gradient(d_outputs: tf.Tensor, d_hidden: tf.Tensor, d_cell: tf.Tensor) -> Tensors:
+        d_gates, *d_start = _backward(
+            _to_columns(d_outputs),
+            _accumulator(tf.transpose(d_hidden)),
+            _accumulator(tf.transpose(d_cell)),
+            recurrent_kernel,
+            saved,
+        )
+        d_gates = _flatten(_to_rows(d_gates))  # [batch * time, 4 units]
+        before = _to_rows(states[:-1])  # the hidden state that went into every step
+        factors = tf.concat([_flatten(inputs), _flatten(before)], axis=1)
+        d_kernels = tf.matmul(factors, d_gates, transpose_a=True)
+        d_kernel, d_recurrent = tf.split(d_kernels, [kernel.shape[0], -1])
+        # A product with ones adds up the rows at the speed of memory, tf.reduce_sum at a sixth.
+        d_bias = tf.matmul(tf.ones_like(d_gates[:, :1]), d_gates, transpose_a=True)[0]
+        d_inputs = _unflatten(tf.matmul(d_gates, kernel, transpose_b=True), inputs)
+        d_start = [tf.cast(tf.transpose(state), dtype) for state in d_start]
+        return d_inputs, *d_start, d_kernel, d_recurrent, d_bias
+
+    last = tf.transpose(states[-1]), tf.cast(tf.transpose(last_cell), dtype)
+    return (outputs, *last), gradient
+
+
+def _forward(
+    projected: tf.Tensor, hidden: tf.Tensor, cell: tf.Tensor, transposed: tf.Tensor
+) -> Tensors:
+    """All hidden states [time + 1, units, batch], the last cell, and a stack for `_backward`."""
+    length, units = tf.shape(projected)[0], transposed.shape[1]
+    projections = tf.TensorArray(projected.dtype, length).unstack(projected)
+    states = tf.TensorArray(hidden.dtype, length + 1).write(0, hidden)
+    saved = tf.raw_ops.EmptyTensorList(
+        element_shape=[units, -1], max_num_elements=-1, element_dtype=hidden.dtype
+    )
+
+    def step(
+        time: tf.Tensor,
+        hidden: tf.Tensor,
+        cell: tf.Tensor,
+        states: tf.TensorArray,
+        saved: tf.Tensor,
+    ) -> tuple[Any, ...]:
+        recurrent = tf.matmul(transposed, tf.cast(hidden, transposed.dtype))
+        sums = _accumulator(projections.read(time)) + _accumulator(recurrent)
+        sigmoids, candidate, out = tf.split(sums, [2 * units, units, units])
+        keep_in, forget = tf.split(tf.sigmoid(sigmoids), 2)
+        candidate, out = tf.tanh(candidate), tf.sigmoid(out)
+        new_cell = forget * cell + keep_in * candidate
+        squashed = tf.tanh(new_cell)
+        new_hidden = out * squashed
+        saved = _push(saved, keep_in, forget, candidate, out, squashed, cell)
+        return time + 1, new_hidden, new_cell, states.write(time + 1, new_hidden), saved
+
+    _, _, cell, states, saved = tf.while_loop(
+        lambda time, *_: time < length, step, (0, hidden, cell, states, saved)
+    )
+    return states.stack(), cell, saved
+
+
+def _backward(
+    d_outputs: tf.Tensor,
+    d_hidden: tf.Tensor,
+    d_cell: tf.Tensor,
+    kernel: tf.Tensor,
+    saved: tf.Tensor,
+) -> Tensors:
+    """Gradients of the gates' sums [time, 4 units, batch], and of the state before the first step.
+
+    d_outputs [time, units, batch]; d_hidden and d_cell [units, batch]: of the last state.
+    """
+    length = tf.shape(d_outputs)[0]
+    d_steps = tf.TensorArray(d_outputs.dtype, length).unstack(d_outputs)
+    d_gates = tf.TensorArray(kernel.dtype, length)
+
+    def step(
+        time: tf.Tensor,
+        d_hidden: tf.Tensor,
+        d_cell: tf.Tensor,
+        d_gates: tf.TensorArray,
+        saved: tf.Tensor,
+    ) -> tuple[Any, ...]:
+        saved, (keep_in, forget, candidate, out, squashed, cell) = _pop(saved, d_cell)
+        d_hidden += _accumulator(d_steps.read(time))
+        d_out = _sigmoid_gradient(out, d_hidden * squashed)
+        d_cell += _tanh_gradient(squashed, d_hidden * out)
+        d_in = _sigmoid_gradient(keep_in, d_cell * candidate)
+        d_forget = _sigmoid_gradient(forget, d_cell * cell)
+        d_candidate = _tanh_gradient(candidate, d_cell * keep_in)
+        d_sums = tf.cast(tf.concat([d_in, d_forget, d_candidate, d_out], 0), kernel.dtype)
+        d_hidden = _accumulator(tf.matmul(kernel, d_sums))
+        return time - 1, d_hidden, d_cell * forget, d_gates.write(time, d_sums), saved
+
+    _, d_hidden, d_cell, d_gates, _ = tf.while_loop(
+        lambda time, *_: time >= 0, step, (length - 1, d_hidden, d_cell, d_gates, saved)
+    )
+    return d_gates.stack(), d_hidden, d_cell
+
+
+def _push(stack: tf.Tensor, *tensors: tf.Tensor) -> tf.Tensor:
+    """The stack with the tensors on top."""
+    for tensor in tensors:
+        stack = tf.raw_ops.TensorListPushBack(input_handle=stack, tensor=tensor)
+    return stack
+
+
+def _pop(stack: tf.Tensor, like: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    """The stack without the tensors that a step saved, and these, each of the shape of `like`."""
+    tensors: list[tf.Tensor] = []
+    for _ in range(SAVED):
+        stack, tensor = tf.raw_ops.TensorListPopBack(
+            input_handle=stack, element_shape=[like.shape[0], -1], element_dtype=like.dtype
+        )
+        tensor.set_shape(like.shape)
+        tensors.insert(0, tensor)
+    return stack, tensors
+
+
+def _sigmoid_gradient(output: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
+    """Gradient times s'(x) = s (1 - s), in one pass over memory."""
+    return tf.raw_ops.SigmoidGrad(y=output, dy=gradient)
+
+
+def _tanh_gradient(output: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
+    """Gradient times tanh'(x) = 1 - tanh(x)^2, in one pass over memory."""
+    return tf.raw_ops.TanhGrad(y=output, dy=gradient)
+
+
+def _accumulator(x: tf.Tensor) -> tf.Tensor:
+    """The tensor in the dtype of gates and state: float32 unless its own is wider."""
+    return tf.cast(x, tf.float32) if x.dtype.size < 4 else x
+
+
+def _to_columns(x: tf.Tensor) -> tf.Tensor:
+    """[batch, time, features] as [time, features, batch]."""
+    return tf.transpose(x, [1, 2, 0])
+
+
+def _to_rows(x: tf.Tensor) -> tf.Tensor:
+    """[time, features, batch] as [batch, time, features]."""
+    return tf.transpose(x, [2, 0, 1])
+
+
+def _flatten(x: tf.Tensor) -> tf.Tensor:
+    """[batch, time, features] as [batch * time, features]."""
+    return tf.reshape(x, [-1, x.shape[-1]])
+
+
+def _unflatten(x: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    """[batch * time, features] as [batch, time, features], batch and time those of `like`."""
+    batch_and_time = tf.shape(like)[:2]
+    return tf.reshape(x, tf.concat([batch_and_time, [x.shape[-1]]], 0))
