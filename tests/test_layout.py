@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,10 @@ LAYERS = ("pipeline", "model", "hpc")  # each may import itself and those before
 # name from every library. `chunk` left the standard library with 3.13, libraries still try it.
 HIDING_NAMES = set(sys.stdlib_module_names) | {"chunk"}
 DRAWERS = {"utils", "util", "helpers", "common", "misc", "experiments"}  # names without a subject
+
+# What git tracks at the top: our folders, and what a tool or a reader looks for only there.
+TOP_LEVEL = {*LAYERS, "slurm", "tests", "README.md", "LICENSE", "Makefile", "constraints.txt"}
+TOP_LEVEL |= {"setup.cfg", "pyproject.toml", ".ci", ".gitignore"}
 
 
 def modules_of(package: str) -> list[Path]:
@@ -86,3 +91,11 @@ def test_each_package_says_in_one_docstring_what_it_is_for(package: str) -> None
     tree = ast.parse((REPOSITORY / package / "__init__.py").read_text(encoding="utf-8"))
     assert ast.get_docstring(tree)
     assert len(tree.body) == 1
+
+
+@pytest.mark.skipif(not (REPOSITORY / ".git").exists(), reason="not a git clone")
+def test_the_top_level_holds_only_what_has_to_lie_there() -> None:
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert {path.split("/")[0] for path in tracked} - TOP_LEVEL == set()
