@@ -148,7 +148,7 @@ def chief_address(place: Place, port: int, environ: Mapping[str, str]) -> list[t
         raise ValueError(
             f"{place.launcher} started {place.size} processes, but the MPI library "
             f"({MPI.Get_library_version().split(',')[0]}) sees {world.Get_size()}: mpirun and the "
-            "library are of different MPI installations. Run make setup with this mpirun on PATH"
+            "library are of different MPI installations. Run make horovod with this mpirun on PATH"
         )
     return world.bcast([(address, port) for address in own_addresses()])
 

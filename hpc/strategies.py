@@ -134,7 +134,7 @@ class Horovod(Strategy):
         if hvd.size() != place.size:
             raise ValueError(
                 f"{place.launcher} started {place.size} processes, but Horovod sees {hvd.size()}: "
-                "it was built against another MPI than mpirun's. Run make setup with this mpirun"
+                "it was built against another MPI than mpirun's. Run make horovod with this mpirun"
             )
         self._hvd = hvd
         for thread in _own_threads() - threads:
