@@ -166,11 +166,12 @@ class Run:
         )
 
 
-def look_around(config: TrainConfig, place: Place) -> Findings:
+def look_around(config: TrainConfig, place: Place, *, dry_run: bool = False) -> Findings:
     """What there is on this host: data, the run's folder, its checkpoint, versions.
 
     A problem is not raised but told in the facts, so that all ranks end with the line of the rank
-    that has it, not with one that waits for it.
+    that has it, not with one that waits for it. The chief locks the run's folder, and so makes it,
+    but not in a dry run.
     """
     facts: dict[str, Any] = {"problem": ""}
     manifest = bundle = lock = None
@@ -186,7 +187,7 @@ def look_around(config: TrainConfig, place: Place) -> Findings:
         facts["data set"] = manifest.digest()
         manifest.verify(config.data, _shards_to_read(manifest, place))
         if place.is_chief:
-            lock = lock_run(run_dir)
+            lock = None if dry_run else lock_run(run_dir)
             bundle = _bundle_to_begin_from(config, run_dir, manifest)
             facts["begin"] = bundle and {"progress": bundle.progress, "run": bundle.run}
             facts["model"] = bundle and bundle.model

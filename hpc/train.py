@@ -59,7 +59,7 @@ def train(argv: Sequence[str] | None, place: Place) -> int:
     """Open or continue a run, train it, and close it; the exit code."""
     config, extra = parse_flags(argv)
     stop_request = StopRequest()
-    findings = look_around(config, place)
+    findings = look_around(config, place, dry_run=extra.dry_run)
     with call_roll(config, place, findings) as peers:
         require_agreement(peers)
         peers.allow(config.start_timeout, "starting its collective library")
