@@ -56,6 +56,19 @@ class Composer:
     def __init__(self, model: MusicLSTM, vocabulary: Vocabulary) -> None:
         self.model = model
         self.vocabulary = vocabulary
+        part = tf.TensorSpec([None, model.config.units], model.compute_dtype)
+        self._steps = tf.function(
+            self._take_steps,
+            input_signature=[
+                tf.TensorSpec([None], tf.int32),  # previous
+                [(part, part)] * model.config.num_layers,  # state
+                tf.TensorSpec([None, None], tf.float32),  # draws
+                tf.TensorSpec([vocabulary.size, vocabulary.size], tf.bool),  # grammar
+                tf.TensorSpec([], tf.float32),  # temperature
+                tf.TensorSpec([], tf.int32),  # top_k
+                tf.TensorSpec([], tf.float32),  # top_p
+            ],
+        )
 
     @classmethod
     def load(cls, checkpoint: Path) -> Composer:
@@ -67,6 +80,10 @@ class Composer:
         model = build_lstm(LSTMConfig(**bundle.model))
         _assign(model, bundle, checkpoint)
         return cls(model, vocabulary_from_dict(bundle.vocabulary))
+
+    def warm_up(self) -> None:
+        """Compile the loop, once for all batches and lengths: about a second."""
+        next(self.stream([0], Sampling(), 0, self.primer_ids(None), chunk=1))
 
     def compose(
         self,
@@ -144,8 +161,7 @@ class Composer:
         tiled = [tuple(tf.repeat(part, batch_size, axis=0) for part in layer) for layer in state]
         return tf.fill([batch_size], tf.constant(primer_ids[-1], tf.int32)), tiled
 
-    @tf.function(reduce_retracing=True)
-    def _steps(
+    def _take_steps(
         self,
         previous: tf.Tensor,
         state: State,
