@@ -83,6 +83,10 @@ class Peers:
         self._listener = socket.create_server(("0.0.0.0", port), backlog=max(self.place.size, 16))
         return self._listener.getsockname()[1]
 
+    def watch(self) -> None:
+        """Begin to watch the time, and the other ranks as soon as they are known."""
+        threading.Thread(target=self._watch, name="peers", daemon=True).start()
+
     def meet(self, endpoints: list[Endpoint], facts: dict[str, Any]) -> None:
         """Wait until every rank is here and has told its facts; `roll` then holds them all.
 
@@ -91,12 +95,13 @@ class Peers:
         facts = {"rank": self.place.rank, "host": self.place.host, "pid": os.getpid(), **facts}
         if self.place.size == 1:
             self.roll = [{**facts, "address": "127.0.0.1"}]
-        elif self.place.is_chief:
+            return
+        # A little more than the limit within, which ends with a better explanation.
+        self.allow(self._start_timeout + 2 * HEARTBEAT_SECONDS, "waiting for all ranks")
+        if self.place.is_chief:
             self._gather(facts)
         else:
             self._report(endpoints, facts)
-        if self.place.size > 1:
-            threading.Thread(target=self._watch, name="peers", daemon=True).start()
 
     def require_sound(self) -> None:
         """Raise ValueError with the first rank's problem, if any rank told of one (`problem`)."""
@@ -173,8 +178,10 @@ class Peers:
             reported = hello["hello"]
             self._peers[reported["rank"]] = Peer(reported, connection)
             met_at = met_at or channel.getsockname()[0]
-        self.roll = [{**facts, "address": met_at}]
-        self.roll += [self._peers[rank].facts for rank in sorted(self._peers)]
+        for peer in self._peers.values():
+            peer.heard = time.monotonic()  # nothing was due before
+        others = [self._peers[rank].facts for rank in sorted(self._peers)]
+        self.roll = [{**facts, "address": met_at}, *others]
         self._tell_all(roll=self.roll)
         for rank, peer in self._peers.items():
             self._listen_to(rank, peer)
@@ -225,7 +232,7 @@ class Peers:
         while not self._over.wait(HEARTBEAT_SECONDS):
             self._tell_all(step=self._step)
             now = time.monotonic()
-            for peer in list(self._peers.values()):
+            for peer in list(self._peers.values()) if self.roll else []:
                 # Half the limit: a rank that is silent is then named before this one's own time,
                 # spent waiting for it, is up.
                 silent = now - peer.heard
@@ -233,11 +240,10 @@ class Peers:
                     self._end(self._loss(peer, f"has been silent for {silent:.0f} s"))
             standing = now - self._progress
             if standing > self._limit:
-                steps = {rank: peer.step for rank, peer in self._peers.items()}
-                others = ", ".join(f"rank {rank}: step {step}" for rank, step in steps.items())
+                others = "".join(f"; rank {r}: step {p.step}" for r, p in self._peers.items())
                 self._end(
                     f"{self.place} has been {self._doing} for {standing:.0f} s, its limit, after "
-                    f"step {self._step} ({others})"
+                    f"step {self._step}{others}"
                 )
 
     def _loss(self, peer: Peer, how: str) -> str:
@@ -288,6 +294,8 @@ def open_peers(
     if place.size == 1:
         peers.meet([], facts)
         return peers
+    peers.allow(start_timeout, "waiting in MPI for ranks that have not started it")
+    peers.watch()
     own_port = peers.listen(port) if place.is_chief else 0
     peers.meet(find_chief(own_port), facts)
     return peers
