@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import keras
 import tensorflow as tf
+
+from model.hoisted import HoistedLSTM
 
 State = list[tuple[tf.Tensor, tf.Tensor]]  # per layer: hidden and cell, each [batch, units]
 
@@ -55,16 +58,16 @@ class MusicLSTM(keras.Model):
         super().__init__(name="music", dtype=precision)
         self.config = config
         # On a GPU a setting that would lose the cuDNN kernel must raise, not run ten times slower.
-        use_cudnn = bool(tf.config.list_logical_devices("GPU"))
+        has_gpu = bool(tf.config.list_logical_devices("GPU"))
+        lstm = partial(keras.layers.LSTM, use_cudnn=True) if has_gpu else HoistedLSTM
         self.embedding = keras.layers.Embedding(
             config.vocab_size, config.embedding_size, name="embedding", dtype=precision
         )
         self.recurrent = [
-            keras.layers.LSTM(
+            lstm(
                 config.units,
                 return_sequences=True,
                 return_state=True,
-                use_cudnn=use_cudnn,
                 name=f"lstm_{layer}",
                 dtype=precision,
             )
