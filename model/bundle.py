@@ -7,11 +7,13 @@ that of its own contents.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
 import platform
 import shutil
+import sys
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -117,8 +119,8 @@ def read_bundle(path: Path) -> Bundle:
 def find_checkpoint(path: Path) -> Path:
     """The checkpoint folder that a run folder or a checkpoint folder stands for.
 
-    Of a run: the best by validation if it is whole, else the newest whole one.
-    Raises ValueError where there is none.
+    Of a run: the best by validation if it is whole, else the newest whole one; those passed over
+    are named on stderr. Raises ValueError where there is none.
     """
     if (path / FILE_NAME).is_file():
         return path
@@ -129,7 +131,8 @@ def find_checkpoint(path: Path) -> Path:
     for candidate in reversed(candidates):
         try:
             read_bundle(candidate)
-        except ValueError:
+        except ValueError as error:
+            print(f"warning: {error}", file=sys.stderr)
             continue
         return candidate
     raise ValueError(
@@ -148,6 +151,7 @@ def step_folder(run_dir: Path, step: int) -> Path:
     return run_dir / "checkpoints" / f"step-{step:08d}"
 
 
+@functools.cache  # 10 ms of looking around in site-packages, as much as all else of a small write
 def library_versions() -> dict[str, str]:
     """Versions of Python and of the libraries that shape a result, those installed."""
     versions = {"python": platform.python_version()}
