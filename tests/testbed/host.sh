@@ -10,6 +10,13 @@ hostname "$name"
 mount -t overlay etc -o "ro,lowerdir=$state/$name/etc:$state/etc:/etc" /etc
 mount -t tmpfs run /run
 mount -t tmpfs shm /dev/shm
+# /sys shows the network cards of whoever mounts it. The control groups below it move along: slurmd
+# does not start without them.
+mkdir /run/cgroup
+mount --rbind /sys/fs/cgroup /run/cgroup
+mount -t sysfs sysfs /sys
+mount --rbind /run/cgroup /sys/fs/cgroup
+umount --recursive /run/cgroup
 mkdir -p /run/sshd /run/munge /run/lock /run/slurm/slurmctld /run/slurm/slurmd
 chmod 0755 /run/munge
 
