@@ -32,7 +32,7 @@ from pipeline.schedule import (
 )
 from pipeline.vocabulary import PAD, START
 
-WINDOWS_PER_BLOCK = 1024  # shuffled together: 0.5 MB a lane at 128 tokens
+WINDOWS_PER_BLOCK = 256  # shuffled together; all lanes must fill one before the first batch
 
 
 def target_weights(tokens: tf.Tensor) -> tf.Tensor:

@@ -17,7 +17,7 @@ from pipeline.manifest import Manifest
 from pipeline.records import parse_records
 from pipeline.vocabulary import END
 
-PIECES_PER_CHUNK = 256  # parsed and shuffled together: so many share what one op costs
+PIECES_PER_CHUNK = 64  # parsed and shuffled together: enough to share what one op costs
 ENDLESS = np.iinfo(np.int64).max
 NUM_HASHES = 2**62  # buckets, of an int64
 
@@ -30,8 +30,9 @@ class LaneReader:
     would add seconds to start-up.
     """
 
-    files: tf.RaggedTensor  # [num_lanes, None] string
-    num_tokens: tf.RaggedTensor  # [num_lanes, None] int64, of each file
+    files: tf.Tensor  # [num_shards] string, in lane order: shard i belongs to lane i % num_lanes
+    num_tokens: tf.Tensor  # [num_shards] int64
+    num_lanes: int
     pitch_ids: range
     seed: int | None  # None: stored order, own keys
     max_transpose: int
@@ -47,13 +48,11 @@ class LaneReader:
         max_transpose: int = 0,
     ) -> LaneReader:
         """The reader of a split. Without a seed the order is the stored one."""
-        lanes = manifest.lanes(split)
-        lengths = [len(lane) for lane in lanes]
-        files = [str(data_dir / shard.file) for lane in lanes for shard in lane]
-        num_tokens = [shard.num_tokens for lane in lanes for shard in lane]
+        shards = manifest.of_split(split)
         return cls(
-            tf.RaggedTensor.from_row_lengths(tf.constant(files, tf.string), lengths),
-            tf.RaggedTensor.from_row_lengths(tf.constant(num_tokens, tf.int64), lengths),
+            tf.constant([str(data_dir / shard.file) for shard in shards], tf.string),
+            tf.constant([shard.num_tokens for shard in shards], tf.int64),
+            manifest.num_lanes,
             manifest.open_vocabulary.pitch_ids,
             seed,
             max_transpose,
@@ -61,7 +60,7 @@ class LaneReader:
 
     def tokens_per_pass(self, lane: tf.Tensor) -> tf.Tensor:
         """Tokens of the lane, scalar int64."""
-        return tf.reduce_sum(self.num_tokens[lane])
+        return tf.reduce_sum(tf.gather(self.num_tokens, self._shards(lane)))
 
     def one_pass(self, lane: tf.Tensor) -> tf.data.Dataset:
         """Chunks [None] int32 of END and then the lane's pieces, once."""
@@ -71,7 +70,7 @@ class LaneReader:
         """Chunks [None] int32 of END and then pass after pass, without the first `skip` tokens."""
         first_pass, within = skip // self.tokens_per_pass(lane), skip % self.tokens_per_pass(lane)
         # Shards before the place are not opened: a restart must not read the data set again.
-        ends = tf.cumsum(tf.gather(self.num_tokens[lane], self._shard_order(lane, first_pass)))
+        ends = tf.cumsum(tf.gather(self.num_tokens, self._shard_order(lane, first_pass)))
         first_shard = tf.searchsorted(ends, within[None], side="right")[0]
         shard_start = tf.concat([[tf.constant(0, tf.int64)], ends], 0)[first_shard]
 
@@ -96,27 +95,29 @@ class LaneReader:
         )
         return tf.strings.to_hash_bucket_fast(tf.strings.join([prefix, names], "/"), NUM_HASHES)
 
+    def _shards(self, lane: tf.Tensor) -> tf.Tensor:
+        return tf.range(lane, self.files.shape[0], self.num_lanes)
+
     def _shard_order(self, lane: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
-        shards = tf.range(tf.size(self.num_tokens[lane]))
-        return self.shuffled(shards, "shards", lane, number)
+        return self.shuffled(self._shards(lane), "shards", lane, number)
 
     def _pass(self, lane: tf.Tensor, number: tf.Tensor, first_shard: tf.Tensor) -> tf.data.Dataset:
         """Chunks [None] int32 of pass `number`, from a place in its order of shards on."""
         shards = self._shard_order(lane, number)[first_shard:]
         return tf.data.Dataset.from_tensor_slices(shards).flat_map(
-            lambda shard: self._shard(lane, number, shard)
+            lambda shard: self._shard(shard, number)
         )
 
-    def _shard(self, lane: tf.Tensor, number: tf.Tensor, shard: tf.Tensor) -> tf.data.Dataset:
+    def _shard(self, shard: tf.Tensor, number: tf.Tensor) -> tf.data.Dataset:
         """Chunks [None] int32 of one file. Chunks end with it, so where a pass starts is free."""
 
         def to_tokens(index: tf.Tensor, records: tf.Tensor) -> tf.Tensor:
-            records = self.shuffled(records, "pieces", lane, number, shard, index)
+            records = self.shuffled(records, "pieces", number, shard, index)
             pieces = parse_records(records)
             tokens = tf.cast(pieces["tokens"], tf.int32)
             return self._transposed(tokens, pieces["piece"], number).values
 
-        records = tf.data.TFRecordDataset(self.files[lane][shard])
+        records = tf.data.TFRecordDataset(self.files[shard])
         return records.batch(PIECES_PER_CHUNK).enumerate().map(to_tokens)
 
     def _transposed(
@@ -127,15 +128,20 @@ class LaneReader:
             return tokens
         first, last = self.pitch_ids.start, self.pitch_ids.stop - 1
         is_pitch = (tokens.values >= first) & (tokens.values <= last)
-        lowest = tf.reduce_min(tokens.with_values(tf.where(is_pitch, tokens.values, last)), 1)
-        highest = tf.reduce_max(tokens.with_values(tf.where(is_pitch, tokens.values, first)), 1)
+        piece_of_each, num_pieces = tokens.value_rowids(), tokens.nrows()
+        lowest = tf.math.unsorted_segment_min(
+            tf.where(is_pitch, tokens.values, last), piece_of_each, num_pieces
+        )
+        highest = tf.math.unsorted_segment_max(
+            tf.where(is_pitch, tokens.values, first), piece_of_each, num_pieces
+        )
         down = tf.minimum(lowest - first, self.max_transpose)
         up = tf.minimum(last - highest, self.max_transpose)
 
         # By name: a piece moves the same way in whatever lane and place it is stored.
         draw = self._hashes(pieces, "transpose", number)
         semitones = tf.cast(draw % tf.cast(down + up + 1, tf.int64), tf.int32) - down
-        of_each = tf.gather(semitones, tokens.value_rowids())
+        of_each = tf.gather(semitones, piece_of_each)
         return tokens.with_values(tokens.values + tf.where(is_pitch, of_each, 0))
 
 
