@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import json
 import os
 import platform
@@ -54,7 +55,7 @@ def write_bundle(path: Path, bundle: Bundle) -> None:
         files = {"weights.npz": bundle.weights, "optimizer.npz": bundle.optimizer}
         for name, arrays in files.items():
             with (partial / name).open("wb") as stream:
-                np.savez(stream, **arrays)  # type: ignore[arg-type]
+                stream.write(_archive(arrays))
                 stream.flush()
                 os.fsync(stream.fileno())
         contents = {
@@ -176,6 +177,13 @@ def _flush_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _archive(arrays: Arrays) -> memoryview:
+    """The bytes of an .npz file. Made in memory: on a full disk a ZipFile prints a traceback."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getbuffer()
 
 
 def _read_arrays(path: Path) -> Arrays:

@@ -54,7 +54,7 @@ def piano_roll(score: Score, title: str, beats_per_bar: int = 4, primer_end: int
     row_inches = 0.9 + 0.045 * (highest - lowest)
     width = min(max(1.2 + INCHES_PER_BAR * bars_per_row, NARROWEST), WIDEST)
     figure = Figure(figsize=(width, row_inches * num_rows + 0.7), layout="constrained")
-    figure.suptitle(title, fontsize=12, x=0.01, ha="left")
+    figure.suptitle(title, fontsize=11, x=0.01, ha="left")
     rows = figure.subplots(num_rows, 1, squeeze=False)[:, 0]
     for row, axes in enumerate(rows):
         first = row * bars_per_row * bar
@@ -64,7 +64,7 @@ def piano_roll(score: Score, title: str, beats_per_bar: int = 4, primer_end: int
             axes.axvspan(first, primer_end, color=PRIMER_SHADE, linewidth=0, zorder=0.2)
         _draw_grid(axes, score.resolution, beats_per_bar, lowest, highest)
         _draw_notes(axes, score)
-    rows[-1].set_xlabel(f"bar ({beats_per_bar} beats at {score.tempo:g} a minute)")
+    rows[-1].set_xlabel(f"bar ({beats_per_bar} beats at {score.tempo:g} a minute)", fontsize=9)
     _draw_legend(figure, score, primer_end)
     return figure
 
@@ -79,25 +79,29 @@ def _pitch_limits(score: Score) -> tuple[int, int]:
 
 def _draw_grid(axes: Axes, resolution: int, beats_per_bar: int, lowest: int, highest: int) -> None:
     """Black keys shaded, a line and a name at every C, strong lines at bars, fine ones at beats."""
-    for pitch in range(lowest, highest + 1):
-        if pitch % 12 in BLACK_KEYS:
-            axes.axhspan(pitch - 0.5, pitch + 0.5, color=KEY_SHADE, linewidth=0, zorder=0.1)
-    octaves = [pitch for pitch in range(lowest, highest + 1) if pitch % 12 == 0]
-    axes.set_yticks(octaves, [f"C{pitch // 12 - 1}" for pitch in octaves], fontsize=8)
-    for pitch in octaves:
-        axes.axhline(pitch - 0.5, color=ROW_LINE, linewidth=0.8, zorder=0.5)
+    from matplotlib.collections import PatchCollection
+    from matplotlib.patches import Rectangle
+
     first, end = (int(limit) for limit in axes.get_xlim())
+    keys = range(lowest, highest + 1)
+    shaded = [
+        Rectangle((first, pitch - 0.5), end - first, 1)
+        for pitch in keys
+        if pitch % 12 in BLACK_KEYS
+    ]
+    axes.add_collection(PatchCollection(shaded, color=KEY_SHADE, linewidth=0, zorder=0.1))
+    octaves = [pitch for pitch in keys if pitch % 12 == 0]
+    axes.set_yticks(octaves, [f"C{pitch // 12 - 1}" for pitch in octaves], fontsize=8)
+    edges = [pitch - 0.5 for pitch in octaves]
+    axes.hlines(edges, first, end, color=ROW_LINE, linewidth=0.8, zorder=0.5)
     bar = resolution * beats_per_bar
-    for beat in range(first, end + 1, resolution):
-        is_bar = beat % bar == 0
-        axes.axvline(
-            beat,
-            color=BAR_LINE if is_bar else ROW_LINE,
-            linewidth=0.9 if is_bar else 0.4,
-            zorder=0.6,
-        )
-    bars = range(first, end, bar)
-    axes.set_xticks(list(bars), [str(start // bar + 1) for start in bars], fontsize=8, ha="left")
+    heights = (lowest - 0.5, highest + 0.5)
+    beats = range(first, end + 1, resolution)
+    axes.vlines(beats, *heights, color=ROW_LINE, linewidth=0.4, zorder=0.6)
+    bars = range(first, end + 1, bar)
+    axes.vlines(bars, *heights, color=BAR_LINE, linewidth=0.9, zorder=0.7)
+    names = [str(start // bar + 1) for start in bars[:-1]]
+    axes.set_xticks(list(bars[:-1]), names, fontsize=8, ha="left")
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
@@ -118,7 +122,9 @@ def _draw_notes(axes: Axes, score: Score) -> None:
             for note in shown[shown["program"] == program]
         ]
         axes.add_collection(
-            PatchCollection(boxes, facecolor=colour, edgecolor="white", linewidth=0.3, zorder=2)
+            PatchCollection(
+                boxes, facecolor=colour, edgecolor="white", linewidth=0.3, zorder=2, gid="notes"
+            )
         )
 
 
