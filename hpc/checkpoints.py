@@ -59,6 +59,7 @@ class Checkpoints:
         for path in (self.run_dir / "checkpoints").glob("*.partial"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         self._mark_best(progress)
+        self._prune()
 
     def due(self, step: int) -> bool:
         """Is it time to save, by steps or by minutes?
