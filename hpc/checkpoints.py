@@ -43,6 +43,7 @@ class Checkpoints:
         # One thread: a checkpoint is whole before the next one begins, and training goes on.
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
+        self._written: dict[str, Any] = {}  # progress of the newest one
 
     def take_up(self, progress: dict[str, Any]) -> None:
         """Make the folder as it was when the checkpoint of this progress had just been written.
@@ -60,6 +61,7 @@ class Checkpoints:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         self._mark_best(progress)
         self._prune()
+        self._written = dict(progress)
 
     def due(self, step: int) -> bool:
         """Is it time to save, by steps or by minutes?
@@ -89,9 +91,11 @@ class Checkpoints:
             pending.result()
 
     def _write(self, step: int, bundle: Bundle) -> None:
-        path = step_folder(self.run_dir, step)
-        if not path.exists():
-            write_bundle(path, bundle)
+        # A second time for the same step only where something has become known since: the
+        # validation loss, after an evaluation that was broken off.
+        if bundle.progress != self._written:
+            write_bundle(step_folder(self.run_dir, step), bundle)
+        self._written = bundle.progress
         self._mark_best(bundle.progress)
         self._prune()
 

@@ -6,6 +6,7 @@ import json
 import math
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,13 @@ SHOWN = ("loss", "perplexity", "gradient_norm", "learning_rate", "tokens_per_sec
 class Journal:
     """The chief's record of a run. On other ranks every method does nothing."""
 
-    def __init__(self, run_dir: Path, place: Place, *, step: int, total_steps: int) -> None:
-        """Open the record of a run that goes on after `step`; later entries are taken back."""
+    def __init__(
+        self, run_dir: Path, place: Place, *, step: int, evaluated: int, total_steps: int
+    ) -> None:
+        """Open the record of a run that goes on after `step`; later entries are taken back.
+
+        `evaluated` is the last step whose evaluation stays, `step` itself or one before it.
+        """
         self._place = place
         self._run_dir = run_dir
         self._total_steps = total_steps
@@ -33,8 +39,9 @@ class Journal:
         self._said: set[str] = set()
         if not place.is_chief:
             return
-        _take_back(run_dir / METRICS, "step", step)
-        _take_back(run_dir / STRETCHES, "first_step", step)
+        last = {"train": step, "valid": evaluated}
+        _take_back(run_dir / METRICS, lambda entry: entry["step"] <= last[entry["split"]])
+        _take_back(run_dir / STRETCHES, lambda entry: entry["first_step"] <= step)
         self._writer = tf.summary.create_file_writer(str(run_dir / "tensorboard"))
         console = Console()
         # mpirun gives its ranks a terminal of their own, whose lines it then copies.
@@ -106,11 +113,11 @@ def say(place: Place, line: str, *, everyone: bool = False) -> None:
         print(prefix + line, file=sys.stdout, flush=True)
 
 
-def _take_back(path: Path, key: str, step: int) -> None:
-    """Keep the entries up to a step: what came after the checkpoint is done again."""
+def _take_back(path: Path, is_kept: Callable[[dict[str, Any]], bool]) -> None:
+    """Keep some entries: what came after the checkpoint is done again."""
     if not path.is_file():
         return
-    kept = [entry for entry in read_lines(path) if entry[key] <= step]
+    kept = filter(is_kept, read_lines(path))
     replace_file(path, "".join(json.dumps(entry) + "\n" for entry in kept))
 
 

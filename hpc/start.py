@@ -19,6 +19,7 @@ from hpc.peers import Peers, free_port, open_peers
 from hpc.runs import lock_run, require_same_settings
 from model.bundle import Bundle, find_checkpoint, library_versions, read_bundle
 from pipeline.manifest import Manifest
+from pipeline.quiet import load_tensorflow
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -39,6 +40,7 @@ class Progress:
     best_loss: float = float("inf")  # mean nats per token on the valid split
     best_step: int = 0  # where that was; 0 before the first evaluation
     stale_evaluations: int = 0  # since the best one
+    evaluated: int = 0  # the last step with an evaluation; a request to stop breaks one off
 
 
 @dataclass(frozen=True)
@@ -228,6 +230,7 @@ def require_agreement(peers: Peers) -> None:
 
 def open_run(config: TrainConfig, place: Place, peers: Peers, findings: Findings) -> Run:
     """The run, restored to where it was. TensorFlow is first touched here."""
+    load_tensorflow()
     import keras
 
     from hpc.devices import use_devices

@@ -60,7 +60,7 @@ class Steps:
             self._train, input_signature=[tokens, scalar, scalar], autograph=False
         )
         self.evaluate = tf.function(
-            self._evaluate, input_signature=[tokens, weights], autograph=False
+            self._evaluate, input_signature=[tokens, weights, scalar], autograph=False
         )
 
     @property
@@ -137,8 +137,9 @@ class Steps:
         count = (step * self._config.accumulation + index) * self._num_lanes + self._lanes
         return tf.stack([tf.fill([len(self._lanes)], self._config.seed), count], axis=1)
 
-    def _evaluate(self, tokens: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-        """[2] float32: sum of nats and sum of weights of this worker's windows."""
+    def _evaluate(self, tokens: tf.Tensor, weights: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
+        """[3] float32, equal on all workers: sums of nats, of weights, of requests to stop."""
         logits, _ = self.model(tokens[:, :-1])
         nats = sequence_loss(logits, tokens[:, 1:], weights)
-        return tf.stack([nats, tf.reduce_sum(weights)])
+        own = tf.stack([nats, tf.reduce_sum(weights), tf.cast(stop, tf.float32)])
+        return self._strategy.sum([own])[0]

@@ -86,7 +86,13 @@ def train_run(run: Run, stop_request: StopRequest) -> str:
     if run.place.is_chief:
         write_config(run.run_dir, run.config)
     run.checkpoints.take_up(asdict(run.progress))
-    journal = Journal(run.run_dir, run.place, step=run.progress.step, total_steps=run.config.steps)
+    journal = Journal(
+        run.run_dir,
+        run.place,
+        step=run.progress.step,
+        evaluated=run.progress.evaluated,
+        total_steps=run.config.steps,
+    )
     profiler = Profiler(run.run_dir / "tensorboard", run.config.profile_window, run.place)
     try:
         journal.stretch(run.progress.step + 1, run.facts(), run.config.to_json())
@@ -106,15 +112,18 @@ def loop(run: Run, journal: Journal, profiler: Profiler, stop_request: StopReque
     """Take the steps that are left; why it ended, as `train_run` says it."""
     config, progress, throughput = run.config, run.progress, Throughput(run.tokens_per_step)
     batches = run.training_batches()
+    stop = evaluate_if_due(run, journal, stop_request)  # one that was broken off
     run.peers.allow(config.start_timeout, "compiling its first step")
     for step in range(progress.step + 1, config.steps + 1):
+        if stop:
+            return "stopped"
         if gave_up(run):
             return "early"
         with throughput.part("input"):
             tokens = next(batches)
         with profiler.step(step), throughput.part("step"):
             outcome = run.steps.train(tokens, step, stop_request.asked)
-            loss, norm, stop = (float(outcome[k]) for k in ("loss", "gradient_norm", "stop"))
+            loss, norm, stops = (float(outcome[k]) for k in ("loss", "gradient_norm", "stop"))
         require_finite(run, step, loss)
         throughput.finish_step()
         progress.step, progress.tokens = step, progress.tokens + run.tokens_per_step
@@ -127,15 +136,13 @@ def loop(run: Run, journal: Journal, profiler: Profiler, stop_request: StopReque
             )
             if rates and run.link:
                 journal.say_once("link", run.link.advise(rates["step_seconds"]))
-        is_best = False
-        if step % config.eval_every == 0 or step == config.steps:
-            with throughput.part("evaluate"):
-                is_best = evaluate(run, journal)
-        if is_best or run.checkpoints.due(step):
+        with throughput.part("evaluate"):
+            stop = evaluate_if_due(run, journal, stop_request) or stops > 0
+        if run.checkpoints.due(step) or progress.best_step == step:
             with throughput.part("save"):
                 run.checkpoints.save(step, run.bundle)
-        if stop:
-            return "stopped"
+    if stop and evaluation_is_due(run):
+        return "stopped"
     return "early" if gave_up(run) else "done"
 
 
@@ -144,23 +151,38 @@ def gave_up(run: Run) -> bool:
     return 0 < run.config.patience <= run.progress.stale_evaluations
 
 
-def evaluate(run: Run, journal: Journal) -> bool:
-    """Is the mean loss over the whole valid split, which is recorded, the best so far?"""
+def evaluation_is_due(run: Run) -> bool:
+    """Is this a step with an evaluation, which it has not had yet?"""
+    step = run.progress.step
+    at_its_time = step % run.config.eval_every == 0 or step == run.config.steps
+    return at_its_time and step > run.progress.evaluated
+
+
+def evaluate_if_due(run: Run, journal: Journal, stop_request: StopRequest) -> bool:
+    """Was the evaluation on the valid split broken off, because a rank was asked to stop?
+
+    A long one would not end within the grace time; the run makes up for it when it goes on.
+    """
+    if not evaluation_is_due(run):
+        return False
     progress = run.progress
     started = time.perf_counter()
-    totals = np.zeros(2)
+    totals = np.zeros(3)
     for tokens, weights in run.evaluation_batches("valid"):
-        totals += run.steps.evaluate(tokens, weights).numpy()
+        totals += run.steps.evaluate(tokens, weights, stop_request.asked).numpy()
         run.peers.progress(progress.step, "evaluating")
-    nats, num_tokens = run.strategy.gather(totals).sum(axis=0)
+        if totals[2]:
+            return True
+    nats, num_tokens, _ = totals
     loss = float(nats / num_tokens)
     rate = float(num_tokens) / (time.perf_counter() - started)
     journal.scalars(progress.step, "valid", loss=loss, tokens_per_second=rate)
     is_best = loss < progress.best_loss
     progress.stale_evaluations = 0 if is_best else progress.stale_evaluations + 1
+    progress.evaluated = progress.step
     if is_best:
         progress.best_loss, progress.best_step = loss, progress.step
-    return is_best
+    return False
 
 
 def require_finite(run: Run, step: int, loss: float) -> None:

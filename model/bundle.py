@@ -72,9 +72,7 @@ def write_bundle(path: Path, bundle: Bundle) -> None:
             json.dump(contents, stream, indent=2)
             stream.flush()
             os.fsync(stream.fileno())
-        _flush_folder(partial)
-        partial.rename(path)
-        _flush_folder(path.parent)
+        _put_in_place(partial, path)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise OSError(
@@ -168,6 +166,17 @@ def _contents_sha256(contents: dict[str, Any]) -> str:
     """sha256 of everything in bundle.json but the entry that holds it."""
     others = {name: value for name, value in contents.items() if name != "contents_sha256"}
     return hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()
+
+
+def _put_in_place(partial: Path, path: Path) -> None:
+    """Rename a finished folder; an older one of that name goes away."""
+    _flush_folder(partial)
+    replaced = path.with_name(path.name + ".replaced.partial")
+    if path.exists():
+        path.rename(replaced)
+    partial.rename(path)
+    shutil.rmtree(replaced, ignore_errors=True)
+    _flush_folder(path.parent)
 
 
 def _flush_folder(path: Path) -> None:

@@ -73,6 +73,17 @@ def test_training_goes_on_while_a_checkpoint_is_written(
     run.checkpoints.wait()
 
 
+def test_what_became_known_of_a_saved_step_is_saved_too(run: SmallRun) -> None:
+    run.train(3)
+    run.start()
+    run.progress |= {"best_loss": 1.5, "best_step": 3}  # an evaluation broken off and made up for
+    run.checkpoints.save(3, run.bundle)
+    run.checkpoints.wait()
+    run.start()
+    assert run.progress == {"step": 3, "best_loss": 1.5, "best_step": 3}
+    assert run.marked_best() == 3
+
+
 # Damage -----------------------------------------------------------------------------------------
 
 
