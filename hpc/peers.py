@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -76,6 +75,8 @@ class Peers:
         self._limit = start_timeout
         self._doing = "starting"
         self._over = threading.Event()
+        # Its own, since libraries are kept from the common one while they start.
+        self._stderr = os.fdopen(os.dup(2), "w")
         self._listener: socket.socket | None = None
 
     def listen(self, port: int = 0) -> int:
@@ -257,7 +258,7 @@ class Peers:
         self._tell_all(lost=why)
         print(
             f"error: {why}; {self.place} ends. The same command continues from the last checkpoint",
-            file=sys.stderr,
+            file=self._stderr,
             flush=True,
         )
         # The main thread may stand in a collective for ever: no clean-up can be waited for.

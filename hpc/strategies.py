@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from hpc.cluster import Place
 from hpc.config import TrainConfig
+from pipeline.quiet import quiet_libraries
 
 
 class Strategy:
@@ -91,11 +92,12 @@ class MultiWorker(Strategy):
             "ring": implementations.RING,
             "nccl": implementations.NCCL,
         }[config.collective]
-        self._strategy = tf.distribute.MultiWorkerMirroredStrategy(
-            communication_options=tf.distribute.experimental.CommunicationOptions(
-                implementation=implementation
+        with quiet_libraries():
+            self._strategy = tf.distribute.MultiWorkerMirroredStrategy(
+                communication_options=tf.distribute.experimental.CommunicationOptions(
+                    implementation=implementation
+                )
             )
-        )
         self._sum_eagerly = tf.function(self._all_reduce)
 
     def sum(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:

@@ -15,9 +15,6 @@ def run_command(work: Callable[[], int | None], who: str = "") -> int:
     ValueError, OSError and RuntimeError carry a message made for the user and are printed as one
     line; anything else is our fault and keeps its traceback.
     """
-    # TensorFlow's start-up talk (no GPU, libraries registered twice) would bury what matters; it
-    # is imported later than this, and what fails in it still raises.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # Off by default on processors without AVX-512, where it makes the LSTM's products up to 1.5
     # times faster all the same (hpc/results/lstm.md).
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")

@@ -13,6 +13,7 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pipeline.command import run_command
+from pipeline.quiet import load_tensorflow
 
 if TYPE_CHECKING:
     from pipeline.description import Description
@@ -113,6 +114,7 @@ def _length_lines(recommendation: Recommendation) -> Iterator[str]:
 def run(argv: Sequence[str] | None) -> None:
     """Describe as the flags say."""
     flags = parse_arguments(argv)
+    load_tensorflow()
     from pipeline.description import describe
     from pipeline.description_plot import save_description
 

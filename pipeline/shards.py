@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.manifest import FILE_NAME, Shard
+from pipeline.quiet import load_tensorflow
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ def write_split(
     Tokens are balanced over lanes, and over the shards of a lane. Within a shard the order is that
     of a hash, so that neighbours in a folder do not stay neighbours.
     """
+    load_tensorflow()
     from pipeline.records import write_shard
 
     entries = sorted(entries, key=lambda e: hashlib.sha256(f"{seed}:{e.piece}".encode()).digest())
