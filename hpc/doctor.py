@@ -1,0 +1,167 @@
+"""Command: is this machine, are these hosts, fit to train? Says what to do where they are not.
+
+    python hpc/doctor.py
+    python hpc/doctor.py -H dorchester,bath --data data/bach
+
+Exit codes: 0 all is well, 1 with warnings, 2 something failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+if __package__ in (None, ""):  # run as a script: import from the root, not from hpc/
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from hpc import findings, subnets
+from hpc.facts import collect
+from hpc.findings import STATUSES, Finding
+from hpc.reach import (
+    FACTS_MARK,
+    Answer,
+    UnreachableError,
+    answer_clock_questions,
+    ask,
+    try_mpirun,
+)
+from pipeline.command import run_command
+
+DEFAULT_DATA = Path("data/bach")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code: how bad the worst finding is, 0 to 2."""
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").partition("\n")[0].removeprefix("Command: ")
+    )
+    add = parser.add_argument
+    add("-H", "--hosts", default="", metavar="HOST[:SLOTS],...", help="as for mpirun; else: here")
+    add("--data", type=Path, help=f"the data set to train on (default: {DEFAULT_DATA})")
+    add("--quick", action="store_true", help="do not load the libraries, do not try mpirun")
+    add("--json", type=Path, metavar="FILE", help="write the findings there too")
+    add("--names", default="", help=argparse.SUPPRESS)  # with --facts: the hosts to look up
+    add("--facts", action="store_true", help=argparse.SUPPRESS)  # what a host is asked by ssh
+    flags = parser.parse_args(argv)
+    return run_command(lambda: tell_facts(flags) if flags.facts else examine(flags))
+
+
+def tell_facts(flags: argparse.Namespace) -> int:
+    """Print this host's facts for the doctor on another one, then the time when it asks."""
+    names = flags.names.split(",") if flags.names else []
+    print(FACTS_MARK + json.dumps(collect(flags.data, names, flags.quick)), flush=True)
+    answer_clock_questions(sys.stdin)
+    return 0
+
+
+def examine(flags: argparse.Namespace) -> int:
+    """Look at all hosts, print the table; how bad the worst finding is."""
+    slots = parse_hosts(flags.hosts) or {socket.gethostname(): 1}
+    data = (flags.data or DEFAULT_DATA).absolute()
+    answers, table = interview(list(slots), data, flags.quick)
+    facts = {host: answer.facts for host, answer in answers.items()}
+    if facts:
+        for check in (findings.versions, findings.libraries, findings.mpi, subnets.network):
+            table += check(facts)
+        table += findings.clocks(answers)
+        table += findings.devices(facts, slots)
+        table += findings.files(facts, flags.data is not None)
+    networks = subnets.shared_networks(facts) if len(slots) > 1 and len(facts) == len(slots) else []
+    if not flags.quick and len(facts) == len(slots) and all(f["mpirun"] for f in facts.values()):
+        table += try_launch(flags.hosts, slots, networks, answers)
+    table.sort(key=lambda finding: STATUSES.index(finding.status))  # the worst last, by the prompt
+    print_table(table)
+    if networks:
+        print_settings(flags.hosts, sum(slots.values()), networks[0])
+    if flags.json:
+        flags.json.write_text(json.dumps([asdict(finding) for finding in table], indent=1) + "\n")
+    return max(STATUSES.index(finding.status) for finding in table)
+
+
+def parse_hosts(text: str) -> dict[str, int]:
+    """Host -> processes, from mpirun's `-H a:4,b`. Raises ValueError where it is none."""
+    slots: dict[str, int] = {}
+    for entry in filter(None, text.split(",")):
+        host, _, number = entry.partition(":")
+        if not host or host.startswith("-") or (number and not number.isdigit()):
+            raise ValueError(f"-H {text}: {entry!r} is not HOST or HOST:SLOTS")
+        slots[host] = slots.get(host, 0) + int(number or 1)
+    return slots
+
+
+def interview(
+    hosts: Sequence[str], data: Path, quick: bool
+) -> tuple[dict[str, Answer], list[Finding]]:
+    """The answers of the hosts that gave one, and whether ssh reached them; all asked at once."""
+    flags = ["--data", str(data), "--names", ",".join(hosts), *(["--quick"] if quick else [])]
+    names = hosts if len(hosts) > 1 else []
+
+    def answer(host: str) -> Answer | UnreachableError:
+        if host == socket.gethostname():
+            return Answer(collect(data, names, quick))
+        try:
+            return ask(host, flags)
+        except UnreachableError as error:
+            return error
+
+    with ThreadPoolExecutor(max_workers=len(hosts)) as pool:
+        replies = dict(zip(hosts, pool.map(answer, hosts), strict=True))
+    answers, table = {}, []
+    for host, reply in replies.items():
+        if isinstance(reply, UnreachableError):
+            table.append(Finding("ssh", "failed", f"{host}: {reply}", reply.advice))
+        else:
+            answers[host] = reply
+    others = [host for host in answers if host != socket.gethostname()]
+    if others:
+        table.append(Finding("ssh", "ok", f"{', '.join(others)} without a prompt"))
+    return answers, table
+
+
+def try_launch(
+    hosts: str,
+    slots: dict[str, int],
+    networks: Sequence[subnets.SharedNetwork],
+    answers: dict[str, Answer],
+) -> list[Finding]:
+    """Start a small program the way training is started, and again on the shared network only."""
+    facts = {host: answer.facts for host, answer in answers.items()}
+    bare = try_mpirun(hosts or "localhost", sum(slots.values()), [])
+    kept = None
+    if not bare.ranks and networks:
+        kept = try_mpirun(hosts, sum(slots.values()), networks[0].mpirun_options)
+    return findings.launch(facts, slots, bare, kept)
+
+
+def print_table(table: Sequence[Finding]) -> None:
+    """One line for each finding, and below it what to do."""
+    colours = dict(zip(STATUSES, ("32", "33", "31"), strict=True))
+    plain = not sys.stdout.isatty() or "NO_COLOR" in os.environ
+    for finding in table:
+        status = f"{finding.status:8}"
+        shown = status if plain else f"\x1b[{colours[finding.status]}m{status}\x1b[0m"
+        print(f"{shown} {finding.check:12} {finding.found}")
+        if finding.advice:
+            print(f"{'':21} -> {finding.advice}")
+
+
+def print_settings(hosts: str, num_ranks: int, network: subnets.SharedNetwork) -> None:
+    """How to keep a run to the network that the hosts share."""
+    options = " ".join(network.mpirun_options)
+    print("\nTo keep a run to the network that the hosts share:")
+    print(f"    mpirun -np {num_ranks} -H {hosts} {options} python hpc/train.py")
+    print("or once for all, in ~/.openmpi/mca-params.conf on every host:")
+    for name, value in network.mca_settings.items():
+        print(f"    {name} = {value}")
+    print(f"and with GPUs: export {network.nccl}, and mpirun -x NCCL_SOCKET_IFNAME")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
