@@ -77,9 +77,16 @@ class Composer:
         Raises ValueError where the folder is damaged or does not fit its own configuration.
         """
         bundle = read_bundle(checkpoint)
-        model = build_lstm(LSTMConfig(**bundle.model))
+        vocabulary = vocabulary_from_dict(bundle.vocabulary)
+        config = LSTMConfig(**bundle.model)
+        if config.vocab_size != vocabulary.size:
+            raise ValueError(
+                f"{checkpoint} has a network of {config.vocab_size} tokens and a vocabulary of "
+                f"{vocabulary.size}. Was it put together from two runs?"
+            )
+        model = build_lstm(config)
         _assign(model, bundle, checkpoint)
-        return cls(model, vocabulary_from_dict(bundle.vocabulary))
+        return cls(model, vocabulary)
 
     def warm_up(self) -> None:
         """Compile the loop, once for all batches and lengths: about a second."""
@@ -181,8 +188,12 @@ class Composer:
         return ids.stack(), state
 
     def _grammar(self, endless: bool) -> tf.Tensor:
-        """Which id may follow which [size, size] bool, within one piece: after END only PAD."""
+        """Which id may follow which [size, size] bool, within one piece: after END only PAD.
+
+        Time starts at the first note, so no SHIFT follows START.
+        """
         follows = self.vocabulary.follows.copy()
+        follows[START, self.vocabulary.steps > 0] = False
         follows[[PAD, END], :] = False
         follows[[PAD, END], PAD] = True
         if endless:
@@ -213,11 +224,15 @@ class Composer:
 def _assign(model: MusicLSTM, bundle: Bundle, checkpoint: Path) -> None:
     """Give the network the bundle's weights, all of them and no others."""
     weights = model.named_weights()
-    if set(weights) != set(bundle.weights):
-        differing = sorted(set(weights) ^ set(bundle.weights))
+    needed = {path: tuple(variable.shape) for path, variable in weights.items()}
+    found = {path: values.shape for path, values in bundle.weights.items()}
+    differing = sorted(path for path, _ in needed.items() ^ found.items())
+    if differing:
+        path = differing[0]
         raise ValueError(
-            f"{checkpoint} holds other weights than its configuration asks for ({differing[0]} "
-            f"and {len(differing) - 1} more). Was it made by another version?"
+            f"{checkpoint} holds other weights than its configuration asks for: {path} is "
+            f"{found.get(path, 'missing')}, needed is {needed.get(path, 'none')}. Was it made by "
+            "another version?"
         )
     for path, variable in weights.items():
         values = bundle.weights[path]

@@ -18,7 +18,7 @@ def degeneracies(score: Score) -> list[str]:
     found = []
     num_pitches = np.unique(score.notes["pitch"]).size
     if num_pitches < FEWEST_PITCHES:
-        found.append(f"only {num_pitches} different pitches")
+        found.append(f"only {num_pitches} different pitch{'es' if num_pitches > 1 else ''}")
     loop = loop_length(score)
     if loop:
         found.append(f"its later half repeats one loop of {loop} notes")

@@ -27,6 +27,7 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
 from pipeline.command import run_command
 from pipeline.manifest import SPLITS, Manifest
 from pipeline.notes import DEFAULT_TEMPO, Score
+from pipeline.quiet import load_tensorflow
 
 if TYPE_CHECKING:
     from model.composer import Composer, Length, Piece
@@ -79,6 +80,7 @@ def generate(flags: argparse.Namespace) -> None:
         Manifest.load(flags.data)  # a data set that is not there is told before the work
     seed = secrets.randbits(32) if flags.seed is None else flags.seed
 
+    load_tensorflow()
     from model.bundle import find_checkpoint
     from model.composer import Composer
     from model.rendering import Renderer
