@@ -184,9 +184,9 @@ def files(facts: Facts, data_was_named: bool) -> list[Finding]:
         # Without --data, a fresh machine has none yet and may lack it without being unfit.
         absent = len(errors) == len(facts) and not data_was_named
         status = "warning" if absent else "failed"
-        findings.append(
-            Finding("data", status, spread(errors), "preprocess it once and rsync it to every host")
-        )
+        shown = spread({host: fact["data_error"] or "well" for host, fact in facts.items()})
+        advice = "preprocess it once and rsync it to every host"
+        findings.append(Finding("data", status, shown, advice))
     else:
         advice = "rsync the data folder from one host to the others"
         findings.append(same_everywhere("data", digests, "", advice, "failed"))

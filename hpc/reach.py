@@ -189,7 +189,7 @@ def try_mpirun(hosts: str, num_ranks: int, options: Sequence[str], timeout: floa
 
 
 def _first_complaint(text: str, code: int) -> str:
-    """The first sentence of Open MPI's framed messages, or of a rank that complained before them."""
+    """The first sentence of what a rank complained of, else of Open MPI's framed message."""
     before_frame, _, framed = text.partition("\n---")
     said = " ".join((before_frame.strip("-\n ") or framed.strip("-\n ")).split())
     return re.split(r"\. |:$", said, maxsplit=1)[0] or f"exit code {code}"
