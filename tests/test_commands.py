@@ -27,11 +27,14 @@ HEAVY = {
     "tensorboard",
 }
 
+# A command fixes the path at its start; a script without that line serves one of our programs.
+PATH_LINE = re.compile(r'^if __package__ in \(None, ""\):', re.MULTILINE)
+
 COMMANDS = sorted(
     path.relative_to(REPOSITORY).as_posix()
     for package in PACKAGES
     for path in (REPOSITORY / package).glob("*.py")
-    if re.search(r'^if __name__ == "__main__":', path.read_text(encoding="utf-8"), re.MULTILINE)
+    if PATH_LINE.search(path.read_text(encoding="utf-8"))
 )
 
 
