@@ -93,7 +93,8 @@ class Steps:
 
         # One collective for everything: the scalars ride along with the gradients, so that all
         # workers learn of a request to stop in the same step.
-        wire = tf.float16 if self._config.compression == "fp16" else tf.float32
+        is_wired = self._strategy.place.size > 1
+        wire = tf.float16 if is_wired and self._config.compression == "fp16" else tf.float32
         scalars = tf.stack([nats, weight, tf.cast(stop, tf.float32)])
         *gradients, scalars = self._strategy.mean([*(tf.cast(g, wire) for g in gradients), scalars])
         nats, weight, stop_requests = tf.unstack(scalars)

@@ -1,7 +1,7 @@
 """How the workers of a run add up their numbers: Single, MultiWorker, Horovod, side by side.
 
-A strategy is one operation, `sum`, and what follows from it. The variables are ordinary ones in
-every process and stay equal because every process applies the same averaged gradient; so the
+A strategy is one operation, `sum_alike`, and what follows from it. The variables are ordinary ones
+in every process and stay equal because every process applies the same averaged gradient; so the
 training step is the same code whatever the strategy. (Under MultiWorkerMirroredStrategy this also
 avoids Keras 3's optimizer, which would sum mirrored gradients again, after they were clipped.)
 """
@@ -22,7 +22,7 @@ from pipeline.quiet import quiet_libraries
 
 
 class Strategy:
-    """What every strategy can do, made from `sum`, the one thing in which they differ."""
+    """What every strategy can do, made from `sum_alike`, the one thing in which they differ."""
 
     name = ""
 
@@ -31,12 +31,20 @@ class Strategy:
         self.place = place
         self.config = config
 
-    def sum(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
-        """Each tensor summed over all workers, in one collective; usable within tf.function."""
+    def sum_alike(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Each tensor summed over all workers, in one collective; all are of one dtype."""
         raise TypeError(f"{type(self).__name__} does not say how to sum")
 
     def close(self) -> None:
         """End the collective library; all ranks come here, or none."""
+
+    def sum(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Each tensor summed over all workers, by a collective for each dtype among them."""
+        sums: dict[int, tf.Tensor] = {}
+        for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
+            alike = [i for i, tensor in enumerate(tensors) if tensor.dtype == dtype]
+            sums |= zip(alike, self.sum_alike([tensors[i] for i in alike]), strict=True)
+        return [sums[i] for i in range(len(tensors))]
 
     def mean(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
         """Each tensor averaged over all workers."""
@@ -71,7 +79,7 @@ class Single(Strategy):
 
     name = "single"
 
-    def sum(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
+    def sum_alike(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
         """The tensors themselves."""
         return tensors
 
@@ -100,7 +108,7 @@ class MultiWorker(Strategy):
             )
         self._sum_eagerly = tf.function(self._all_reduce)
 
-    def sum(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
+    def sum_alike(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
         """By an allreduce in the strategy's replica context."""
         if tf.executing_eagerly():
             return self._sum_eagerly(tensors)
@@ -142,7 +150,7 @@ class Horovod(Strategy):
         for thread in _own_threads() - threads:
             _keep_off_the_compute(thread)
 
-    def sum(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
+    def sum_alike(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
         """By one grouped allreduce, whose fusion, and so the order of the sums, is always equal."""
         return self._hvd.grouped_allreduce(tensors, op=self._hvd.Sum)
 
