@@ -12,6 +12,7 @@ which it ends is the first one added.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import secrets
 import sys
@@ -31,7 +32,9 @@ from pipeline.quiet import load_tensorflow
 
 if TYPE_CHECKING:
     from model.composer import Composer, Length, Piece
+    from model.rendering import RenderedPiece, Renderer
 
+LIBRARIES = ("mido", "midi2audio", "music21")  # the extra `compose`: absent on a training node
 SLOWEST, FASTEST = 4.0, 1000.0  # quarters a minute; MIDI says no tempo slower than 3.6
 
 
@@ -97,21 +100,16 @@ def generate(flags: argparse.Namespace) -> None:
     started = time.perf_counter()
     pieces = composer.compose(range(flags.num_pieces), sampling, length, seed, primer)
     elapsed = time.perf_counter() - started
-    num_tokens = sum(piece.num_composed for piece in pieces)
     scores = [composer.score(piece, length, tempo) for piece in pieces]
     _check_composed(pieces, scores, flags.length_tokens is not None)
+    num_tokens = sum(piece.num_composed for piece in pieces)
     print(
         f"composed {num_tokens} tokens in {elapsed:.1f} s ({num_tokens / elapsed:.0f} tokens/s) "
         f"from {checkpoint}, seed {seed}"
     )
 
     renderer = Renderer(flags.out, soundfont, flags.beats_per_bar, primer.end if primer else 0)
-    rendered = []
-    for piece, score in zip(pieces, scores, strict=True):
-        rendered.append(renderer.render(_name(piece), score))
-        print(rendered[-1].report())
-        for warning in rendered[-1].warnings:
-            print(f"warning: {rendered[-1].name}: {warning}", file=sys.stderr)
+    rendered = _render(renderer, pieces, scores)
     if flags.data:
         _compare(flags.data, scores)
     if flags.json:
@@ -127,6 +125,11 @@ def generate(flags: argparse.Namespace) -> None:
 
 def _check(flags: argparse.Namespace) -> None:
     """Refuse what no piece can be made with, before anything slow begins."""
+    missing = [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ValueError(
+            f"{', '.join(missing)} not installed; composing needs it. Run: pip install '.[compose]'"
+        )
     for name in ("num_pieces", "beats_per_bar", "bars", "length_tokens"):
         value = getattr(flags, name)
         if value is not None and value < 1:
@@ -202,6 +205,19 @@ def _check_composed(pieces: Sequence[Piece], scores: Sequence[Score], bounded: b
                 "end",
                 file=sys.stderr,
             )
+
+
+def _render(
+    renderer: Renderer, pieces: Sequence[Piece], scores: Sequence[Score]
+) -> list[RenderedPiece]:
+    """Write the files of each piece, and say where they are and what is odd about it."""
+    rendered = []
+    for piece, score in zip(pieces, scores, strict=True):
+        rendered.append(renderer.render(_name(piece), score))
+        print(rendered[-1].report())
+        for warning in rendered[-1].warnings:
+            print(f"warning: {rendered[-1].name}: {warning}", file=sys.stderr)
+    return rendered
 
 
 def _compare(data_dir: Path, scores: Sequence[Score]) -> None:

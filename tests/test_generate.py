@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from model.composer import Composer, Length
 from model.generate import main
 from model.sampling import Sampling
 from pipeline.midi import write_midi
-from pipeline.notes import DRUMS, Score, make_notes
+from pipeline.notes import DRUMS, NOTE, Score, make_notes
 from pipeline.scores import read_score
 from pipeline.vocabulary import END, EventVocabulary
 from tests.composing import VOCABULARY, small_disk, tiny_bundle, write_tiny_run
@@ -24,6 +25,7 @@ from tests.composing import VOCABULARY, small_disk, tiny_bundle, write_tiny_run
 needs_fluidsynth = pytest.mark.skipif(
     shutil.which("fluidsynth") is None, reason="no fluidsynth here"
 )
+RICH = EventVocabulary(instruments=True, velocity_bins=5)
 BAR = 4 * VOCABULARY.steps_per_quarter
 
 
@@ -86,28 +88,32 @@ def test_without_a_seed_pieces_differ_and_the_seed_is_told(
     assert first[0].read_bytes() == again[0].read_bytes() != second[0].read_bytes()
 
 
+@pytest.mark.parametrize("vocabulary", [VOCABULARY, RICH], ids=["plain", "rich"])
 def test_the_midi_file_holds_the_composed_notes_for_every_reader(
-    run_dir: Path, composer: Composer, tmp_path: Path
+    vocabulary: EventVocabulary, tmp_path: Path
 ) -> None:
+    run = write_tiny_run(tmp_path / "run", vocabulary)
     flags = ["--seed", "5", "--bars", "4", "--tempo", "90", "--no-wav"]
-    midi = generate(run_dir, tmp_path / "out", *flags)[0]
-    length = Length.of_steps(4 * BAR, VOCABULARY.steps_per_quarter)
+    midi = generate(run, tmp_path / "out", *flags)[0]
+    length = Length.of_steps(4 * BAR, vocabulary.steps_per_quarter)
+    composer = Composer.load(step_folder(run, 1))
     (piece,) = composer.compose([0], Sampling(), length, seed=5)
     composed = composer.score(piece, length, 90.0)
 
     by_music21 = read_score(midi)
     ratio = by_music21.resolution // composed.resolution
-    for name, scale in {"onset": ratio, "duration": ratio, "pitch": 1, "velocity": 1}.items():
+    for name in NOTE.names:
+        scale = ratio if name in ("onset", "duration") else 1
         assert by_music21.notes[name].tolist() == (composed.notes[name] * scale).tolist(), name
     assert by_music21.tempo == pytest.approx(90, rel=1e-5)
 
-    by_mido = mido.MidiFile(midi)
     seconds, struck = 0.0, []
-    for message in by_mido:
+    for message in mido.MidiFile(midi):
         seconds += message.time
         if message.type == "note_on" and message.velocity:
-            struck.append((round(seconds * 90 / 60 * composed.resolution), message.note))
-    assert sorted(struck) == sorted(composed.notes[["onset", "pitch"]].tolist())
+            step = round(seconds * 90 / 60 * composed.resolution)
+            struck.append((step, message.note, message.velocity))
+    assert sorted(struck) == sorted(composed.notes[["onset", "pitch", "velocity"]].tolist())
 
 
 def test_the_json_file_says_what_was_written(run_dir: Path, tmp_path: Path) -> None:
@@ -144,7 +150,7 @@ def test_metrics_are_printed_beside_those_of_real_pieces(
 # Lengths ----------------------------------------------------------------------------------------
 
 
-def test_bars_are_kept_exactly(run_dir: Path, composer: Composer, tmp_path: Path) -> None:
+def test_bars_are_kept_exactly(composer: Composer) -> None:
     length = Length.of_steps(6 * BAR, VOCABULARY.steps_per_quarter)
     pieces = composer.compose(range(8), Sampling(), length, seed=1)
     scores = [composer.score(piece, length, 100.0) for piece in pieces]
@@ -263,6 +269,13 @@ def test_a_wrong_flag_is_named_in_one_line(
     run_dir: Path, capsys: pytest.CaptureFixture[str], flags: list[str], named: str
 ) -> None:
     assert named in refused(capsys, run_dir, *flags)
+
+
+def test_a_missing_library_is_named_with_the_command_that_brings_it(
+    run_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "midi2audio", None)
+    assert "midi2audio not installed" in refused(capsys, run_dir)
 
 
 def test_a_run_without_a_checkpoint_is_refused(
