@@ -40,7 +40,10 @@ demo: setup ## From Bach's chorales to new music in at most 10 minutes
 	@find "$(CURDIR)/runs/demo" -maxdepth 0; find "$(CURDIR)/out" -name '*.mid' -o -name '*.wav' -o -name '*.png' | sort
 
 test: setup $(DONE)/packages-test ## Every test that this machine can run; what is skipped says why
-	$(VENV_PYTHON) -m pytest -m ""
+	$(VENV_PYTHON) -m pytest -m "not soak"
+
+soak: test ## Then many minutes of kills at random times, under every strategy
+	$(VENV_PYTHON) -m pytest -m soak
 
 lint: setup ## ruff check, ruff format --check, mypy, shellcheck
 	$(VENV_PYTHON) -m ruff check .
@@ -57,4 +60,4 @@ clean: ## Remove what make made here; data/, runs/ and out/ stay
 	rm -rf .venv .cache build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup horovod demo test lint constraints clean
+.PHONY: help setup horovod demo test soak lint constraints clean
