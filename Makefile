@@ -35,7 +35,7 @@ horovod: ## Build Horovod again, after its build failed or the MPI changed
 demo: setup ## From Bach's chorales to new music in at most 10 minutes
 	$(VENV_PYTHON) pipeline/preprocess.py bach --out data/bach
 	hpc/install/two_processes.sh $(VENV_PYTHON) hpc/train.py --data data/bach --run runs/demo $(DEMO_TRAIN)
-	$(VENV_PYTHON) model/generate.py runs/demo --data data/bach --out out
+	$(VENV_PYTHON) model/generate.py runs/demo --data data/bach --out out --seed 1
 	@echo "The training run (.venv/bin/tensorboard --logdir runs) and the music:"
 	@find "$(CURDIR)/runs/demo" -maxdepth 0; find "$(CURDIR)/out" -name '*.mid' -o -name '*.wav' -o -name '*.png' | sort
 
@@ -46,10 +46,12 @@ soak: test ## Then many minutes of kills at random times, under every strategy
 	$(VENV_PYTHON) -m pytest -m soak
 
 lint: setup ## ruff check, ruff format --check, mypy, shellcheck
-	$(VENV_PYTHON) -m ruff check .
-	$(VENV_PYTHON) -m ruff format --check .
-	$(VENV_PYTHON) -m mypy
-	.venv/bin/shellcheck -x -S warning $(wildcard hpc/install/*.sh slurm/*.sh tests/testbed/*.sh) .ci/run
+	@failed=0; check() { echo "$$@"; "$$@" || failed=1; }; \
+	check $(VENV_PYTHON) -m ruff check .; \
+	check $(VENV_PYTHON) -m ruff format --check .; \
+	check $(VENV_PYTHON) -m mypy; \
+	check .venv/bin/shellcheck -x -S warning $(wildcard hpc/install/*.sh slurm/*.sh tests/testbed/*.sh) .ci/run; \
+	exit $$failed
 
 constraints: $(DONE)/environment ## Newest versions that fit setup.cfg, written to constraints.txt
 	@$(VENV_PYTHON) -m pip install --quiet uv
