@@ -51,6 +51,8 @@ class Running:
     def __init__(self, run_dir: Path, log: Path | None = None) -> None:
         self.run_dir = run_dir
         self.log = log or run_dir.with_name(run_dir.name + ".log")
+        self.log.touch()
+        self._said_before = self.log.stat().st_size
 
     def exit_code(self) -> int | None:
         """The exit code, or minus the signal that ended it; None while it runs."""
@@ -86,8 +88,8 @@ class Running:
         return self.wait(lambda: last_step(self.run_dir) >= step)
 
     def said(self) -> str:
-        """All that this training and earlier ones of the run have printed."""
-        return self.log.read_text() if self.log.is_file() else ""
+        """All that this training has printed; the log keeps what earlier ones of the run did."""
+        return self.log.read_bytes()[self._said_before :].decode()
 
 
 class Life(Running):
