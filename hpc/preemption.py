@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from types import FrameType
 
@@ -11,7 +12,12 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT)
 
 
 class StopRequest:
-    """`asked` is 1 after the first of SIGTERM, SIGUSR2 or Ctrl-C; the next one ends at once."""
+    """`asked` is 1 after the first of SIGTERM, SIGUSR2 or Ctrl-C, on whichever rank it arrived.
+
+    The request rides along with the next collective, so that all ranks leave after the same step.
+    Slurm and mpirun may repeat SIGTERM and SIGUSR2; only a second Ctrl-C is impatience, and raises
+    KeyboardInterrupt.
+    """
 
     def __init__(self) -> None:
         self.asked = 0
@@ -19,7 +25,10 @@ class StopRequest:
             signal.signal(number, self._ask)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
+        if not self.asked:
+            # Not print(): the signal may have come in the middle of another one.
+            name = signal.Signals(number).name
+            os.write(2, f"{name}: this run will save after its next step, and end\n".encode())
         self.asked = 1
-        # Slurm and mpirun may repeat SIGTERM and SIGUSR2; only a second Ctrl-C is impatience.
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
