@@ -121,9 +121,11 @@ def hoisted_lstm(
 def _forward(
     projected: tf.Tensor, hidden: tf.Tensor, cell: tf.Tensor, transposed: tf.Tensor
 ) -> Tensors:
-    """All hidden states [time + 1, units, batch], the last cell, and a stack for `_backward`."""
+    """All hidden states [time + 1, units, batch], the last cell, and a stack for `_backward`.
+
+    `projected[time]` is a view; reading from a TensorArray would copy them all into it first.
+    """
     length, units = tf.shape(projected)[0], transposed.shape[1]
-    projections = tf.TensorArray(projected.dtype, length).unstack(projected)
     states = tf.TensorArray(hidden.dtype, length + 1).write(0, hidden)
     saved = tf.raw_ops.EmptyTensorList(
         element_shape=[units, -1], max_num_elements=-1, element_dtype=hidden.dtype
@@ -137,7 +139,7 @@ def _forward(
         saved: tf.Tensor,
     ) -> tuple[Any, ...]:
         recurrent = tf.matmul(transposed, tf.cast(hidden, transposed.dtype))
-        sums = _accumulator(projections.read(time)) + _accumulator(recurrent)
+        sums = _accumulator(projected[time]) + _accumulator(recurrent)
         sigmoids, candidate, out = tf.split(sums, [2 * units, units, units])
         keep_in, forget = tf.split(tf.sigmoid(sigmoids), 2)
         candidate, out = tf.tanh(candidate), tf.sigmoid(out)
@@ -165,7 +167,6 @@ def _backward(
     d_outputs [time, units, batch]; d_hidden and d_cell [units, batch]: of the last state.
     """
     length = tf.shape(d_outputs)[0]
-    d_steps = tf.TensorArray(d_outputs.dtype, length).unstack(d_outputs)
     d_gates = tf.TensorArray(kernel.dtype, length)
 
     def step(
@@ -176,7 +177,7 @@ def _backward(
         saved: tf.Tensor,
     ) -> tuple[Any, ...]:
         saved, (keep_in, forget, candidate, out, squashed, cell) = _pop(saved, d_cell)
-        d_hidden += _accumulator(d_steps.read(time))
+        d_hidden += _accumulator(d_outputs[time])
         d_out = _sigmoid_gradient(out, d_hidden * squashed)
         d_cell += _tanh_gradient(squashed, d_hidden * out)
         d_in = _sigmoid_gradient(keep_in, d_cell * candidate)
