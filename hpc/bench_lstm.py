@@ -36,7 +36,6 @@ BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # the last on ARM
 def measure(names: list[str], options: Options) -> list[Row]:
     """The rows asked for. Sets threads, so it must be the first use of TensorFlow."""
     os.environ["OMP_NUM_THREADS"] = "1"
-    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"  # as in pipeline/command.py
     pin_to_one_core()
     import keras
     import tensorflow as tf
