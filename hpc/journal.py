@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tensorboard.plugins.hparams import api as hparams
 
 from hpc.cluster import Place
-from hpc.runs import METRICS, STRETCHES, add_line, read_lines, replace_file
+from hpc.runs import METRICS, STRETCHES, add_line, not_written, read_lines, replace_file
 
 # On the terminal; all are in metrics.jsonl and TensorBoard.
 SHOWN = ("loss", "perplexity", "gradient_norm", "learning_rate", "tokens_per_second")
@@ -76,9 +76,14 @@ class Journal:
             values["perplexity"] = math.exp(min(values["loss"], 88.0))
         entry = {"step": step, "split": split, **values, "time": time.time()}
         add_line(self._run_dir / METRICS, entry)
-        with self._writer.as_default(step=step):
-            for name, value in values.items():
-                tf.summary.scalar(f"{split}/{name}", value)
+        try:
+            with self._writer.as_default(step=step):
+                for name, value in values.items():
+                    tf.summary.scalar(f"{split}/{name}", value)
+            # By itself it would wait for two minutes, which a kill would take from the curves.
+            self._writer.flush()
+        except tf.errors.OpError as error:
+            raise not_written(self._run_dir / "tensorboard", error) from error
         shown = ", ".join(f"{name} {_shown(values[name])}" for name in SHOWN if name in values)
         self.say(f"step {step}/{self._total_steps} {split}: {shown}")
         if self._progress:

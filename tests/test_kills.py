@@ -127,8 +127,20 @@ def torment(
     assert "Traceback" not in last.log.read_text()
     assert final_state(folder / "killed") == final_state(folder / "left-alone")
     assert not list(folder.glob("killed/**/*.partial"))
+    assert steps_in_tensorboard(folder / "killed") == set(
+        range(1, last_step(folder / "killed") + 1)
+    )
     # One interval, and a second one where the checkpoint of the first was still being written.
     assert max(faults.steps_redone) <= 2 * SAVE_EVERY
+
+
+def steps_in_tensorboard(run_dir: Path) -> set[int]:
+    """The steps whose loss TensorBoard shows; its files were open at every kill."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run_dir / "tensorboard"), size_guidance={"tensors": 0})
+    events.Reload()
+    return {event.step for event in events.Tensors("train/loss")}
 
 
 @pytest.mark.slow
