@@ -21,6 +21,7 @@ if [[ $code -eq 85 ]]; then
         echo "error: stopped after $requeues requeues (MAX_REQUEUES); sbatch with the same --run goes on" >&2
     else
         echo "saved; requeue $((requeues + 1)) of at most $MAX_REQUEUES"
+        trap '' TERM # the requeue ends this job, and would end its own messenger
         scontrol requeue "$SLURM_JOB_ID" || echo "error: Slurm did not requeue the job" >&2
     fi
 fi

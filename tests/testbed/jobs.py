@@ -10,7 +10,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 RunOnHead = Callable[..., "CompletedProcess[str]"]
-RUNNING = ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD")
+ENDED = ("COMPLETED", "FAILED", "TIMEOUT", "CANCELLED", "NODE_FAIL", "OUT_OF_MEMORY")
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Job:
     """What slurmctld knows of a job, and what it has written."""
 
     number: int
-    state: str  # COMPLETED, FAILED, TIMEOUT, CANCELLED, NODE_FAIL, or one of RUNNING
+    state: str  # COMPLETED, FAILED, TIMEOUT, CANCELLED, ... or one on the way there
     exit_code: int
     restarts: int
     hosts: str
@@ -27,7 +27,7 @@ class Job:
     @property
     def has_ended(self) -> bool:
         """Whether it will not run again by itself."""
-        return self.state not in RUNNING
+        return self.state in ENDED
 
 
 def submit(run: RunOnHead, script: Path, *flags: str, **where: object) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,12 +41,25 @@ class Switch:
                 # Fails where there was no limit, which is as well.
                 subprocess.run([*tc, "qdisc", "del", "dev", device, "root"], capture_output=True)
             else:
-                # 256 kB at once: what a network card sends while the kernel looks elsewhere.
-                bucket = ["tbf", "rate", rate, "burst", "256kb", "latency", "50ms"]
+                bucket = ["tbf", "rate", rate, "burst", str(bucket_bytes(rate)), "latency", "50ms"]
                 call([*tc, "qdisc", "replace", "dev", device, "root", *bucket])
 
     def _inside(self, *argv: str) -> list[str]:
         return ["nsenter", f"--target={self.process.pid}", "--net", *argv]
+
+
+def bucket_bytes(rate: str) -> int:
+    """What may pass at once at a rate such as `1gbit`: what 2 ms of it carry, or 10 packets.
+
+    Less, and a busy machine does not look often enough to keep the link at 1 Gbit/s; more, and a
+    message of the size of a small model's gradient passes unlimited. Raises ValueError for what is
+    no rate.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kmg])bit", rate)
+    if match is None:
+        raise ValueError(f"{rate!r} is no rate such as 100mbit or 1gbit")
+    bits = float(match[1]) * {"k": 1e3, "m": 1e6, "g": 1e9}[match[2]]
+    return max(int(bits / 8 * 0.002), 10 * 1500)
 
 
 def call(argv: Sequence[str]) -> None:

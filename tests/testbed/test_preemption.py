@@ -1,0 +1,58 @@
+"""A Slurm job that does not fit into its time limit ends like a run that was never interrupted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from testbed.cluster import Testbed
+from tests.launching import TINY_FLAGS, final_weights, losses
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+
+FLAGS = (*TINY_FLAGS, "--strategy=horovod", "--steps=45", "--log-every=1", "--dropout=0.1")
+# Slurm looks at the clock every 30 s and warns when 60 s and those are left: between 30 and 60 s
+# after a start, which leaves a busy machine a minute to finish its step and to save.
+LIMIT = {"SBATCH_TIMELIMIT": "2", "SBATCH_SIGNAL": "B:USR2@60"}
+# The gradients of the tiny model, 0.2 MB, then take 1.5 s: 45 steps outlast the warning on the
+# fastest machine.
+SLOW_LINK = "1mbit"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, root: Path, tiny_shards: Path) -> Path:
+    """A folder like a user's clone, with a small data set as data/bach."""
+    for name in ("hpc", "model", "pipeline", "slurm"):
+        (tmp_path / name).symlink_to(root / name)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/bach").symlink_to(tiny_shards)
+    return tmp_path
+
+
+def test_a_job_requeued_at_its_time_limit_ends_with_the_weights_of_an_uninterrupted_run(
+    testbed: Testbed, checkout: Path
+) -> None:
+    launch = ["mpirun", "-np", "2", "-H", "dorchester,bath", "python", "hpc/train.py"]
+    whole = testbed.run(
+        "dorchester", [*launch, "--run=runs/whole", *FLAGS], cwd=checkout, timeout=200
+    )
+    assert whole.returncode == 0, whole.stdout + whole.stderr
+
+    testbed.set_rate(SLOW_LINK)
+    script = Path("slurm/train_2nodes.sh")
+    number = testbed.sbatch(script, *FLAGS, env=LIMIT, cwd=checkout)
+    job = testbed.wait_job(number, timeout=800)
+
+    assert job.state == "COMPLETED", job.output
+    assert job.restarts >= 1
+    assert job.output.count("saved; requeue") == job.restarts
+    parts, run = checkout / f"runs/job-{number}", checkout / "runs/whole"
+    for split in ("train", "valid"):
+        np.testing.assert_array_equal(losses(parts, split), losses(run, split))
+    expected = final_weights(run)
+    found = final_weights(parts)
+    assert found.keys() == expected.keys()
+    for name in expected:
+        np.testing.assert_array_equal(found[name], expected[name])
