@@ -55,9 +55,10 @@ def newest_step(run_dir: Path) -> int:
 
 
 def wait_for_start_up(running: Running, chance: random.Random, start_seconds: float) -> bool:
-    """Some time after the start, mostly before the first step."""
+    """Some time after the start, at the latest when a step is taken that none took before."""
     arrives = time.monotonic() + chance.uniform(0.0, start_seconds)
-    return running.wait(lambda: time.monotonic() >= arrives)
+    before = last_step(running.run_dir)
+    return running.wait(lambda: time.monotonic() >= arrives or last_step(running.run_dir) > before)
 
 
 def wait_for_steps(running: Running, chance: random.Random, start_seconds: float) -> bool:
@@ -127,9 +128,7 @@ def torment(
     assert "Traceback" not in last.log.read_text()
     assert final_state(folder / "killed") == final_state(folder / "left-alone")
     assert not list(folder.glob("killed/**/*.partial"))
-    assert steps_in_tensorboard(folder / "killed") == set(
-        range(1, last_step(folder / "killed") + 1)
-    )
+    assert steps_in_tensorboard(folder / "killed") == steps_in_tensorboard(folder / "left-alone")
     # One interval, and a second one where the checkpoint of the first was still being written.
     assert max(faults.steps_redone) <= 2 * SAVE_EVERY
 
@@ -146,7 +145,7 @@ def steps_in_tensorboard(run_dir: Path) -> set[int]:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_twelve_kills_lose_nothing(tiny_shards: Path, tmp_path: Path, faults: Faults) -> None:
-    flags = (f"--data={tiny_shards}", "--steps=120", *FLAGS)
+    flags = (f"--data={tiny_shards}", "--steps=160", *FLAGS)
     torment(lambda run_dir: Life(run_dir, *flags), 12, tmp_path, seed=1, faults=faults)
 
 
