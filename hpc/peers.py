@@ -11,9 +11,12 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, TextIO
@@ -25,6 +28,14 @@ BLAME_SECONDS = 5.0
 COLLECTIVES = ("tensorflow", "horovod", "mpi4py")  # modules of errors that others may have caused
 EXIT_PEER_LOST = 76  # sysexits' EX_PROTOCOL: the other side did not do its part
 Endpoint = tuple[str, int]
+# Waits for the end of its input, which comes when the one it guards goes on, or ends.
+GUARD = """
+import os, select, signal, sys
+seconds, guarded, line = sys.argv[1:]
+if not select.select([0], [], [], float(seconds))[0]:
+    os.write(2, line.encode() + b"\\n")
+    os.kill(int(guarded), signal.SIGKILL)
+"""
 
 
 @dataclass
@@ -295,11 +306,35 @@ def open_peers(
     if place.size == 1:
         peers.meet([], facts)
         return peers
-    peers.allow(start_timeout, "waiting in MPI for ranks that have not started it")
-    peers.watch()
     own_port = peers.listen(port) if place.is_chief else 0
-    peers.meet(find_chief(own_port), facts)
+    with hard_limit(
+        start_timeout,
+        f"error: {place} has been waiting in MPI for {start_timeout:.0f} s for ranks that have not "
+        "started it. Is every host up? python hpc/doctor.py -H HOSTS tells",
+    ):
+        endpoints = find_chief(own_port)
+    peers.watch()
+    peers.meet(endpoints, facts)
     return peers
+
+
+@contextmanager
+def hard_limit(seconds: float, line: str) -> Iterator[None]:
+    """End this process, with a line on stderr, if the lines in here take longer.
+
+    By a process of its own: mpi4py starts MPI with Python's interpreter locked, so that no thread
+    of this one could.
+    """
+    guard = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", GUARD, str(seconds), str(os.getpid()), line],
+        stdin=subprocess.PIPE,
+    )
+    assert guard.stdin is not None
+    try:
+        yield
+    finally:
+        guard.stdin.close()
+        guard.wait()
 
 
 def free_port() -> int:

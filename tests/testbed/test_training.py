@@ -1,0 +1,172 @@
+"""train.py across dorchester and bath: by mpirun, by Slurm, and when a host fails."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from testbed.cluster import Testbed
+from testbed.processes import Command, poll
+from tests.launching import TINY_FLAGS, losses, run_training
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+MPIRUN = ("mpirun", "-np", "2", "-H", "dorchester,bath")
+FLAGS = (*TINY_FLAGS, "--steps=20", "--log-every=1", "--eval-every=10", "--dropout=0")
+STRATEGIES = ["horovod", "multiworker"]
+TIMEOUT = 16  # seconds without a finished step, here
+PREEMPTED = 85
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, root: Path, tiny_shards: Path) -> Path:
+    """A folder like a user's clone, with a small data set as data/bach."""
+    for name in ("hpc", "model", "pipeline", "slurm"):
+        (tmp_path / name).symlink_to(root / name)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/bach").symlink_to(tiny_shards)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory, tiny_shards: Path) -> Path:
+    """The same training by one process on this machine."""
+    run = tmp_path_factory.mktemp("runs") / "alone"
+    done = run_training(1, *FLAGS, f"--data={tiny_shards}", f"--run={run}")
+    assert done.returncode == 0, done.stderr
+    return run
+
+
+def same_losses(run: Path, alone: Path) -> bool:
+    pairs = [(losses(run, split), losses(alone, split)) for split in ("train", "valid")]
+    return all(found == pytest.approx(expected, rel=1e-4) for found, expected in pairs)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_two_hosts_reach_the_loss_of_one_process(
+    strategy: str, testbed: Testbed, checkout: Path, alone: Path
+) -> None:
+    program = ["python", "hpc/train.py", "--run=runs/both", f"--strategy={strategy}", *FLAGS]
+    done = testbed.run("dorchester", [*MPIRUN, *program], cwd=checkout, timeout=200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert same_losses(checkout / "runs/both", alone)
+    assert "allreduce of" in done.stdout
+    assert "2 workers" in done.stdout
+    assert not [p for name in ("dorchester", "bath") for p in testbed.processes(name)]
+
+
+def test_four_processes_on_two_hosts_reach_it_too(
+    testbed: Testbed, checkout: Path, alone: Path
+) -> None:
+    launch = ["mpirun", "-np", "4", "-H", "dorchester:2,bath:2"]
+    program = ["python", "hpc/train.py", "--run=runs/four", *FLAGS]
+    done = testbed.run("dorchester", [*launch, *program], cwd=checkout, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert same_losses(checkout / "runs/four", alone)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_slurm_job_reaches_it_too(
+    strategy: str, testbed: Testbed, checkout: Path, alone: Path
+) -> None:
+    flags = [*FLAGS, "--run=runs/job", f"--strategy={strategy}"]
+    number = testbed.sbatch(Path("slurm/train_2nodes.sh"), *flags, cwd=checkout)
+    job = testbed.wait_job(number, timeout=200)
+    assert job.state == "COMPLETED", job.output
+    assert same_losses(checkout / "runs/job", alone)
+
+
+def start(
+    testbed: Testbed, checkout: Path, *flags: str, launch: tuple[str, ...] = MPIRUN
+) -> Command:
+    """A run on both hosts that would go on for long."""
+    program = ["python", "hpc/train.py", "--run=runs/long", *flags]
+    return testbed.popen("dorchester", [*launch, *program], cwd=checkout)
+
+
+def wait_for_steps(checkout: Path, run: str = "runs/long") -> None:
+    metrics = checkout / run / "metrics.jsonl"
+    poll(lambda: metrics.is_file() and metrics.read_text().count("\n") > 2, 240, "no step taken")
+
+
+def test_the_bare_command_trains_and_a_signal_saves_and_ends_it(
+    testbed: Testbed, checkout: Path
+) -> None:
+    command = testbed.popen("dorchester", [*MPIRUN, "python", "hpc/train.py"], cwd=checkout)
+    runs = checkout / "runs"
+    poll(lambda: len(list(runs.glob("*/metrics.jsonl"))) == 1, 240, "no run begun")
+    run = next(runs.iterdir())
+    assert run.name.startswith("horovod-")
+    wait_for_steps(checkout, f"runs/{run.name}")
+    command.send(signal.SIGUSR2)
+    done = command.wait(60)
+    assert done.returncode == PREEMPTED, done.stdout + done.stderr
+    assert "saved; the same command continues" in done.stdout
+    assert list(run.glob("checkpoints/step-*"))
+
+
+def kill(testbed: Testbed) -> None:
+    trainer(testbed).send(signal.SIGKILL)
+
+
+def stop(testbed: Testbed) -> None:
+    trainer(testbed).send(signal.SIGSTOP)
+
+
+def cut(testbed: Testbed) -> None:
+    testbed.cut("bath")
+
+
+def trainer(testbed: Testbed):
+    """The process of rank 1."""
+    found = [p for p in testbed.processes("bath") if "hpc/train.py" in p.command]
+    return found[-1]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("fault", [kill, stop, cut])
+def test_a_rank_that_fails_in_a_step_ends_the_run_and_is_named(
+    fault, strategy: str, testbed: Testbed, checkout: Path
+) -> None:
+    flags = [*TINY_FLAGS, "--steps=100000", "--log-every=1", f"--timeout={TIMEOUT}"]
+    command = start(testbed, checkout, f"--strategy={strategy}", *flags)
+    wait_for_steps(checkout)
+    fault(testbed)
+    failed_at = time.monotonic()
+    done = command.wait(TIMEOUT + 30)
+    assert done.returncode != 0
+    lines = [line for line in done.stderr.splitlines() if "rank 1 on bath" in line]
+    # Killed by mpirun as soon as rank 1 was dead, rank 0 may not have had time for its own line.
+    if fault is not kill:
+        assert lines, done.stderr
+        assert "after step" in lines[0]
+        assert time.monotonic() - failed_at < TIMEOUT + 10
+    else:
+        assert "bath" in done.stderr
+    no_orphans(testbed)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_rank_that_never_starts_ends_the_others(
+    strategy: str, testbed: Testbed, checkout: Path
+) -> None:
+    program = ["python", "hpc/train.py", "--run=runs/long", *TINY_FLAGS]
+    program += [f"--strategy={strategy}", f"--start-timeout={TIMEOUT}"]
+    launch = ["mpirun", "-np", "1", "-H", "dorchester", *program]
+    launch += [":", "-np", "1", "-H", "bath", sys.executable, "-c", "import time; time.sleep(600)"]
+    started = time.monotonic()
+    done = testbed.run("dorchester", launch, cwd=checkout, timeout=TIMEOUT + 40)
+    assert done.returncode != 0
+    assert "rank 0 on dorchester has been waiting in MPI" in done.stderr, done.stderr
+    assert time.monotonic() - started < TIMEOUT + 15
+    no_orphans(testbed)
+
+
+def no_orphans(testbed: Testbed) -> None:
+    """Nothing is left on any host, once a cut host has noticed that it is."""
+    for name in ("dorchester", "bath"):
+        poll(lambda name=name: not testbed.processes(name), 40, f"orphans on {name}")
