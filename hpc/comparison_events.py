@@ -32,10 +32,10 @@ def write_events(runs: Sequence[RecordedRun], text: str, out_dir: Path) -> None:
         name = run.name.strip("/").replace("/", "_")
         for stretch in run.stretches:
             part = f"{name}/stretch-{stretch.number}" if len(run.stretches) > 1 else name
-            _write(out_dir / part, _scalars(run, stretch))
+            write_event_file(out_dir / part, _scalars(run, stretch))
     from tensorboard.plugins.text.summary_v2 import text_pb
 
-    _write(out_dir, iter([(0, 0.0, text_pb("comparison", text))]))
+    write_event_file(out_dir, iter([(0, 0.0, text_pb("comparison", text))]))
 
 
 def _scalars(run: RecordedRun, stretch: Stretch) -> Iterator[tuple[int, float, Any]]:
@@ -58,8 +58,8 @@ def _scalars(run: RecordedRun, stretch: Stretch) -> Iterator[tuple[int, float, A
             yield window.step, window.seconds, scalar_pb(f"tokens_per_second/{name}", rate)
 
 
-def _write(folder: Path, summaries: Iterator[tuple[int, float, Any]]) -> None:
-    """Write the event file of a folder: a header, then the summaries."""
+def write_event_file(folder: Path, summaries: Iterator[tuple[int, float, Any]]) -> None:
+    """Write the event file of a folder: a header, then step, seconds and summary of each."""
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.summary.writer.record_writer import RecordWriter
 

@@ -1,0 +1,252 @@
+"""Command: how well training scales, from one worker to many, and where the rest of the time goes.
+
+    python hpc/scaling.py --data data/bach --workers 1,2,4
+    python hpc/scaling.py -H dorchester,bath --strategies horovod -- --preset base
+
+Starts hpc/train.py under mpirun: here, on the hosts behind -H, or on those of the Slurm allocation
+that it runs in. Every number of workers is measured under every strategy, and beside it one process
+alone and as many independent processes at the same time; all of these take turns, and then again.
+What --out holds already is not measured again, so the same command goes on after a break.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+if __package__ in (None, ""):  # run as a script: import from the root, not from hpc/
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from hpc import config
+from hpc.comparison_events import tensorboard_is_installed
+from hpc.comparison_tables import print_tables
+from hpc.scaling_measure import measure, signals_interrupt
+from hpc.scaling_plan import (
+    SCALINGS,
+    Comparison,
+    cells_of,
+    default_workers,
+    find_slots,
+    local_places,
+    most_on_a_host,
+    plan,
+    require_slots,
+)
+from hpc.scaling_store import Measured, open_store, store
+from hpc.scaling_tables import FORMULA, rows, tables, to_json
+from pipeline.command import run_command
+
+STRATEGIES = ("horovod", "multiworker")
+FEWEST_STEPS = 10  # two warm up, and the first window does not count
+NUM_WINDOWS = 10
+# What this command sets itself; behind `--` they would contradict it.
+OWN = ("strategy", "run", "from_run", "steps", "global_batch_size", "local_batch_size", "log_every")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code of a measurement with the given flags."""
+    flags = parse_flags(argv)
+    with signals_interrupt():
+        return run_command(lambda: scale(flags))
+
+
+def parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The flags of the command."""
+    parser = argparse.ArgumentParser(
+        description="How well training scales with workers, and where the rest of the time goes.",
+        usage="%(prog)s [flags] [-- flags of hpc/train.py]",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--data", type=Path, default=Path("data/bach"), metavar="DIR", help="data set [data/bach]")
+    add("--workers", type=numbers, metavar="N,N,...", help="numbers of workers [1,2,4,... all]")
+    strategies, known = names_of(STRATEGIES), ",".join(STRATEGIES)
+    add(
+        "--strategies",
+        type=strategies,
+        default=list(STRATEGIES),
+        metavar="NAME,...",
+        help=f"[{known}]",
+    )
+    held = "; ".join(f"{name}: {what}" for name, what in SCALINGS.items())
+    scalings = names_of(tuple(SCALINGS))
+    add(
+        "--scaling", type=scalings, default=list(SCALINGS), metavar="NAME,...", help=f"{held} [all]"
+    )
+    add("-H", "--hosts", metavar="HOST[:N],...", help="hosts and the workers that fit each")
+    add("--local-batch-size", type=number, default=32, metavar="N", help="weak scaling [32]")
+    add("--global-batch-size", type=number, default=64, metavar="N", help="strong scaling [64]")
+    add("--repetitions", type=number, default=5, metavar="N", help="of every training [5]")
+    add("--steps", type=number, default=40, metavar="N", help="of each training [40]")
+    add(
+        "--out",
+        type=Path,
+        default=Path("runs/scaling"),
+        metavar="DIR",
+        help="of all results [runs/scaling]",
+    )
+    add("--json", type=Path, metavar="FILE", help="write the result to this file, too")
+    add("train_flags", nargs="*", metavar="FLAG", help=argparse.SUPPRESS)
+    flags = parser.parse_args(argv)
+    if flags.steps < FEWEST_STEPS:
+        parser.error(f"--steps is {flags.steps}; at least {FEWEST_STEPS} are needed")
+    flags.command = shlex.join(["python", *sys.argv] if argv is None else [__file__, *argv])
+    return flags
+
+
+def number(text: str) -> int:
+    """The number in a text; ValueError for one below 1."""
+    if int(text) < 1:
+        raise ValueError(text)
+    return int(text)
+
+
+def numbers(text: str) -> list[int]:
+    """The numbers between commas, once each, in order."""
+    return sorted({number(part) for part in text.split(",")})
+
+
+def names_of(known: tuple[str, ...]) -> Any:
+    """A parser of names between commas, each one of the known."""
+
+    def names(text: str) -> list[str]:
+        asked = list(dict.fromkeys(text.split(",")))
+        if unknown := [name for name in asked if name not in known]:
+            raise argparse.ArgumentTypeError(
+                f"there is no {', '.join(unknown)}; there are {', '.join(known)}"
+            )
+        return asked
+
+    return names
+
+
+def scale(flags: argparse.Namespace) -> None:
+    """Measure what is missing, show the tables, write everything."""
+    hosts = find_slots(flags.hosts, os.environ, local_places())
+    workers = flags.workers or default_workers(len(hosts))
+    require_slots(workers, hosts)
+    batches = {"weak": flags.local_batch_size, "strong": flags.global_batch_size}
+    comparisons = plan(hosts, workers, flags.strategies, flags.scaling, batches)
+    settings = settings_of(flags, comparisons)
+    measured = open_store(flags.out, settings)
+    measure_missing(flags, comparisons, settings, measured)
+    write(flags, comparisons, settings, measured)
+
+
+def settings_of(flags: argparse.Namespace, comparisons: Sequence[Comparison]) -> dict[str, Any]:
+    """What must be the same for figures to compare, checked as far as it can be beforehand."""
+    from hpc.start import commit
+    from pipeline.manifest import Manifest
+    from pipeline.schedule import check_sharing
+
+    own = " ".join(config.flag(name) for name in OWN)
+    given = {flag.partition("=")[0] for flag in flags.train_flags}
+    if refused := sorted(given & {*own.split(), "--data", "--dry-run", "--json"}):
+        raise ValueError(
+            f"{', '.join(refused)} behind -- would change what is measured. Use this command's own "
+            "flags (see --help)"
+        )
+    config.parse_flags(flags.train_flags)
+    manifest = Manifest.load(flags.data)
+    lanes = manifest.num_lanes
+    for cell in cells_of(comparisons):
+        if cell.batch % lanes:
+            raise ValueError(
+                f"{cell}: the {lanes} lanes of this data set cannot share {cell.batch} windows. "
+                f"--local-batch-size must be a multiple of {lanes}, --global-batch-size one of "
+                f"{lanes} times the workers"
+            )
+        workers = 1 if cell.is_alone else cell.workers
+        check_sharing(manifest, size=workers, global_batch_size=cell.batch * workers)
+    return {
+        "commit": commit(),
+        "data": manifest.digest()[:12],
+        "steps": flags.steps,
+        "train_flags": flags.train_flags,
+        "workers_per_host": most_on_a_host(cells_of(comparisons)),
+    }
+
+
+def measure_missing(
+    flags: argparse.Namespace,
+    comparisons: Sequence[Comparison],
+    settings: dict[str, Any],
+    measured: Measured,
+) -> None:
+    """Measure every cell in turn, then all again: A B C A B C."""
+    given = {flag.partition("=")[0] for flag in flags.train_flags}
+    train_flags = [f"--data={flags.data.resolve()}", f"--steps={flags.steps}"]
+    train_flags.append(f"--log-every={max(flags.steps // NUM_WINDOWS, 1)}")
+    # By default at the end, where no window counts them; asked for, they are part of the time.
+    train_flags += [
+        f"{name}={flags.steps}" for name in ("--eval-every", "--save-every") if name not in given
+    ]
+    train_flags += flags.train_flags
+    cells = cells_of(comparisons)
+    missing = [
+        (cell, repetition)
+        for repetition in range(1, flags.repetitions + 1)
+        for cell in cells
+        if (cell, repetition) not in measured
+    ]
+    total = len(cells) * flags.repetitions
+    work_dir = (flags.out / "work").resolve()
+    for done, (cell, repetition) in enumerate(missing, start=total - len(missing) + 1):
+        print(f"[{done}/{total}] {cell} ... ", end="", flush=True)
+        found = measure(cell, repetition, work_dir, train_flags, settings["workers_per_host"])
+        store(flags.out, found)
+        measured[cell, repetition] = found
+        print(f"{found.rate:,.0f} tokens/s", flush=True)
+    shutil.rmtree(work_dir, ignore_errors=True)  # a failed run's output stays for the user
+
+
+def write(
+    flags: argparse.Namespace,
+    comparisons: Sequence[Comparison],
+    settings: dict[str, Any],
+    measured: Measured,
+) -> None:
+    """Show the tables, and write them, the picture, the JSON and the TensorBoard run."""
+    from hpc.scaling_plot import write_plot
+
+    out_dir = flags.out
+    found = rows(comparisons, measured)
+    shown = tables(found)
+    about = {"command": flags.command, **settings, "hardware": hardware(measured)}
+    print()
+    print_tables(shown)
+    facts = "\n".join(f"- {name}: {value}" for name, value in about.items())
+    text = "\n".join(["# Scaling\n", f"`{FORMULA}`\n", *(table.to_markdown() for table in shown)])
+    text += f"\n{facts}\n"
+    title = f"{about['hardware']}; commit {settings['commit']}\n{flags.command}"
+    picture = out_dir / "scaling.png"
+    write_plot(found, title, picture)
+    (out_dir / "scaling.md").write_text(f"{text}\n![scaling]({picture.name})\n")
+    result = json.dumps(to_json(found, measured, about), indent=2) + "\n"
+    for path in [out_dir / "scaling.json", *([flags.json] if flags.json else [])]:
+        path.write_text(result)
+    for path in (out_dir / "scaling.md", picture, out_dir / "scaling.json"):
+        print(f"wrote {path}")
+    if tensorboard_is_installed():
+        from hpc.scaling_events import write_events
+
+        write_events(found, text, picture, out_dir / "tensorboard")
+        print(f"wrote {out_dir / 'tensorboard'}: tensorboard --logdir {out_dir / 'tensorboard'}")
+
+
+def hardware(measured: Measured) -> str:
+    """Processors, and what a worker computed on, of all that was measured."""
+    processors = dict.fromkeys(name for found in measured.values() for name in found.processors)
+    devices = dict.fromkeys(name for found in measured.values() for name in found.devices)
+    return f"{', '.join(processors)} ({'; '.join(devices)})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
