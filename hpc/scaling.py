@@ -242,10 +242,10 @@ def write(
 
 
 def hardware(measured: Measured) -> str:
-    """Processors, and what a worker computed on, of all that was measured."""
-    processors = dict.fromkeys(name for found in measured.values() for name in found.processors)
+    """Hosts with their processors, and what the workers computed on, of all that was measured."""
+    machines = dict.fromkeys(name for found in measured.values() for name in found.machines)
     devices = dict.fromkeys(name for found in measured.values() for name in found.devices)
-    return f"{', '.join(processors)} ({'; '.join(devices)})"
+    return f"{', '.join(machines)}: {'; '.join(devices)}"
 
 
 if __name__ == "__main__":

@@ -28,8 +28,9 @@ def write_events(found: Sequence[Row], text: str, picture: Path, out_dir: Path) 
         settings = hparams_pb({"scaling": scaling, "strategy": strategy}, trial_id=name)
         told = [(0, 0.0, settings), *(entry for row in own for entry in _scalars(row))]
         write_event_file(out_dir / name, iter(told))
-    shown = [(0, 0.0, text_pb("scaling", text)), (0, 0.0, image_summary("scaling", picture))]
-    write_event_file(out_dir, iter(shown))
+    # TensorBoard takes the plugin of a tag from its first event: text and picture need two tags.
+    shown = [text_pb("scaling/tables", text), image_summary("scaling/plot", picture)]
+    write_event_file(out_dir, iter([(0, 0.0, summary) for summary in shown]))
 
 
 def image_summary(tag: str, picture: Path) -> Any:

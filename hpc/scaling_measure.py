@@ -36,8 +36,8 @@ class Measurement:
     step_seconds: float  # median over the windows of the first worker that tells
     parts: dict[str, float]  # seconds of a step, likewise
     link: dict[str, float] | None  # the allreduce timed by itself, before step 1
-    devices: tuple[str, ...]
-    processors: tuple[str, ...]
+    machines: tuple[str, ...]  # name and processor of each worker's host
+    devices: tuple[str, ...]  # of each worker that tells
     sequence_length: int
 
     def to_json(self) -> dict[str, Any]:
@@ -49,7 +49,7 @@ class Measurement:
         """The measurement of an entry. Raises ValueError where it is none."""
         try:
             cell = {**entry["cell"], "hosts": tuple(entry["cell"]["hosts"])}
-            lists = {n: tuple(entry[n]) for n in ("worker_rates", "devices", "processors")}
+            lists = {n: tuple(entry[n]) for n in ("worker_rates", "machines", "devices")}
             return cls(**{**entry, **lists, "cell": Cell(**cell)})
         except (KeyError, TypeError) as error:
             raise ValueError(f"an entry is no measurement ({error})") from None
@@ -109,8 +109,8 @@ def summarise(cell: Cell, repetition: int, records: list[dict[str, Any]]) -> Mea
         step_seconds=records[0]["tokens_per_step"] / rates[0],
         parts=parts,
         link=records[0]["link"],
+        machines=tuple(name for record in records for name in record["machines"]),
         devices=tuple(record["devices"] for record in records),
-        processors=tuple(name for record in records for name in record["processors"]),
         sequence_length=records[0]["sequence_length"],
     )
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
+from hpc.comparison import Spread
 from hpc.comparison_plots import COLOURS, GREY, MARKS
 from hpc.scaling_plan import ALONE, SCALINGS
 from hpc.scaling_tables import INDEPENDENT, Row
@@ -14,8 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from hpc.comparison import Spread
-
+TITLE_WIDTH = 160  # letters
 SHIFT = 0.03  # of the number of workers, between strategies, whose bars would hide each other
 # Okabe and Ito's colours by name, so that a strategy has the same one in every picture.
 COLOUR_OF = {"horovod": COLOURS[1], "multiworker": COLOURS[0], INDEPENDENT: GREY, ALONE: "black"}
@@ -24,6 +25,7 @@ TITLES = (
     "efficiency against one process alone",
     "efficiency against independent processes",
 )
+PERFECT = Spread(1.0, None, None, 1)  # one process against itself
 LINE_HEIGHT = 0.06  # of a figure beside a point, as a share of the panel
 
 
@@ -63,9 +65,10 @@ def scaling_figure(found: Sequence[Row], title: str) -> Figure:
         Line2D([], [], color=COLOUR_OF[name], marker=MARKS.get(name, "D"), label=name)
         for name in names
     ]
-    figure.legend(handles=key, loc="outside upper right", ncols=len(key), frameon=False)
+    figure.legend(handles=key, loc="outside lower left", ncols=len(key), frameon=False)
     held = "; ".join(f"{name}: {SCALINGS[name]}" for name in scalings)
-    figure.suptitle(f"{title}\n{held}", fontsize=9, x=0.01, ha="left")
+    lines = [part for line in f"{title}\n{held}".splitlines() for part in wrap(line, TITLE_WIDTH)]
+    figure.suptitle("\n".join(lines), fontsize=9, x=0.01, ha="left")
     return figure
 
 
@@ -79,7 +82,8 @@ def _draw_speed(panel: Axes, own: Sequence[Row]) -> None:
         panel.plot(numbers, [alone[0].rate.median * n for n in numbers], ":", color=GREY)
     lines = {name: alone + _of(name, own) for name in _strategies(own)}
     points = {name: [(row.workers, row.rate) for row in line] for name, line in lines.items()}
-    panel.set_ylim(0, 1.15 * max(row.rate.high or row.rate.median for row in own))
+    ends = [row.rate.high or row.rate.median for row in own]
+    panel.set_ylim(0, 1.12 * max([*ends, *(row.rate.median * numbers[-1] for row in alone)]))
     panel.yaxis.set_major_formatter(EngFormatter(sep=""))
     _draw_lines(panel, points, "{:,.0f}")
 
@@ -91,9 +95,12 @@ def _draw_efficiency(
     from matplotlib.ticker import PercentFormatter
 
     panel.axhline(1, color=GREY, linestyle=":")
+    begin = [(1, PERFECT)] if any(row.strategy == ALONE for row in own) else []
+    shares = {row.strategy for row in own if share_of(row)}
     points = {
-        name: [(row.workers, share) for row in _of(name, own) if (share := share_of(row))]
+        name: begin + [(row.workers, share) for row in _of(name, own) if (share := share_of(row))]
         for name in _strategies(own)
+        if name in shares
     }
     ends = [share.high or share.median for line in points.values() for _, share in line]
     panel.set_ylim(0, 1.12 * max([1.0, *ends]))

@@ -67,7 +67,7 @@ def work(flags: argparse.Namespace) -> int:
     argv = [*flags.train_flags, f"--run={run_dir}"]
     code = train_alone(argv, place) if flags.alone else train.main(argv)
     if code == 0 and writes:
-        tell({"rank": place.rank, "host": place.host, **record(run_dir)})
+        tell({"rank": place.rank, **record(run_dir)})
         shutil.rmtree(run_dir, ignore_errors=True)
     return code
 
@@ -147,7 +147,12 @@ def record(run_dir: Path) -> dict[str, Any]:
         "windows": windows,
         "tokens_per_step": tokens_per_step(facts),
         "link": link,
-        **{name: facts[name] for name in ("devices", "processors", "commit", "sequence_length")},
+        "machines": [
+            f"{host} ({processor})"
+            for host, processor in zip(facts["hosts"], facts["processors"], strict=True)
+        ],
+        "devices": facts["devices"],
+        "sequence_length": facts["sequence_length"],
     }
 
 
