@@ -7,12 +7,14 @@ gradients, AdamW; batch 32, 128 steps, on one core. All run in turn, in one run 
 from __future__ import annotations
 
 import os
+import statistics
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpc.bench_rows import Options, Row, alternate, cpu_seconds, paired_ratio, pin_to_one_core
+from pipeline.quiet import load_tensorflow
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -37,6 +39,7 @@ def measure(names: list[str], options: Options) -> list[Row]:
     """The rows asked for. Sets threads, so it must be the first use of TensorFlow."""
     os.environ["OMP_NUM_THREADS"] = "1"
     pin_to_one_core()
+    load_tensorflow()
     import keras
     import tensorflow as tf
 
@@ -72,14 +75,14 @@ def row(name: str, seconds: dict[str, list[float]], missing: str) -> Row:
     other, ours = name.removeprefix("lstm-"), "hoisted"
     if other == "bfloat16":
         ours, other = other, ours
-    value, spread = paired_ratio(seconds[other], seconds[ours])
-    rates = {part: TOKENS / sorted(taken)[len(taken) // 2] for part, taken in seconds.items()}
-    note = f"{rates[ours]:.0f} against {rates[other]:.0f} tokens/s"
+    work, unit = dict.fromkeys(seconds, float(TOKENS)), "tokens/s"
     if other == "matmul":
-        value *= STEP_FLOPS / (2 * MATRIX**3)
-        product = 2 * MATRIX**3 / TOKENS * rates["matmul"] / 1e9
-        note = f"{value * product:.1f} of {product:.1f} GFLOP/s"
-    return Row.judged(name, value, ROWS[name], f"{note}; pairs {spread}")
+        work, unit = {ours: STEP_FLOPS / 1e9, other: 2 * MATRIX**3 / 1e9}, "GFLOP/s"
+    rates = {part: [work[part] / taken for taken in seconds[part]] for part in (ours, other)}
+    value, spread = paired_ratio(rates[ours], rates[other])
+    our_rate, other_rate = (statistics.median(rates[part]) for part in (ours, other))
+    note = f"{our_rate:.4g} against {other_rate:.4g} {unit}; pairs {spread}"
+    return Row.judged(name, value, ROWS[name], note)
 
 
 def training_step(layer: type, precision: str = "float32") -> Callable[[], float]:
