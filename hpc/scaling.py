@@ -166,7 +166,8 @@ def settings_of(flags: argparse.Namespace, comparisons: Sequence[Comparison]) ->
         workers = 1 if cell.is_alone else cell.workers
         check_sharing(manifest, size=workers, global_batch_size=cell.batch * workers)
     return {
-        "commit": commit(),
+        # An edit without a commit may be one of the README: each measurement tells its own '+'.
+        "commit": commit().removesuffix("+"),
         "data": manifest.digest()[:12],
         "steps": flags.steps,
         "train_flags": flags.train_flags,
@@ -219,13 +220,15 @@ def write(
     out_dir = flags.out
     found = rows(comparisons, measured)
     shown = tables(found)
-    about = {"command": flags.command, **settings, "hardware": hardware(measured)}
+    commits = ", ".join(sorted({measurement.commit for measurement in measured.values()}))
+    about = {"command": flags.command, **settings, "commit": commits}
+    about["hardware"] = hardware(measured)
     print()
     print_tables(shown)
     facts = "\n".join(f"- {name}: {value}" for name, value in about.items())
     text = "\n".join(["# Scaling\n", f"`{FORMULA}`\n", *(table.to_markdown() for table in shown)])
     text += f"\n{facts}\n"
-    title = f"{about['hardware']}; commit {settings['commit']}\n{flags.command}"
+    title = f"{about['hardware']}; commit {commits}\n{flags.command}"
     picture = out_dir / "scaling.png"
     write_plot(found, title, picture)
     (out_dir / "scaling.md").write_text(f"{text}\n![scaling]({picture.name})\n")

@@ -39,6 +39,7 @@ class Measurement:
     machines: tuple[str, ...]  # name and processor of each worker's host
     devices: tuple[str, ...]  # of each worker that tells
     sequence_length: int
+    commit: str  # of the program; with '+' if files were changed since
 
     def to_json(self) -> dict[str, Any]:
         """The measurement as JSON can hold it; `from_json` takes it back."""
@@ -112,6 +113,7 @@ def summarise(cell: Cell, repetition: int, records: list[dict[str, Any]]) -> Mea
         machines=tuple(name for record in records for name in record["machines"]),
         devices=tuple(record["devices"] for record in records),
         sequence_length=records[0]["sequence_length"],
+        commit=records[0]["commit"],
     )
 
 

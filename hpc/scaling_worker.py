@@ -151,8 +151,7 @@ def record(run_dir: Path) -> dict[str, Any]:
             f"{host} ({processor})"
             for host, processor in zip(facts["hosts"], facts["processors"], strict=True)
         ],
-        "devices": facts["devices"],
-        "sequence_length": facts["sequence_length"],
+        **{name: facts[name] for name in ("devices", "sequence_length", "commit")},
     }
 
 

@@ -42,6 +42,7 @@ def measurement(cell: Cell, repetition: int, rate: float) -> Measurement:
         machines=("dorchester (EPYC)",),
         devices=("CPU, cores 0",),
         sequence_length=32,
+        commit="abc",
     )
 
 
@@ -66,6 +67,7 @@ def record(rank: int, windows: Sequence[tuple[float, float]]) -> dict[str, Any]:
         "machines": [f"host {rank} (EPYC)"],
         "devices": f"CPU, cores {rank}",
         "sequence_length": 32,
+        "commit": "abc",
     }
 
 
@@ -258,6 +260,7 @@ def test_nothing_that_was_started_outlives_an_interruption() -> None:
 
 
 @pytest.mark.mpi
+@pytest.mark.timeout(900)  # five trainings, on a machine that may have other work
 def test_two_workers_are_measured_once_and_the_failure_of_a_run_is_told(
     tiny_shards: Path, tmp_path: Path
 ) -> None:
