@@ -206,10 +206,12 @@ def report(run: Run, ended: str, json_file: Path | None) -> None:
         "early": f"no better validation loss in {progress.stale_evaluations} evaluations: done",
         "stopped": "asked to stop: saved; the same command continues",
     }
-    perplexity = f", perplexity {math.exp(best):.3f}" if math.isfinite(best) else ""
+    loss = "no validation loss yet"
+    if math.isfinite(best):
+        loss = f"best validation loss {best:.4f} nats per token, perplexity {math.exp(best):.3f}"
     print(
-        f"{endings[ended]}. Step {progress.step} of {run.config.steps}, best validation loss "
-        f"{best:.4f} nats per token{perplexity}. Compose: python model/generate.py {run.run_dir}"
+        f"{endings[ended]}. Step {progress.step} of {run.config.steps}, {loss}. "
+        f"Compose: python model/generate.py {run.run_dir}"
     )
     if json_file:
         result = {
