@@ -24,6 +24,8 @@ class Profiler:
     def step(self, step: int) -> Iterator[None]:
         """Mark the enclosed lines as one training step, and trace it if it is in the window."""
         if self._window and not self._tracing and self._window[0] <= step <= self._window[1]:
+            # TensorBoard looks for traces only in folders that hold an event file.
+            tf.summary.create_file_writer(str(self._logdir)).close()
             tf.profiler.experimental.start(str(self._logdir))
             self._tracing = True
         with tf.profiler.experimental.Trace("train", step_num=step, _r=1):
