@@ -20,7 +20,7 @@ def use_devices(place: Place) -> str:
     os.sched_setaffinity(0, cores)
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
-        return f"CPU, cores {', '.join(map(str, cores))}"
+        return f"CPU, cores {', '.join(map(str, cores))}" + _bound_by_the_launcher(place, cores)
     if place.local_rank >= len(gpus):
         raise ValueError(
             f"{place} is process {place.local_rank + 1} of {place.local_size} on its host, which "
@@ -32,3 +32,11 @@ def use_devices(place: Place) -> str:
     tf.config.experimental.set_memory_growth(gpu, True)
     name = tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
     return f"{name} {place.local_rank}, cores {', '.join(map(str, cores))}"
+
+
+def _bound_by_the_launcher(place: Place, cores: list[int]) -> str:
+    """What to do where mpirun has left this worker fewer cores than its share; else nothing."""
+    share = (os.cpu_count() or 1) // place.local_size
+    if place.launcher == "none" or len(cores) >= share:
+        return ""
+    return f" (bound by {place.launcher}; its --bind-to none would give it {share})"
