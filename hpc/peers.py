@@ -8,34 +8,23 @@ instead of an endless silence. Nothing of the training itself goes this way.
 
 from __future__ import annotations
 
-import json
 import os
 import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any
 
 from hpc.cluster import Place
+from hpc.connection import Connection, Endpoint, connect
+from hpc.limits import hard_limit
 
 HEARTBEAT_SECONDS = 1.0
 BLAME_SECONDS = 5.0
 COLLECTIVES = ("tensorflow", "horovod", "mpi4py")  # modules of errors that others may have caused
 EXIT_PEER_LOST = 76  # sysexits' EX_PROTOCOL: the other side did not do its part
-Endpoint = tuple[str, int]
-# Waits for the end of its input, which comes when the one it guards goes on, or ends.
-GUARD = """
-import os, select, signal, sys
-seconds, guarded, line = sys.argv[1:]
-if not select.select([0], [], [], float(seconds))[0]:
-    os.write(2, line.encode() + b"\\n")
-    os.kill(int(guarded), signal.SIGKILL)
-"""
 
 
 @dataclass
@@ -47,29 +36,6 @@ class Peer:
     step: int = 0
     heard: float = field(default_factory=time.monotonic)
     left: bool = False
-
-
-class Connection:
-    """JSON lines over a socket; writing is safe from several threads."""
-
-    def __init__(self, channel: socket.socket) -> None:
-        self.channel = channel
-        self.channel.settimeout(None)
-        self._lines: TextIO = channel.makefile("r", encoding="utf-8")
-        self._lock = threading.Lock()
-
-    def send(self, **message: Any) -> None:
-        """Write one message. Raises OSError where the other side is gone."""
-        with self._lock:
-            self.channel.sendall((json.dumps(message) + "\n").encode())
-
-    def receive(self) -> dict[str, Any] | None:
-        """The next message; None when the other side has closed."""
-        try:
-            line = self._lines.readline()
-            return json.loads(line) if line.endswith("\n") else None
-        except (OSError, ValueError):
-            return None
 
 
 class Peers:
@@ -200,7 +166,7 @@ class Peers:
 
     def _report(self, endpoints: list[Endpoint], facts: dict[str, Any]) -> None:
         deadline = time.monotonic() + self._start_timeout
-        channel = _connect(endpoints, deadline)
+        channel = connect(endpoints, deadline)
         if channel is None:
             where = ", ".join(f"{host}:{port}" for host, port in endpoints)
             raise RuntimeError(
@@ -316,48 +282,6 @@ def open_peers(
     peers.watch()
     peers.meet(endpoints, facts)
     return peers
-
-
-@contextmanager
-def hard_limit(seconds: float, line: str) -> Iterator[None]:
-    """End this process, with a line on stderr, if the lines in here take longer.
-
-    By a process of its own: mpi4py starts MPI with Python's interpreter locked, so that no thread
-    of this one could.
-    """
-    guard = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", GUARD, str(seconds), str(os.getpid()), line],
-        stdin=subprocess.PIPE,
-    )
-    assert guard.stdin is not None
-    try:
-        yield
-    finally:
-        guard.stdin.close()
-        guard.wait()
-
-
-def free_port() -> int:
-    """A TCP port that is free on this host now."""
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return probe.getsockname()[1]
-
-
-def _connect(endpoints: list[Endpoint], deadline: float) -> socket.socket | None:
-    """A connection to the first endpoint that answers; None when time is up."""
-    # Rank 0's loopback address would lead another host to itself; it serves only where there is
-    # no network at all.
-    reachable = [e for e in endpoints if not e[0].startswith("127.")] or endpoints
-    while time.monotonic() < deadline:
-        for endpoint in reachable:
-            try:
-                left = max(deadline - time.monotonic(), 0.001)
-                return socket.create_connection(endpoint, timeout=min(left, 3.0))
-            except OSError:
-                continue
-        time.sleep(0.2)
-    return None
 
 
 def _shown(name: str, value: Any, other: Any) -> str:

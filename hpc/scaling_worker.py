@@ -26,7 +26,8 @@ from hpc.preemption import EXIT_PREEMPTED, StopRequest
 from hpc.recorded import read_run, tokens_per_step
 from hpc.runs import METRICS, read_lines
 from hpc.scaling_measure import BEGIN, END, PARTS
-from hpc.start import Run, call_roll, look_around, open_run, require_agreement
+from hpc.session import Run
+from hpc.start import call_roll, look_around, open_run, require_agreement
 from hpc.throughput import WARMUP_STEPS
 from pipeline.command import run_command
 

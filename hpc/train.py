@@ -29,7 +29,8 @@ from hpc.cluster import Place, find_place
 from hpc.config import parse_flags
 from hpc.preemption import EXIT_PREEMPTED, StopRequest
 from hpc.runs import METRICS, write_config
-from hpc.start import Run, call_roll, look_around, open_run, require_agreement
+from hpc.session import Run
+from hpc.start import call_roll, look_around, open_run, require_agreement
 from hpc.throughput import Throughput
 from pipeline.command import run_command
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from hpc.peers import EXIT_PEER_LOST, free_port
+from hpc.connection import free_port
+from hpc.peers import EXIT_PEER_LOST
 from tests.conftest import REPOSITORY
 
 START_TIMEOUT, TIMEOUT = 4.0, 4.0

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from hpc.peers import free_port
+from hpc.connection import free_port
 from tests.conftest import SEARCH_PATH
 from tests.launching import run_training
 

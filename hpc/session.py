@@ -1,0 +1,155 @@
+"""A run that is open in this process: its parts, its batches, what it tells of itself."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpc.checkpoints import Checkpoints, read_variables
+from hpc.cluster import Place
+from hpc.config import TrainConfig
+from hpc.peers import Peers
+from model.bundle import Bundle, library_versions
+from pipeline.manifest import Manifest
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from hpc.link import Link
+    from hpc.steps import Steps
+    from hpc.strategies import Strategy
+
+
+@dataclass
+class Progress:
+    """How far a run has come: all that a checkpoint holds besides arrays."""
+
+    step: int = 0
+    tokens: int = 0  # positions trained on, over all workers
+    best_loss: float = float("inf")  # mean nats per token on the valid split
+    best_step: int = 0  # where that was; 0 before the first evaluation
+    stale_evaluations: int = 0  # since the best one
+    evaluated: int = 0  # the last step with an evaluation; a request to stop breaks one off
+
+
+@dataclass(frozen=True)
+class Run:
+    """All parts of a run, ready for its next step."""
+
+    config: TrainConfig
+    place: Place
+    peers: Peers
+    manifest: Manifest
+    run_dir: Path
+    sequence_length: int
+    global_batch_size: int  # windows a step over all workers
+    steps_per_epoch: int
+    strategy: Strategy
+    steps: Steps
+    checkpoints: Checkpoints
+    progress: Progress
+    devices: str
+    link: Link | None  # the measured allreduce; None for one worker
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Positions of the global batch."""
+        return self.global_batch_size * self.sequence_length
+
+    def training_batches(self) -> Iterator[tf.Tensor]:
+        """This worker's batches from the next step on."""
+        from pipeline.batches import training_batches
+
+        epoch, step = divmod(self.progress.step, self.steps_per_epoch)
+        return iter(
+            training_batches(
+                self.config.data,
+                self.manifest,
+                sequence_length=self.sequence_length,
+                global_batch_size=self.global_batch_size,
+                rank=self.place.rank,
+                size=self.place.size,
+                seed=self.config.seed,
+                max_transpose=self.config.max_transpose,
+                epoch=epoch,
+                step=step,
+            )
+        )
+
+    def evaluation_batches(self, split: str) -> tf.data.Dataset:
+        """This worker's part of a split: tokens and weights."""
+        from pipeline.batches import evaluation_batches
+
+        return evaluation_batches(
+            self.config.data,
+            self.manifest,
+            split,
+            sequence_length=self.sequence_length,
+            global_batch_size=self.global_batch_size,
+            rank=self.place.rank,
+            size=self.place.size,
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """Where and how the run goes on, for its record."""
+        from hpc.strategies import communication_facts
+
+        return {
+            "strategy": self.strategy.name,
+            "workers": self.place.size,
+            "hosts": [facts["host"] for facts in self.peers.roll],
+            "devices": self.devices,
+            "processors": [facts["processor"] for facts in self.peers.roll],
+            "data": self.manifest.digest()[:12],
+            "versions": library_versions(),
+            "commit": self.peers.roll[0]["commit"],
+            "command": command_line(),
+            "global_batch_size": self.global_batch_size,
+            "sequence_length": self.sequence_length,
+            "communication": communication_facts(),
+            "link": asdict(self.link) if self.link else None,
+        }
+
+    def describe(self) -> list[str]:
+        """Lines that tell the user what is about to run."""
+        config, model = self.config, self.steps.model
+        local = self.global_batch_size // self.place.size
+        rate = config.effective_learning_rate(self.place.size)
+        lines = [
+            f"strategy {self.strategy.name} ({self.peers.roll[0]['reason']}); "
+            f"{self.place.size} worker{'s' * (self.place.size > 1)}; rank 0: {self.devices}",
+            f"run {self.run_dir}, steps {self.progress.step + 1} to {config.steps}; data "
+            f"{config.data}: {self.manifest.num_pieces('train')} train pieces, "
+            f"{self.manifest.num_tokens('train'):,} tokens, {self.steps_per_epoch} steps an epoch",
+            f"model {config.preset}: {model.count_params():,} parameters; windows of "
+            f"{self.sequence_length} tokens; batch {self.global_batch_size} over all = {local} "
+            f"on each worker; peak learning rate {rate:g}",
+        ]
+        return lines + ([self.link.describe()] if self.link else [])
+
+    def bundle(self) -> Bundle:
+        """A copy of the run's state now."""
+        values = read_variables(self.steps.variables())
+        return Bundle(
+            weights=values["weights"],
+            optimizer=values["optimizer"],
+            model=self.steps.model.config.to_dict(),
+            vocabulary=self.manifest.vocabulary,
+            progress=asdict(self.progress),
+            run={
+                "config": self.config.to_json(),
+                "data": self.manifest.digest(),
+                "global_batch_size": self.global_batch_size,
+                "sequence_length": self.sequence_length,
+                "workers": self.place.size,
+            },
+        )
+
+
+def command_line() -> str:
+    """The command that was given, as a user would type it."""
+    return shlex.join(["python", *sys.argv])
