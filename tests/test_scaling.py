@@ -270,7 +270,8 @@ def test_two_workers_are_measured_once_and_the_failure_of_a_run_is_told(
         command += ["--scaling=weak", "--local-batch-size=4", "--repetitions=1", "--steps=60"]
         return subprocess.run(
             [*command, *flags],
-            env={**os.environ, "PATH": SEARCH_PATH},
+            # No commit is known then, so that one made while this test runs does not matter.
+            env={**os.environ, "PATH": SEARCH_PATH, "GIT_DIR": str(tmp_path / "no repository")},
             capture_output=True,
             text=True,
             timeout=280,
