@@ -8,7 +8,7 @@ SHELL := /bin/bash
 VENV_PYTHON := .venv/bin/python
 DONE := .venv/setup# stamps: empty when all is well, else the line to say at every make
 EXTRAS ?= preprocess compose horovod profile live dev $(if $(shell command -v nvidia-smi),gpu)
-DEMO_TRAIN ?= --preset tiny --steps 400
+DEMO_TRAIN ?= --preset small --global-batch-size 32 --steps 900 --eval-every 100
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
