@@ -32,3 +32,13 @@ def testbed(running_testbed: Testbed) -> Iterator[Testbed]:
 def root() -> Path:
     """The root of the repository."""
     return Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, root: Path, tiny_shards: Path) -> Path:
+    """A folder like a user's clone, with a small data set as data/bach."""
+    for name in ("hpc", "model", "pipeline", "slurm"):
+        (tmp_path / name).symlink_to(root / name)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/bach").symlink_to(tiny_shards)
+    return tmp_path

@@ -21,16 +21,6 @@ LIMIT = {"SBATCH_TIMELIMIT": "2", "SBATCH_SIGNAL": "B:USR2@40"}
 SLOW_LINK = "1mbit"
 
 
-@pytest.fixture
-def checkout(tmp_path: Path, root: Path, tiny_shards: Path) -> Path:
-    """A folder like a user's clone, with a small data set as data/bach."""
-    for name in ("hpc", "model", "pipeline", "slurm"):
-        (tmp_path / name).symlink_to(root / name)
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data/bach").symlink_to(tiny_shards)
-    return tmp_path
-
-
 def test_a_job_requeued_at_its_time_limit_ends_with_the_weights_of_an_uninterrupted_run(
     testbed: Testbed, checkout: Path
 ) -> None:

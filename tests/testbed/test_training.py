@@ -22,16 +22,6 @@ TIMEOUT = 16  # seconds without a finished step, here
 PREEMPTED = 85
 
 
-@pytest.fixture
-def checkout(tmp_path: Path, root: Path, tiny_shards: Path) -> Path:
-    """A folder like a user's clone, with a small data set as data/bach."""
-    for name in ("hpc", "model", "pipeline", "slurm"):
-        (tmp_path / name).symlink_to(root / name)
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data/bach").symlink_to(tiny_shards)
-    return tmp_path
-
-
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory, tiny_shards: Path) -> Path:
     """The same training by one process on this machine."""
