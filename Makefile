@@ -42,7 +42,7 @@ demo: setup ## From Bach's chorales to new music in at most 10 minutes
 test: setup $(DONE)/packages-test ## Every test that this machine can run; what is skipped says why
 	$(VENV_PYTHON) -m pytest -m "not soak"
 
-soak: test ## Then many minutes of kills at random times, under every strategy
+soak: setup $(DONE)/packages-test ## Half an hour of kills at random times, under every strategy
 	$(VENV_PYTHON) -m pytest -m soak
 
 lint: setup ## ruff check, ruff format --check, mypy, shellcheck
