@@ -65,6 +65,7 @@ def train(argv: Sequence[str] | None, place: Place) -> int:
         require_agreement(peers)
         peers.allow(config.start_timeout, "starting its collective library")
         run = open_run(config, place, peers, findings)
+        peers.progress(run.progress.step, "getting ready")
         if extra.dry_run:
             ended = "checked"
             if place.is_chief:
