@@ -39,4 +39,6 @@ def _bound_by_the_launcher(place: Place, cores: list[int]) -> str:
     share = (os.cpu_count() or 1) // place.local_size
     if place.launcher == "none" or len(cores) >= share:
         return ""
-    return f" (bound by {place.launcher}; its --bind-to none would give it {share})"
+    return (
+        f" of a share of {share} (bound by {place.launcher}: --bind-to none frees them; or taskset)"
+    )
