@@ -95,7 +95,7 @@ class Testbed:
         started += [self._switch.process] if self._switch else []
         for process in started:
             process.send(signal.SIGKILL)
-        poll(lambda: not any(process.is_alive for process in started), 20, "hosts did not end")
+        poll(lambda: not any(process.is_alive for process in started), 60, "hosts did not end")
         for parent in self._parents:
             parent.communicate()
         self.hosts, self._switch, self._parents = {}, None, []
@@ -120,9 +120,9 @@ class Testbed:
         """Return when every host answers on ssh and, with Slurm, waits for jobs."""
         for name in self.hosts:
             ssh = ["ssh", name, "true"]
-            poll(lambda ssh=ssh: self._run_on_head(ssh).returncode == 0, 20, f"no ssh {name}")
+            poll(lambda ssh=ssh: self._run_on_head(ssh).returncode == 0, 60, f"no ssh {name}")
         if self._has_slurm:
-            poll(self._waits_for_jobs, 40, "Slurm did not become ready")
+            poll(self._waits_for_jobs, 180, "Slurm did not become ready")
 
     def _waits_for_jobs(self) -> bool:
         states = self._run_on_head(["sinfo", "--noheader", "--Node", "--format=%T"]).stdout.split()

@@ -12,7 +12,7 @@ from pipeline.manifest import FILE_NAME, Manifest
 from pipeline.vocabulary import EventVocabulary
 from testbed.cluster import Testbed
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 MCA_PARAMS = "/etc/openmpi/openmpi-mca-params.conf"
 

@@ -9,7 +9,7 @@ import pytest
 from testbed.cluster import Testbed
 from testbed.processes import poll
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 # Stands in for hpc/train.py: it says where it runs, and what it was told.
 REPORT = """
@@ -53,7 +53,7 @@ def test_train_2nodes_runs_one_rank_on_each_host_and_passes_the_flags_on(
 ) -> None:
     script = Path("slurm/train_2nodes.sh")
     number = testbed.sbatch(script, "--steps", "7", "--note", "two words", cwd=checkout)
-    job = testbed.wait_job(number, timeout=60)
+    job = testbed.wait_job(number, timeout=150)
     assert job.state == "COMPLETED", job.output
     lines = sorted(line for line in job.output.splitlines() if line.startswith("rank"))
     assert [line.split()[1] for line in lines] == ["0", "1"]
@@ -68,7 +68,7 @@ def test_the_data_set_is_named_by_the_environment_of_sbatch(
     for name in ("train_2nodes.sh", "preprocess.sh", "scaling.sh"):
         environment = {"DATA": "data/jsb"}
         number = testbed.sbatch(Path("slurm") / name, "last", env=environment, cwd=checkout)
-        job = testbed.wait_job(number, timeout=60)
+        job = testbed.wait_job(number, timeout=150)
         assert job.state == "COMPLETED", job.output
         assert "'data/jsb'" in job.output and "'last']" in job.output
 
@@ -77,7 +77,7 @@ def test_a_script_submitted_from_elsewhere_says_where_to_submit_it(
     testbed: Testbed, tmp_path: Path, root: Path
 ) -> None:
     for name in ("train_2nodes.sh", "preprocess.sh", "scaling.sh"):
-        job = testbed.wait_job(testbed.sbatch(root / "slurm" / name, cwd=tmp_path), timeout=30)
+        job = testbed.wait_job(testbed.sbatch(root / "slurm" / name, cwd=tmp_path), timeout=90)
         assert job.state == "FAILED"
         assert f"error: no slurm/site.env in {tmp_path}" in job.output
 
@@ -87,7 +87,7 @@ def test_a_failed_program_fails_the_job_with_its_code_and_is_not_requeued(
 ) -> None:
     (checkout / "hpc/train.py").write_text(REPORT + "os._exit(3)\n")
     number = testbed.sbatch(Path("slurm/train_2nodes.sh"), cwd=checkout)
-    job = testbed.wait_job(number, timeout=60)
+    job = testbed.wait_job(number, timeout=150)
     assert (job.state, job.exit_code, job.restarts) == ("FAILED", 3, 0), job.output
 
 
@@ -97,7 +97,7 @@ def test_exit_code_85_requeues_the_job_as_often_as_allowed_and_no_more(
     (checkout / "hpc/train.py").write_text(REPORT + "os._exit(85)\n")
     script = Path("slurm/train_2nodes.sh")
     number = testbed.sbatch(script, env={"MAX_REQUEUES": "1"}, cwd=checkout)
-    job = testbed.wait_job(number, timeout=120)
+    job = testbed.wait_job(number, timeout=240)
     assert (job.state, job.exit_code, job.restarts) == ("FAILED", 85, 1), job.output
     assert job.output.count("saved; requeue") == 1  # one file: every start appends to it
     assert "stopped after 1 requeues (MAX_REQUEUES)" in job.output
@@ -109,9 +109,9 @@ def test_the_request_to_stop_reaches_every_rank_and_the_job_goes_back_into_the_q
 ) -> None:
     (checkout / "hpc/train.py").write_text(REPORT + PREEMPTIBLE)
     number = testbed.sbatch(Path("slurm/train_2nodes.sh"), cwd=checkout)
-    poll(lambda: testbed.job(number).output.count("start 0") == 2, 60, "the job did not start")
+    poll(lambda: testbed.job(number).output.count("start 0") == 2, 150, "the job did not start")
     testbed.run("dorchester", ["scancel", "--batch", f"--signal={event}", str(number)])
-    poll(lambda: testbed.job(number).output.count("start 1") == 2, 90, "the job did not restart")
+    poll(lambda: testbed.job(number).output.count("start 1") == 2, 200, "the job did not restart")
     output = testbed.job(number).output
     assert output.count("rank 0 was asked to stop") == 1
     assert output.count("rank 1 was asked to stop") == 1
@@ -125,6 +125,6 @@ def test_the_time_limit_asks_every_rank_to_stop_before_slurm_ends_the_job(
     # One minute is the least that Slurm grants, and it warns up to a minute early.
     options = {"SBATCH_TIMELIMIT": "1", "SBATCH_SIGNAL": "B:USR2@50", "MAX_REQUEUES": "0"}
     number = testbed.sbatch(Path("slurm/train_2nodes.sh"), env=options, cwd=checkout)
-    job = testbed.wait_job(number, timeout=120)
+    job = testbed.wait_job(number, timeout=240)
     assert (job.state, job.exit_code) == ("FAILED", 85), job.output
     assert job.output.count("was asked to stop") == 2

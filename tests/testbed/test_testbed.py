@@ -13,7 +13,7 @@ import pytest
 from testbed.cluster import Testbed
 from testbed.processes import poll
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 COMMAND = [sys.executable, str(Path(__file__).with_name("testbed.py"))]
 BOTH = ["mpirun", "-np", "2", "-H", "dorchester,bath"]
