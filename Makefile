@@ -36,7 +36,7 @@ horovod: ## Build Horovod again, after its build failed or the MPI changed
 demo: setup ## From Bach's chorales to new music in at most 10 minutes
 	$(VENV_PYTHON) pipeline/preprocess.py bach --out data/bach
 	hpc/install/two_processes.sh $(VENV_PYTHON) hpc/train.py --data data/bach --run runs/demo $(DEMO_TRAIN)
-	$(VENV_PYTHON) model/generate.py runs/demo --data data/bach --out out --seed 1 --top-p 0.95
+	$(VENV_PYTHON) model/generate.py runs/demo --data data/bach --out out --seed 1 --top-p 0.95 --bars 16
 	@echo "The training run (.venv/bin/tensorboard --logdir runs) and the music:"
 	@find "$(CURDIR)/runs/demo" -maxdepth 0; find "$(CURDIR)/out" -name '*.mid' -o -name '*.wav' -o -name '*.png' | sort
 
