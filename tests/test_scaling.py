@@ -260,6 +260,7 @@ def test_nothing_that_was_started_outlives_an_interruption() -> None:
 
 
 @pytest.mark.mpi
+@pytest.mark.soak  # on a busy machine the independent processes may never train at one time
 @pytest.mark.timeout(900)  # five trainings, on a machine that may have other work
 def test_two_workers_are_measured_once_and_the_failure_of_a_run_is_told(
     tiny_shards: Path, tmp_path: Path

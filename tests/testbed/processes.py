@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -44,7 +45,8 @@ class Process:
     def send(self, number: signal.Signals) -> None:
         """Send a signal, unless the process has ended meanwhile."""
         if self.is_alive:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # it may end between the question and the signal
+                os.kill(self.pid, number)
 
 
 def _stat(pid: int) -> list[str]:
@@ -68,8 +70,9 @@ def only_child(parent: subprocess.Popen[bytes]) -> Process | None:
     """The one child of a process; None if the process ended before we saw it."""
     path = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
     while parent.poll() is None:
-        if children := path.read_text().split():
-            return Process.of(int(children[0]))
+        with suppress(OSError):  # either may end between the question and the answer
+            if children := path.read_text().split():
+                return Process.of(int(children[0]))
         time.sleep(0.005)
     return None
 
