@@ -76,6 +76,7 @@ def train(argv: Sequence[str] | None, place: Place) -> int:
         # A collective: the first rank that leaves with a code ends the job under mpirun, and that
         # must not be before the chief has saved and closed all files.
         run.strategy.gather(np.array([run.progress.step]))
+        stop_request.close()
         run.strategy.close()
     return EXIT_PREEMPTED if ended == "stopped" else 0
 

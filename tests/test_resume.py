@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from hpc.runs import STRETCHES, lock_run, read_lines
 from hpc.train import main
 from model.bundle import Bundle, list_checkpoints, read_bundle, step_folder, write_bundle
 from pipeline.manifest import Manifest
-from tests.launching import losses
+from tests.launching import TINY_FLAGS, losses, mpi_command
 from tests.lives import Job, Life, Running, final_state, last_step
 
 # Ten epochs of six steps; dropout is on.
@@ -43,6 +44,21 @@ def require_stopped(running: Running) -> int:
     assert read_bundle(newest).progress["step"] == step
     assert running.said().count("the same command continues") == 1
     return step
+
+
+@pytest.mark.slow
+def test_a_signal_after_the_last_step_does_not_spoil_the_exit_code(
+    tiny_shards: Path, tmp_path: Path
+) -> None:
+    """Slurm may warn of its time limit when all is saved, and the process is about to exit."""
+    flags = (*TINY_FLAGS, f"--data={tiny_shards}", f"--run={tmp_path / 'run'}", "--steps=2")
+    process = subprocess.Popen(mpi_command(1, *flags), stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert any(line.startswith("done.") for line in process.stdout)
+    while process.poll() is None:
+        process.send_signal(signal.SIGUSR2)
+        time.sleep(0.001)
+    assert process.returncode == 0
 
 
 @pytest.mark.slow
