@@ -21,6 +21,7 @@ class Link:
     megabytes: float  # of one worker's gradient
     seconds: float  # median of an allreduce
     size: int
+    latency_seconds: float = 0.0  # median of an allreduce of one number; 0 if it was not timed
 
     @property
     def gigabytes_per_second(self) -> float:
@@ -53,6 +54,14 @@ def time_allreduce(strategy: Strategy, model: MusicLSTM, compression: str) -> Li
     """The time of an allreduce of tensors like the gradient's, as the training step does it."""
     wire = tf.float16 if compression == "fp16" else tf.float32
     shapes = [variable.shape for variable in model.trainable_variables]
+    megabytes = model.count_params() * wire.size / 1e6
+    seconds = _seconds_of_sum(strategy, shapes, wire)
+    latency = _seconds_of_sum(strategy, [tf.TensorShape([1])], wire)
+    return Link(megabytes, seconds, strategy.place.size, latency)
+
+
+def _seconds_of_sum(strategy: Strategy, shapes: list[tf.TensorShape], wire: tf.DType) -> float:
+    """The median time in which all workers add up tensors of these shapes."""
 
     @tf.function
     def reduce_once() -> tf.Tensor:
@@ -65,6 +74,4 @@ def time_allreduce(strategy: Strategy, model: MusicLSTM, compression: str) -> Li
         started = time.perf_counter()
         reduce_once().numpy()
         seconds.append(time.perf_counter() - started)
-    megabytes = model.count_params() * wire.size / 1e6
-    # The first one opens the connections.
-    return Link(megabytes, float(np.median(seconds[1:])), strategy.place.size)
+    return float(np.median(seconds[1:]))  # the first one opens the connections

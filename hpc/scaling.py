@@ -27,6 +27,7 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
 from hpc import config
 from hpc.comparison_events import tensorboard_is_installed
 from hpc.comparison_tables import print_tables
+from hpc.scaling_forecast import forecast_tables, forecasts
 from hpc.scaling_measure import measure, signals_interrupt
 from hpc.scaling_plan import (
     SCALINGS,
@@ -86,6 +87,13 @@ def parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--repetitions", type=number, default=5, metavar="N", help="of every training [5]")
     add("--steps", type=number, default=40, metavar="N", help="of each training [40]")
     add(
+        "--link",
+        type=float,
+        default=0.0,
+        metavar="GBIT",
+        help="Gbit/s of the link between the hosts, for predictions of others [too fast to count]",
+    )
+    add(
         "--out",
         type=Path,
         default=Path("runs/scaling"),
@@ -97,6 +105,8 @@ def parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
     flags = parser.parse_args(argv)
     if flags.steps < FEWEST_STEPS:
         parser.error(f"--steps is {flags.steps}; at least {FEWEST_STEPS} are needed")
+    if flags.link < 0:
+        parser.error(f"--link is {flags.link:g}; give Gbit/s above 0")
     flags.command = shlex.join(["python", *sys.argv] if argv is None else [__file__, *argv])
     return flags
 
@@ -219,7 +229,8 @@ def write(
 
     out_dir = flags.out
     found = rows(comparisons, measured)
-    shown = tables(found)
+    foreseen = forecasts(measured, flags.link)
+    shown = [*tables(found), *forecast_tables(foreseen)]
     commits = ", ".join(sorted({measurement.commit for measurement in measured.values()}))
     about = {"command": flags.command, **settings, "commit": commits}
     about["hardware"] = hardware(measured)
@@ -230,17 +241,18 @@ def write(
     text += f"\n{facts}\n"
     title = f"{about['hardware']}; commit {commits}\n{flags.command}"
     picture = out_dir / "scaling.png"
-    write_plot(found, title, picture)
+    write_plot(found, foreseen, title, picture)
     (out_dir / "scaling.md").write_text(f"{text}\n![scaling]({picture.name})\n")
-    result = json.dumps(to_json(found, measured, about), indent=2) + "\n"
+    result = to_json(found, measured, {**about, "link": flags.link})
+    result["cost_models"] = [model.to_json() for model in foreseen]
     for path in [out_dir / "scaling.json", *([flags.json] if flags.json else [])]:
-        path.write_text(result)
+        path.write_text(json.dumps(result, indent=2) + "\n")
     for path in (out_dir / "scaling.md", picture, out_dir / "scaling.json"):
         print(f"wrote {path}")
     if tensorboard_is_installed():
         from hpc.scaling_events import write_events
 
-        write_events(found, text, picture, out_dir / "tensorboard")
+        write_events(found, foreseen, text, picture, out_dir / "tensorboard")
         print(f"wrote {out_dir / 'tensorboard'}: tensorboard --logdir {out_dir / 'tensorboard'}")
 
 

@@ -8,14 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from hpc.comparison_events import EVENT_FILE, write_event_file
+from hpc.scaling_forecast import LINKS, WORKERS, Forecast
 from hpc.scaling_tables import Row
 
 
-def write_events(found: Sequence[Row], text: str, picture: Path, out_dir: Path) -> None:
+def write_events(
+    found: Sequence[Row],
+    foreseen: Sequence[Forecast],
+    text: str,
+    picture: Path,
+    out_dir: Path,
+) -> None:
     """Write a folder for each scaling and strategy, whose step is the number of workers.
 
-    The tables, as text, and the picture are beside them; an earlier view in the folder is
-    replaced.
+    So is that of the predictions, one folder for each strategy and link. The tables, as text, and
+    the picture are beside them; an earlier view in the folder is replaced.
     """
     from tensorboard.plugins.hparams.summary_v2 import hparams_pb
     from tensorboard.plugins.text.summary_v2 import text_pb
@@ -28,6 +35,11 @@ def write_events(found: Sequence[Row], text: str, picture: Path, out_dir: Path) 
         settings = hparams_pb({"scaling": scaling, "strategy": strategy}, trial_id=name)
         told = [(0, 0.0, settings), *(entry for row in own for entry in _scalars(row))]
         write_event_file(out_dir / name, iter(told))
+    for model in foreseen:
+        for gigabits in LINKS:
+            entries = [_predicted(model, workers, gigabits) for workers in WORKERS]
+            name = f"predicted-{model.strategy}-{gigabits:g}gbit"
+            write_event_file(out_dir / name, iter(entries))
     # TensorBoard takes the plugin of a tag from its first event: text and picture need two tags.
     shown = [text_pb("scaling/tables", text), image_summary("scaling/plot", picture)]
     write_event_file(out_dir, iter([(0, 0.0, summary) for summary in shown]))
@@ -73,3 +85,10 @@ def _scalars(row: Row) -> list[tuple[int, float, Any]]:
         for tag, value in values.items()
         if value is not None
     ]
+
+
+def _predicted(model: Forecast, workers: int, gigabits: float) -> tuple[int, float, Any]:
+    from tensorboard.plugins.scalar.summary_v2 import scalar_pb
+
+    share = model.efficiency(workers, gigabits)
+    return workers, float(workers), scalar_pb("efficiency/predicted", share)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from hpc.comparison import Spread
 from hpc.comparison_plots import COLOURS, GREY, MARKS
+from hpc.scaling_forecast import LINKS, WORKERS, Forecast
 from hpc.scaling_plan import ALONE, SCALINGS
 from hpc.scaling_tables import INDEPENDENT, Row
 
@@ -26,27 +27,35 @@ TITLES = (
     "efficiency against independent processes",
 )
 PERFECT = Spread(1.0, None, None, 1)  # one process against itself
+LINK_STYLES = (":", "-.", "--", "-")  # of LINKS
 LINE_HEIGHT = 0.06  # of a figure beside a point, as a share of the panel
 
 
-def write_plot(found: Sequence[Row], title: str, path: Path) -> None:
+def write_plot(found: Sequence[Row], foreseen: Sequence[Forecast], title: str, path: Path) -> None:
     """Write the picture. Raises ValueError where matplotlib is not installed."""
     try:
-        scaling_figure(found, title).savefig(path, dpi=120, facecolor="white")
+        scaling_figure(found, foreseen, title).savefig(path, dpi=120, facecolor="white")
     except ModuleNotFoundError as error:
         raise ValueError(
             f"the picture needs {error.name}, which is not installed here: pip install {error.name}"
         ) from None
 
 
-def scaling_figure(found: Sequence[Row], title: str) -> Figure:
-    """A line of panels for each scaling: speed, efficiency against solo and independent."""
+def scaling_figure(found: Sequence[Row], foreseen: Sequence[Forecast], title: str) -> Figure:
+    """A line of panels for each scaling: speed, efficiency against solo and independent.
+
+    Below them, a panel for each strategy of which there is a cost model: what it predicts.
+    """
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
     scalings = list(dict.fromkeys(row.scaling for row in found))
-    figure = Figure(figsize=(13, 1.4 + 3.6 * len(scalings)), layout="constrained")
-    grid = figure.subplots(len(scalings), 3, squeeze=False)
+    num_lines = len(scalings) + bool(foreseen)
+    figure = Figure(figsize=(13, 1.4 + 3.6 * num_lines), layout="constrained")
+    grid = figure.subplots(num_lines, 3, squeeze=False)
+    if foreseen:
+        _draw_forecasts(grid[-1], foreseen, found)
+        grid = grid[:-1]
     for panels, scaling in zip(grid, scalings, strict=True):
         own = [row for row in found if row.scaling == scaling]
         _draw_speed(panels[0], own)
@@ -106,6 +115,37 @@ def _draw_efficiency(
     panel.set_ylim(0, 1.12 * max([1.0, *ends]))
     panel.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     _draw_lines(panel, points, "{:.0%}")
+
+
+def _draw_forecasts(
+    panels: Sequence[Axes], foreseen: Sequence[Forecast], found: Sequence[Row]
+) -> None:
+    """Predicted efficiency by workers on each link, and what was measured, as points."""
+    from matplotlib.ticker import NullLocator, PercentFormatter
+
+    for panel in panels[len(foreseen) :]:
+        panel.set_axis_off()
+    for panel, model in zip(panels, foreseen, strict=False):
+        for gigabits, style in zip(LINKS, LINK_STYLES, strict=True):
+            shares = [model.efficiency(workers, gigabits) for workers in WORKERS]
+            label = f"{gigabits:g} Gbit/s"
+            panel.plot(WORKERS, shares, style, color=COLOUR_OF[model.strategy], label=label)
+        for row in _of(model.strategy, found):
+            if row.scaling == "weak" and row.against_independent:
+                share = row.against_independent.median
+                panel.plot([row.workers], [share], MARKS.get(model.strategy, "D"), color="black")
+        panel.set_title(
+            f"{model.strategy}: predicted (lines), measured (points)", fontsize=10, loc="left"
+        )
+        panel.set_xscale("log", base=2)
+        panel.set_xticks([2, *WORKERS], [str(number) for number in (2, *WORKERS)])
+        panel.xaxis.set_minor_locator(NullLocator())
+        panel.set_ylim(0, 1.12)
+        panel.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        panel.set_xlabel("workers, weak scaling")
+        panel.legend(fontsize=8, frameon=False, loc="lower left")
+        panel.grid(color="0.9")
+        panel.spines[["top", "right"]].set_visible(False)
 
 
 def _draw_lines(panel: Axes, points: Mapping[str, Sequence[tuple[int, Spread]]], form: str) -> None:

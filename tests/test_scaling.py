@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hpc.scaling import main, names_of
+from hpc.scaling_forecast import forecasts
 from hpc.scaling_measure import Measurement, run_to_the_end, summarise
 from hpc.scaling_plan import Cell, cells_of, default_workers, expand_tasks, find_slots, plan
 from hpc.scaling_store import open_store, read_measurements, store
@@ -44,6 +46,15 @@ def measurement(cell: Cell, repetition: int, rate: float) -> Measurement:
         sequence_length=32,
         commit="abc",
     )
+
+
+# What a fit needs: a step together and apart, an allreduce of the gradient and of one number.
+STEPS_OF_TWO = {
+    (APART, 1): measurement(APART, 1, 160),
+    (TOGETHER, 1): replace(
+        measurement(TOGETHER, 1, 120), step_seconds=0.12, link={**LINK, "latency_seconds": 0.002}
+    ),
+}
 
 
 def rows_of(rates: dict[Cell, Sequence[float]]) -> dict[tuple[str, int], Row]:
@@ -203,12 +214,16 @@ def test_tensorboard_reads_efficiency_by_workers_and_the_picture(tmp_path: Path)
 
     found = rows_of({ALONE_D: [100], ALONE_B: [60], APART: [150], TOGETHER: [120]})
     picture = tmp_path / "scaling.png"
-    write_plot(list(found.values()), "two hosts", picture)
+    foreseen = forecasts(STEPS_OF_TWO, link=0.0)
+    write_plot(list(found.values()), foreseen, "two hosts", picture)
     for _ in range(2):  # the second time replaces the first
-        write_events(list(found.values()), "# Scaling", picture, tmp_path / "events")
+        write_events(list(found.values()), foreseen, "# Scaling", picture, tmp_path / "events")
     events = EventAccumulator(str(tmp_path / "events" / "weak-horovod")).Reload()
     (point,) = events.Tensors("efficiency/against independent")
     assert (point.step, point.tensor_proto.float_val[0]) == (2, pytest.approx(0.8))
+    predicted = EventAccumulator(str(tmp_path / "events" / "predicted-horovod-10gbit")).Reload()
+    points = predicted.Tensors("efficiency/predicted")
+    assert [point.step for point in points] == [4, 8, 16, 32, 64, 128, 256, 512]
     shown = EventAccumulator(str(tmp_path / "events")).Reload()
     (image,) = shown.Tensors("scaling/plot")
     assert "scaling/plot" in shown.PluginTagToContent("images")
