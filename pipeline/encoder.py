@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.notes import Score
-from pipeline.sources import Piece
+from pipeline.pieces import Piece
 from pipeline.vocabulary import Vocabulary
 
 
@@ -39,7 +39,7 @@ class Encoder:
         """The file's pieces in ids. Raises ValueError or OSError with the true reason."""
         from pipeline.scores import read_scores  # music21: only the parsing processes load it
 
-        read = self.reader or read_scores
+        read = self.reader or piece.reader or read_scores
         encoded, adjustments = [], Counter[str]()
         for score in read(piece.path):
             fitted, changed = self.vocabulary.fit(score)

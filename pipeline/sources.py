@@ -4,42 +4,36 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from pipeline.archives import ARCHIVE_SUFFIXES, extract_scores, is_archive
 from pipeline.manifest import SPLITS, file_sha256
+from pipeline.named_sources import NAMED_SOURCES
+from pipeline.pieces import Piece
 
 MIDI_SUFFIXES = (".mid", ".midi")
 NOTATION_SUFFIXES = (".xml", ".musicxml", ".mxl", ".krn", ".abc")
 SCORE_SUFFIXES = MIDI_SUFFIXES + NOTATION_SUFFIXES  # what pipeline/scores.py reads
 
 
-@dataclass(frozen=True)
-class Piece:
-    """A score file of a source."""
-
-    id: str  # stable: the name within its source, never where the source lies
-    path: Path
-    split: str | None = None  # the official one, where the source has one
-    group: str | None = None  # pieces that must share a split, such as those of one game
-
-
 @contextmanager
 def open_sources(names: Sequence[str]) -> Iterator[list[Piece]]:
     """The pieces of all sources, sorted by id; files from archives exist until the end.
 
-    A source is `bach` (music21's chorales), a folder (searched with all below it), a score file, or
-    a .zip or .tar of scores. Raises ValueError for a source that is missing or holds no score.
+    A source is a folder (searched with all below it), a score file, a .zip or .tar of scores, or a
+    data set by its name, such as `bach` or `jsb:PATH` (named_sources.py).
+    Raises ValueError for a source that is missing or holds no score.
     """
     with ExitStack() as stack:
         pieces: list[Piece] = []
         for name in names:
-            if name in NAMED_SOURCES:
-                pieces += NAMED_SOURCES[name]()
+            data_set, colon, place = name.partition(":")
+            if data_set in NAMED_SOURCES:
+                pieces += NAMED_SOURCES[data_set].open(place if colon else None)
                 continue
             path = Path(name)
             if path.is_file() and is_archive(path):
@@ -53,20 +47,20 @@ def open_sources(names: Sequence[str]) -> Iterator[list[Piece]]:
             else:
                 raise ValueError(
                     f"source {name} does not exist; needed: a folder, a score file, a .zip or "
-                    f".tar of scores, or one of: {', '.join(NAMED_SOURCES)}"
+                    f".tar of scores, or one of: {', '.join(map(str, NAMED_SOURCES.values()))}"
                 )
         yield sorted(_with_unique_ids(pieces), key=lambda piece: piece.id)
 
 
 def content_digests(pieces: Sequence[Piece]) -> dict[str, str]:
-    """Piece id -> hex sha256 of its file; of a file that cannot be read, a text of its own.
+    """Piece id -> hex sha256 of what it holds; of a file that cannot be read, a text of its own.
 
     Whoever reads the file next says why it cannot be.
     """
     digests = {}
     for piece in pieces:
         try:
-            digests[piece.id] = file_sha256(piece.path)
+            digests[piece.id] = piece.content or file_sha256(piece.path)
         except OSError:
             digests[piece.id] = f"unreadable: {piece.id}"
     return digests
@@ -118,16 +112,6 @@ def _split_at(place: float, shares: Mapping[str, float]) -> str:
     return SPLITS[-1]
 
 
-def _bach() -> list[Piece]:
-    """The chorales of music21's corpus, each once."""
-    from pipeline.scores import corpus_chorales
-
-    return [Piece(f"bach/{path.stem}", path) for path in corpus_chorales()]
-
-
-NAMED_SOURCES: dict[str, Callable[[], list[Piece]]] = {"bach": _bach}
-
-
 def _folder(folder: Path, shown: str) -> list[Piece]:
     """Every score below a folder; hidden files and macOS's `__MACOSX` shadows are no scores."""
     others: Counter[str] = Counter()
@@ -168,4 +152,4 @@ def _with_unique_ids(pieces: Sequence[Piece]) -> Iterator[Piece]:
         seen[name] += 1
         if seen[name] > 1:
             name = f"{name} ({seen[name]})"
-        yield Piece(name, piece.path, piece.split, piece.group)
+        yield replace(piece, id=name)
