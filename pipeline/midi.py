@@ -1,6 +1,7 @@
 """Standard MIDI Files: their chunks, the rules that turn events into notes, and the writer.
 
-The event bytes themselves are read by music21, in pipeline/scores.py.
+The event bytes themselves are read by music21, in pipeline/midi_music21.py, or by symusic, in
+pipeline/midi_symusic.py.
 Source: Standard MIDI-File Format Spec. 1.1 (MIDI Manufacturers Association).
 """
 
@@ -8,13 +9,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from pipeline.notes import DRUMS, Score, make_notes, one_note_per_key
+from pipeline.notes import DRUMS, Score, make_notes, one_note_per_key, sort_notes
 
 # Kinds of events that matter here: the status of channel messages, the type byte of meta events.
 NOTE_OFF, NOTE_ON, PROGRAM_CHANGE, TEMPO, END_OF_TRACK = 0x80, 0x90, 0xC0, 0x51, 0x2F
@@ -52,6 +53,8 @@ def split_chunks(contents: bytes) -> tuple[int, int, list[bytes]]:
     )
     if kind > 2:
         raise ValueError(f"MIDI format {kind}; formats 0, 1 and 2 exist")
+    if num_tracks > MAX_TRACKS:
+        raise ValueError(f"has {num_tracks} tracks; at most {MAX_TRACKS} are read")
     tracks: list[bytes] = []
     start = 8 + header_length
     while len(tracks) < num_tracks and start + 8 <= len(contents):
@@ -82,8 +85,9 @@ def score_from_tracks(kind: int, division: int, tracks: Sequence[Sequence[Event]
     - Channel 10 is percussion. A note's program is the last one set on its channel in its own
       track, else in any track at or before its onset, else 0.
     - The tracks of a format 2 file, each a piece of its own time, follow one another.
-    - The first tempo is the score's; tempo changes and metres do not touch the grid. Time counted
-      in seconds (SMPTE) becomes quarters at 120 a minute. Pedals and pitch bends are left out.
+    - The first tempo is the score's, of several at once the fastest; tempo changes and metres do
+      not touch the grid. Time counted in seconds (SMPTE) becomes quarters at 120 a minute. Pedals
+      and pitch bends are left out.
     """
     resolution, ticks = _resolution(division)
     rows: list[Row] = []
@@ -95,26 +99,47 @@ def score_from_tracks(kind: int, division: int, tracks: Sequence[Sequence[Event]
             for onset, program, pitch, length, velocity in _track_notes(events, shared)
         ]
         start += events[-1].tick if kind == 2 else 0
-    tempos = [event for events in tracks for event in events if event.kind == TEMPO]
-    first = min(tempos, key=lambda event: event.tick, default=None)
-    tempo = 60e6 / first.number if first and first.number else UNMARKED_TEMPO
+    changes = (e for events in tracks for e in events if e.kind == TEMPO)
+    tempo = first_tempo((change.tick, change.number) for change in changes)
     return checked_score(rows, resolution, tempo)
 
 
-# Far over any music (an opera has 200,000 notes), and within the 32 bits of an onset: a broken
-# file must not become a million tokens of silence.
+def first_tempo(changes: Iterable[tuple[int, int]]) -> float:
+    """Quarters per minute of the earliest of (tick, microseconds per quarter), or of none."""
+    _, number = min(changes, default=(0, 0))
+    return 60e6 / number if number else UNMARKED_TEMPO
+
+
+# Far over any music (an opera has 200,000 notes and 50 tracks): a broken file must not become a
+# million tokens of silence, nor a day of work.
+MAX_TRACKS = 1024
 MAX_NOTES = 1_000_000
 MAX_QUARTERS = 100_000
+MAX_TICKS = 2**31 - 1  # what a note's 32 bits can say
 
 
 def checked_score(rows: list[Row], resolution: int, tempo: float) -> Score:
     """The score of these notes. Raises ValueError for more music than a piece can have."""
-    end = max((onset + length for onset, _, _, length, _ in rows), default=0)
+    _check_limits(
+        len(rows), max((onset + length for onset, _, _, length, _ in rows), default=0), resolution
+    )
+    return Score(make_notes(rows), resolution, tempo)
+
+
+def checked_notes(notes: np.ndarray, resolution: int, tempo: float) -> Score:
+    """The score of notes [num_notes] of NOTE in any order, under the limits of `checked_score`."""
+    end = notes["onset"].astype(np.int64) + notes["duration"]
+    _check_limits(notes.size, int(end.max(initial=0)), resolution)
+    return Score(sort_notes(notes), resolution, tempo)
+
+
+def _check_limits(num_notes: int, end: int, resolution: int) -> None:
     if end > MAX_QUARTERS * resolution:
         raise ValueError(f"lasts {end // resolution} quarters; at most {MAX_QUARTERS} are read")
-    if len(rows) > MAX_NOTES:
-        raise ValueError(f"has {len(rows)} notes; at most {MAX_NOTES} are read")
-    return Score(make_notes(rows), resolution, tempo)
+    if end > MAX_TICKS:
+        raise ValueError(f"lasts {end} ticks, {resolution} a quarter; at most {MAX_TICKS} are read")
+    if num_notes > MAX_NOTES:
+        raise ValueError(f"has {num_notes} notes; at most {MAX_NOTES} are read")
 
 
 def _resolution(division: int) -> tuple[int, int]:

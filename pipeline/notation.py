@@ -19,10 +19,11 @@ NOTATED_RESOLUTION = 10080
 # Finer than this, 32-bit onsets could overflow: nested rare tuplets are then rounded.
 FINEST_RESOLUTION = 2**20
 
+REPEATS = (music21.bar.Repeat, music21.repeat.RepeatMark)
 NotatedRow = tuple[Fraction, int, int, Fraction, int]  # as for make_notes, times in quarters
 
 
-def notated_scores(path: Path) -> list[Score]:
+def notated_scores(path: Path, *, expand_repeats: bool = False) -> list[Score]:
     """The pieces of a file. Raises ValueError saying what music21 found wrong with it."""
     try:
         with warnings.catch_warnings():
@@ -30,7 +31,7 @@ def notated_scores(path: Path) -> list[Score]:
             # No pickle: music21 would leave one in the temporary folder for each file.
             parsed = music21.converter.parse(path, forceSource=True, storePickle=False)
         pieces = list(parsed.scores) if isinstance(parsed, music21.stream.Opus) else [parsed]
-        return [notated_score(piece) for piece in pieces]
+        return [notated_score(piece, expand_repeats=expand_repeats) for piece in pieces]
     except (MemoryError, OSError):
         raise
     except Exception as error:  # music21's parsers raise whatever a broken file leads them to
@@ -38,17 +39,21 @@ def notated_scores(path: Path) -> list[Score]:
         raise ValueError(f"music21 cannot read it: {type(error).__name__}: {reason}") from error
 
 
-def notated_score(piece: Any) -> Score:
+def notated_score(piece: Any, *, expand_repeats: bool = False) -> Score:
     """The sounding notes of a music21 stream.
 
     - Tied notes are one note, within chords too; a tie that leads nowhere is no tie.
     - Grace notes come right before the beat, a twelfth of a quarter each, or shorter where the
       piece has no room before it.
     - Parts of transposing instruments sound where they sound, not where they are written.
-    - Chord symbols are not played, repeats are not expanded, dynamics and ornaments not realised.
+    - What stands between repeat signs is played once, or as often as they say (endings, da capo and
+      dal segno too) with `expand_repeats`; signs that make no sense are an error then.
+    - Chord symbols are not played, dynamics and ornaments not realised.
     - A part has the program of its instrument in force, else 0; unpitched notes are percussion.
     - The first tempo mark is the score's.
     """
+    if expand_repeats and piece.recurse().getElementsByClass(REPEATS):
+        piece = piece.expandRepeats()
     instruments = piece.recurse().getElementsByClass(music21.instrument.Instrument)
     if any(instrument.transposition is not None for instrument in instruments):
         piece = piece.toSoundingPitch()

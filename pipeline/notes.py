@@ -51,11 +51,24 @@ def make_notes(rows: list[tuple[int, int, int, int, int]]) -> np.ndarray:
 def sort_notes(notes: np.ndarray, order: Sequence[str] = ORDER) -> np.ndarray:
     """The notes by these fields, those that remain breaking ties.
 
-    What `np.sort(notes, order=order)` returns, eight times as fast: column by column, not record by
-    record.
+    What `np.sort(notes, order=order)` returns, many times as fast: it compares field by field in
+    every pair of records, and here each record is two numbers.
     """
     remaining = [name for name in NOTE.fields or () if name not in order]
-    return notes[np.lexsort([notes[name] for name in reversed([*order, *remaining])])]
+    fields = [*order, *remaining]  # 32, 16 and 16 bits in some order, then 32 and 16
+    return notes[np.lexsort([_packed(notes, fields[3:]), _packed(notes, fields[:3])])]
+
+
+def _packed(notes: np.ndarray, fields: Sequence[str]) -> np.ndarray:
+    """[num_notes] int64 in the order of these fields, the first one deciding first."""
+    packed = np.zeros(notes.size, np.int64)
+    for name in fields:
+        bits = 8 * NOTE[name].itemsize
+        packed <<= bits
+        packed += notes[name]
+        if name != fields[0]:
+            packed += 1 << (bits - 1)  # so that the lower fields are never negative
+    return packed
 
 
 def quantise(score: Score, steps_per_quarter: int) -> Score:

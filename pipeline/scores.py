@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import music21
 
-from pipeline.midi import (
-    END_OF_TRACK,
-    NOTE_OFF,
-    NOTE_ON,
-    PROGRAM_CHANGE,
-    TEMPO,
-    Event,
-    Row,
-    score_from_tracks,
-    split_chunks,
-    write_midi,
-)
+from pipeline.midi import Row, split_chunks, write_midi
+from pipeline.midi_music21 import score_by_music21
 from pipeline.notation import notated_scores
 from pipeline.notes import DEFAULT_VELOCITY, Score, make_notes
+from pipeline.reading import AS_WRITTEN, MUSIC21, Reading
 from pipeline.sources import MIDI_SUFFIXES, NOTATION_SUFFIXES, SCORE_SUFFIXES
 
-LARGEST_DELTA = 2**28 - 1  # ticks between two MIDI events, by the standard
+MAX_MEBIBYTES = 64  # of one file: what an archive's member may have, too
 
 __all__ = [
     "NoNotesError",
     "corpus_chorales",
     "notes_from_names",
+    "read_midi",
     "read_score",
     "read_scores",
     "write_midi",
@@ -43,15 +34,15 @@ class NoNotesError(ValueError):
     kind = "empty"  # for the list of rejects
 
 
-def read_score(path: Path) -> Score:
+def read_score(path: Path, reading: Reading = AS_WRITTEN) -> Score:
     """The score in a file that holds one piece. Raises ValueError with the true reason."""
-    scores = read_scores(path)
+    scores = read_scores(path, reading)
     if len(scores) > 1:
         raise ValueError(f"{path} holds {len(scores)} pieces; one was needed")
     return scores[0]
 
 
-def read_scores(path: Path) -> list[Score]:
+def read_scores(path: Path, reading: Reading = AS_WRITTEN) -> list[Score]:
     """The pieces in a score file: one, but for ABC and kern files that hold several tunes.
 
     The rules for MIDI stand at `midi.score_from_tracks`, those for notation at
@@ -60,16 +51,34 @@ def read_scores(path: Path) -> list[Score]:
     off, damaged, without notes (NoNotesError).
     """
     suffix = path.suffix.lower()
-    if suffix in MIDI_SUFFIXES:
-        scores = [_midi_score(path.read_bytes())]
-    elif suffix in NOTATION_SUFFIXES:
-        scores = notated_scores(path)
-    else:
+    if suffix not in SCORE_SUFFIXES:
         raise ValueError(f"suffix {suffix or '(none)'}; readable are {' '.join(SCORE_SUFFIXES)}")
+    if path.stat().st_size > MAX_MEBIBYTES << 20:
+        raise ValueError(f"has more than {MAX_MEBIBYTES} MiB; no score does")
+    if suffix in MIDI_SUFFIXES:
+        scores = [read_midi(path.read_bytes(), reading.midi_reader)]
+    else:
+        assert suffix in NOTATION_SUFFIXES
+        scores = notated_scores(path, expand_repeats=reading.expand_repeats)
     scores = [score for score in scores if score.notes.size]
     if not scores:
         raise NoNotesError("no notes in it")
     return scores
+
+
+def read_midi(contents: bytes, reader: str = MUSIC21) -> Score:
+    """The score of a MIDI file's bytes, perhaps without notes.
+
+    What symusic cannot read by the same rules, music21 reads, whichever was asked for: so both
+    give the same notes and the same reasons. Raises ValueError for a file that is damaged.
+    """
+    chunks = split_chunks(contents)
+    if reader != MUSIC21:
+        from pipeline.midi_symusic import UnfitForSymusicError, score_by_symusic
+
+        with suppress(UnfitForSymusicError):
+            return score_by_symusic(*chunks)
+    return score_by_music21(*chunks)
 
 
 def notes_from_names(names: str, steps_per_quarter: int = 12) -> Score:
@@ -109,61 +118,3 @@ def corpus_chorales() -> list[Path]:
             found = sorted(folder.glob(f"{name}*"))
         paths.append(found[0])
     return paths
-
-
-def _midi_score(contents: bytes) -> Score:
-    kind, division, tracks = split_chunks(contents)
-    events = [list(_track_events(track, number)) for number, track in enumerate(tracks, 1)]
-    return score_from_tracks(kind, division, events)
-
-
-def _track_events(contents: bytes, track_number: int) -> Iterator[Event]:
-    """The events of a track that make notes, the last one END_OF_TRACK.
-
-    music21's own loop over a track passes over what it cannot read, and loses its time; this one
-    raises ValueError.
-    """
-    voice, meta = music21.midi.ChannelVoiceMessages, music21.midi.MetaEvents
-    kinds = {
-        voice.NOTE_ON: NOTE_ON,
-        voice.NOTE_OFF: NOTE_OFF,
-        voice.PROGRAM_CHANGE: PROGRAM_CHANGE,
-        meta.SET_TEMPO: TEMPO,
-        meta.END_OF_TRACK: END_OF_TRACK,
-    }
-    rest: Any = memoryview(contents)  # its slices are no copies: music21 slices at every event
-    tick, status = 0, 0
-    try:
-        while rest:
-            delta, rest = music21.midi.base.getVariableLengthNumber(rest)
-            tick += delta
-            if delta > LARGEST_DELTA:
-                raise ValueError("a time of more than 4 bytes")
-            event: Any = music21.midi.MidiEvent()
-            if rest[0] < 0x80:  # running status: the status byte of the event before holds
-                if not status:
-                    raise ValueError("a data byte where an event must begin")
-                message = bytes([status]) + bytes(rest[:2])
-                rest = rest[len(message) - 1 - len(event.read(message)) :]
-            else:
-                status = rest[0] if rest[0] < 0xF0 else status
-                rest = event.read(rest)
-            kind = kinds.get(event.type)
-            if kind in (NOTE_ON, NOTE_OFF):
-                key, velocity = event.parameter1, event.parameter2
-                if key > 127 or velocity > 127:
-                    raise ValueError(f"key {key}, velocity {velocity}: more than 127")
-                yield Event(tick, kind, event.channel - 1, key, velocity)
-            elif kind == PROGRAM_CHANGE:
-                yield Event(tick, kind, event.channel - 1, event.parameter1)
-            elif kind == TEMPO:
-                yield Event(tick, kind, number=int.from_bytes(event.parameter1, "big"))
-            elif kind == END_OF_TRACK:
-                yield Event(tick, kind)
-                return
-        raise ValueError("it stops without an End of Track event")
-    except (music21.midi.MidiException, IndexError, ValueError) as error:
-        where = len(contents) - len(rest)
-        raise ValueError(
-            f"damaged in track {track_number}, near byte {where} of {len(contents)}: {error}"
-        ) from None

@@ -1,0 +1,107 @@
+"""Standard MIDI Files read by symusic (C++): the notes of midi_music21.py, many times faster.
+
+symusic keeps the rules of `midi.score_from_tracks` but for two. It leaves out notes that are never
+ended: here every track first gets note-offs for all keys at its end, so they last that long. And
+it keeps no channels, so a note takes its program from its own track alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import symusic
+
+from pipeline.midi import NOTE_ON, PERCUSSION_CHANNEL, PROGRAM_CHANGE, checked_notes, first_tempo
+from pipeline.notes import DRUMS, NOTE, Score
+
+END_OF_TRACK_BYTES = b"\xff\x2f\x00"
+# For each channel a note-off for each key, by running status, all at the time of the first.
+ALL_NOTES_OFF = [
+    b"".join(
+        bytes([0x80 | channel, key, 0] if not key else [key, 0]) + b"\x00" for key in range(128)
+    )
+    for channel in range(16)
+]
+MOST_SWEEPS = 64  # times that one key is left on; more is no music, and music21 has the patience
+
+
+class UnfitForSymusicError(ValueError):
+    """A MIDI file that symusic cannot read, or not by the same rules."""
+
+
+def score_by_symusic(kind: int, division: int, tracks: list[bytes]) -> Score:
+    """The notes of a MIDI file's tracks, as `split_chunks` gives them.
+
+    Raises UnfitForSymusicError for what another reader has to read: format 2, time in seconds, a
+    program set in a track without notes, events that symusic refuses. Raises ValueError for more
+    music than a piece can have.
+    """
+    if kind > 1 or not 0 < division < 0x8000:
+        raise UnfitForSymusicError("only formats 0 and 1 in ticks per quarter")
+    if not all(track.endswith(END_OF_TRACK_BYTES) for track in tracks):
+        raise UnfitForSymusicError("a track does not stop with an End of Track event")
+    if len(tracks) > 1 and any(_conducts_programs(division, track) for track in tracks):
+        raise UnfitForSymusicError("a track without notes sets a program")
+    parsed = _parse(division, tracks, num_sweeps=0)
+    num_notes, sweeps, found = -1, 1, parsed.note_num()
+    while num_notes != found:  # until more note-offs end no more notes
+        if sweeps > MOST_SWEEPS:
+            raise UnfitForSymusicError("a key is left on too often")
+        num_notes, parsed = found, _parse(division, tracks, sweeps)
+        sweeps, found = 2 * sweeps, parsed.note_num()
+    voices = [_notes(track) for track in parsed.tracks if len(track.notes)]
+    notes = np.concatenate(voices) if voices else np.empty(0, NOTE)
+    if min(notes["onset"].min(initial=0), notes["duration"].min(initial=0)) < 0:
+        raise UnfitForSymusicError("times over 32 bits")  # symusic lets them wrap around
+    tempo = first_tempo((tempo.time, tempo.mspq) for tempo in parsed.tempos)
+    return checked_notes(notes, division, tempo)
+
+
+def _parse(division: int, tracks: list[bytes], num_sweeps: int) -> Any:
+    """What symusic makes of the tracks, all keys let go so many times at the end of each."""
+    if num_sweeps:
+        sweeps = [b"".join(ALL_NOTES_OFF[c] for c in _channels(track, NOTE_ON)) for track in tracks]
+        tracks = [_appended(t, num_sweeps * sweep) for t, sweep in zip(tracks, sweeps, strict=True)]
+    file = [b"MThd\x00\x00\x00\x06\x00\x01", len(tracks).to_bytes(2, "big")]
+    file.append(division.to_bytes(2, "big"))
+    for track in tracks:
+        file += [b"MTrk", len(track).to_bytes(4, "big"), track]
+    try:
+        return symusic.Score.from_midi(b"".join(file))
+    except (RuntimeError, ValueError) as error:
+        raise UnfitForSymusicError(str(error)) from None
+
+
+def _appended(track: bytes, events: bytes) -> bytes:
+    """The track with events at its end, each followed by the time of the next."""
+    return track[: -len(END_OF_TRACK_BYTES)] + events + END_OF_TRACK_BYTES
+
+
+def _channels(track: bytes, kind: int) -> list[int]:
+    """Channels that may have such events: those whose status is among the bytes."""
+    return [channel for channel in range(16) if kind | channel in track]
+
+
+def _conducts_programs(division: int, track: bytes) -> bool:
+    """Has the track no notes, but a program for those of others? A note at its end would tell."""
+    if _channels(track, NOTE_ON):
+        return False
+    probes = [
+        bytes([NOTE_ON | channel, 60, 1, 0, 60, 0, 0])
+        for channel in _channels(track, PROGRAM_CHANGE)
+        if channel != PERCUSSION_CHANNEL
+    ]
+    if not probes:
+        return False
+    parsed = _parse(division, [_appended(track, b"".join(probes))], num_sweeps=0)
+    return any(voice.program for voice in parsed.tracks)
+
+
+def _notes(track: Any) -> np.ndarray:
+    columns = track.notes.numpy()
+    notes = np.empty(len(track.notes), NOTE)
+    notes["onset"], notes["duration"] = columns["time"], columns["duration"]
+    notes["pitch"], notes["velocity"] = columns["pitch"], columns["velocity"]
+    notes["program"] = DRUMS if track.is_drum else track.program
+    return notes
