@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.encoder import Encoder
+from pipeline.features import NO_FEATURES, summarise
 from pipeline.manifest import FILE_NAME, SPLITS, Manifest
 from pipeline.notes import Score
 from pipeline.parse_pool import Failure, Limits, ParsePool
 from pipeline.progress import progress
 from pipeline.rejects import REJECTS_FILE, check_rejects, write_rejects
 from pipeline.shards import Entry, Spool, complete_folder, write_split
-from pipeline.sources import Piece, assign_splits, content_digests, open_sources
-from pipeline.vocabulary import EventVocabulary
+from pipeline.sources import Piece, assign_splits, content_digests, label_digests, open_sources
+from pipeline.vocabulary import EventVocabulary, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Settings:
 
     sources: tuple[str, ...]
     out: Path
-    vocabulary: EventVocabulary = EventVocabulary()
+    vocabulary: Vocabulary = EventVocabulary()
     num_lanes: int = 16
     num_shards: int = 0  # per split; 0: one per lane
     seed: int = 0
@@ -62,8 +63,8 @@ class Settings:
         """Split -> share of the pieces."""
         return dict(zip(SPLITS, (1 - self.valid - self.test, self.valid, self.test), strict=True))
 
-    def for_manifest(self, digests: Mapping[str, str]) -> dict[str, Any]:
-        """All that decides the output, and a digest of it and of the sources' contents.
+    def for_manifest(self, digests: Mapping[str, str], labels: Mapping[str, str]) -> dict[str, Any]:
+        """All that decides the output, and a digest of it and of the sources' contents and labels.
 
         The number of processes, the place of the output and what only stops a run are left out.
         """
@@ -79,6 +80,8 @@ class Settings:
             "music21": importlib.metadata.version("music21"),
             "contents": _digest(sorted(digests.items())),
         }
+        if labels:  # data sets made before there were any stay what they are
+            decisive["labels"] = _digest(sorted(labels.items()))
         return {"sources": list(self.sources), "digest": _digest(decisive), **decisive}
 
 
@@ -92,7 +95,7 @@ def build_data_set(settings: Settings) -> dict[str, Any]:
     started = time.monotonic()
     with open_sources(settings.sources) as pieces:
         digests = content_digests(pieces)
-        request = settings.for_manifest(digests)
+        request = settings.for_manifest(digests, label_digests(pieces))
         found = _existing(settings, request)
         if found is None:
             with complete_folder(settings.out, replace=settings.force) as folder:
@@ -116,7 +119,7 @@ def _existing(settings: Settings, request: Mapping[str, Any]) -> Manifest | None
     manifest = Manifest.load(settings.out)
     if manifest.settings.get("digest") != request["digest"]:
         differing = [
-            "sources" if name == "contents" else name
+            "sources" if name in ("contents", "labels") else name
             for name, value in request.items()
             if name not in ("sources", "digest") and manifest.settings.get(name) != value
         ]
@@ -150,6 +153,7 @@ def _write(
         )
         parsed = {entry.source for entry in entries}
         remaining = [piece for piece in pieces if piece.id in parsed]
+        features = {p.id: p.features for p in remaining if p.features != NO_FEATURES}
         splits = assign_splits(remaining, digests, settings.shares, settings.seed)
         members = {name: [e for e in entries if splits[e.source] == name] for name in SPLITS}
         _check_lanes(len(members["train"]), settings)
@@ -164,6 +168,7 @@ def _write(
                 num_lanes=settings.num_lanes,
                 num_shards=settings.num_shards or settings.num_lanes,
                 seed=settings.seed,
+                features=features,
             )
         ]
     finally:
@@ -178,6 +183,7 @@ def _write(
         num_sources=len(pieces),
         rejects=dict(sorted(Counter(failure.kind for failure in rejects.values()).items())),
         adjustments=dict(sorted(adjustments.items())),
+        features=summarise(features[e.source] for e in entries if e.source in features),
     )
     write_rejects(folder / REJECTS_FILE, rejects)
     (folder / FILE_NAME).write_text(manifest.to_json())

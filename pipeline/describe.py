@@ -7,12 +7,13 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if __package__ in (None, ""):  # run as a script: import from the root, not from pipeline/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pipeline.command import run_command
+from pipeline.features import FIELDS
 from pipeline.quiet import load_tensorflow
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def report(found: Description) -> Iterator[str]:
     yield from _coverage_lines(found)
     yield _counts_line("rejected", manifest.rejects, "no source")
     yield _counts_line("adjusted", manifest.adjustments, "no note")
+    yield from _feature_lines(found)
     if found.recommendation:
         yield ""
         yield from _length_lines(found.recommendation)
@@ -88,6 +90,33 @@ def _coverage_lines(found: Description) -> Iterator[str]:
 
 def _counts_line(title: str, counts: Mapping[str, int], nothing: str) -> str:
     return f"{title}: " + (", ".join(f"{n:,} {what}" for what, n in counts.items()) or nothing)
+
+
+SHOWN_VALUES = 6  # on the screen; --json has them all
+
+
+def _feature_lines(found: Description) -> Iterator[str]:
+    """The features that some piece has: in how many pieces of each split, and their values."""
+    summary = found.manifest.features
+    yield "features:" if summary else "features: no piece has any"
+    if not summary:
+        return
+    yield f"  {'':12}{'train':>9}{'valid':>9}{'test':>9}  in all splits"
+    for name in (name for name in FIELDS if name in summary):
+        counts = "".join(
+            f"{found.features[split].get(name, {}).get('pieces', 0):9,}" for split in found.splits
+        )
+        yield f"  {name:12}{counts}  {_values_text(summary[name])}"
+
+
+def _values_text(row: Mapping[str, Any]) -> str:
+    """'-1 to 1', or 'Am 120, C 96, ... (31 values)', the most frequent first."""
+    if "values" not in row:
+        return f"{row['min']:g} to {row['max']:g}"
+    by_frequency = sorted(row["values"].items(), key=lambda item: (-item[1], item[0]))
+    shown = ", ".join(f"{value} {count:,}" for value, count in by_frequency[:SHOWN_VALUES])
+    num_values = len(by_frequency)
+    return shown if num_values <= SHOWN_VALUES else f"{shown}, ... ({num_values} values)"
 
 
 def _length_lines(recommendation: Recommendation) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.features import summarise
 from pipeline.manifest import SPLITS, Manifest
 from pipeline.notes import DRUMS
 from pipeline.sequence_length import Recommendation, recommend_sequence_length
@@ -54,6 +55,7 @@ class Description:
     vocabulary: Vocabulary
     splits: dict[str, SplitDescription]
     recommendation: Recommendation | None  # None without train pieces
+    features: dict[str, dict[str, dict[str, Any]]]  # split -> what features.summarise says
 
     def coverage(self) -> dict[str, tuple[int, int]]:
         """Kind of token -> (ids that the train split uses, ids there are). PAD is never used."""
@@ -87,6 +89,7 @@ class Description:
             "coverage": {
                 kind: {"used": used, "of": size} for kind, (used, size) in self.coverage().items()
             },
+            "features": self.features,
             "unseen": {split: self.unseen(split) for split in SPLITS[1:]},
             "sequence_length": self.recommendation and asdict(self.recommendation),
         }
@@ -107,6 +110,7 @@ def describe(data_dir: Path) -> Description:
         recommendation=(
             recommend_sequence_length(data_dir, manifest) if manifest.num_pieces("train") else None
         ),
+        features={split: _describe_features(data_dir, manifest, split) for split in SPLITS},
     )
 
 
@@ -134,6 +138,14 @@ def _describe_split(data_dir: Path, manifest: Manifest, split: str) -> SplitDesc
         durations=durations,
         tokens=counts,
     )
+
+
+def _describe_features(data_dir: Path, manifest: Manifest, split: str) -> dict[str, dict[str, Any]]:
+    from pipeline.records import read_features
+
+    if not manifest.features:
+        return {}
+    return summarise(found for _, found in read_features(data_dir, manifest, split))
 
 
 def _added(counts: np.ndarray, more: np.ndarray) -> np.ndarray:

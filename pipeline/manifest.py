@@ -12,7 +12,8 @@ from typing import Any, get_origin, get_type_hints
 
 from pipeline.vocabulary import Vocabulary, vocabulary_from_dict
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # of the manifest and of the records (records.py)
+READABLE_SCHEMAS = (1, 2)  # in schema 1 no piece has features; all else is the same
 FILE_NAME = "manifest.json"
 SPLITS = ("train", "valid", "test")
 
@@ -46,6 +47,8 @@ class Manifest:
     num_sources: int = 0
     rejects: dict[str, int] = field(default_factory=dict)  # reason -> files
     adjustments: dict[str, int] = field(default_factory=dict)  # rule -> notes
+    # feature -> pieces that have it, and its values or range: see features.summarise
+    features: dict[str, dict[str, Any]] = field(default_factory=dict)
     schema: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -85,7 +88,10 @@ class Manifest:
 
     def to_json(self) -> str:
         """The text of `manifest.json`, the same bytes for the same contents."""
-        return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
+        contents = asdict(self)
+        if self.schema == 1:  # as it was written, so that its digest stays what runs recorded
+            del contents["features"]
+        return json.dumps(contents, indent=2, sort_keys=True) + "\n"
 
     @classmethod
     def load(cls, data_dir: Path) -> Manifest:
@@ -106,10 +112,11 @@ class Manifest:
             raise ValueError(
                 f"{path} is not a manifest ({error!r}). Run pipeline/preprocess.py again"
             ) from None
-        if found != SCHEMA_VERSION:
+        if found not in READABLE_SCHEMAS:
             raise ValueError(
-                f"{path} has schema version {found}; this program reads version {SCHEMA_VERSION}. "
-                "Run pipeline/preprocess.py again with this version"
+                f"{path} has schema version {found}; this program reads versions "
+                f"{', '.join(map(str, READABLE_SCHEMAS))}. Run pipeline/preprocess.py again with "
+                "this version"
             )
         try:
             contents["shards"] = tuple(Shard(**shard) for shard in contents["shards"])
@@ -117,7 +124,7 @@ class Manifest:
             _ = manifest.open_vocabulary
         except (TypeError, KeyError, ValueError) as error:
             raise ValueError(
-                f"{path} does not have the fields of schema {SCHEMA_VERSION} ({error}). "
+                f"{path} does not have the fields of schema {found} ({error}). "
                 "Run pipeline/preprocess.py again"
             ) from None
         return manifest

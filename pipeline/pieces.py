@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.features import NO_FEATURES, Features
 from pipeline.notes import Score
 
 
@@ -20,3 +21,4 @@ class Piece:
     # Reads the piece out of `path`, in another process; None: by the file's suffix, as scores.py.
     reader: Callable[[Path], list[Score]] | None = None
     content: str | None = None  # hex sha256 of what the reader finds; None: of the whole file
+    features: Features = NO_FEATURES

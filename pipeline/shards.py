@@ -8,13 +8,14 @@ import hashlib
 import heapq
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from pipeline.features import Features
 from pipeline.manifest import FILE_NAME, Shard
 from pipeline.quiet import load_tensorflow
 
@@ -79,8 +80,11 @@ def write_split(
     num_lanes: int,
     num_shards: int,
     seed: int,
+    features: Mapping[str, Features],
 ) -> list[Shard]:
     """Write the shards of a split, in lane order: shard i belongs to lane i % num_lanes.
+
+    `features`: of the sources (`Entry.source`) that have some; each piece of a source has them.
 
     Tokens are balanced over lanes, and over the shards of a lane. Within a shard the order is that
     of a hash, so that neighbours in a folder do not stay neighbours.
@@ -102,7 +106,8 @@ def write_split(
     shards = []
     for number, members in enumerate(files):
         path = folder / f"{split}-{number:05d}-of-{num_shards:05d}.tfrecord"
-        shards.append(write_shard(path, split, ((e.piece, spool.read(e)) for e in members)))
+        known = {e.piece: features[e.source] for e in members if e.source in features}
+        shards.append(write_shard(path, split, ((e.piece, spool.read(e)) for e in members), known))
     return shards
 
 

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from pipeline.archives import ARCHIVE_SUFFIXES, extract_scores, is_archive
+from pipeline.features import NO_FEATURES
 from pipeline.manifest import SPLITS, file_sha256
 from pipeline.named_sources import NAMED_SOURCES
 from pipeline.pieces import Piece
@@ -64,6 +65,18 @@ def content_digests(pieces: Sequence[Piece]) -> dict[str, str]:
         except OSError:
             digests[piece.id] = f"unreadable: {piece.id}"
     return digests
+
+
+def label_digests(pieces: Sequence[Piece]) -> dict[str, str]:
+    """Piece id -> hex sha256 of its official split, group and features, of pieces that have any."""
+    labels = {
+        piece.id: [piece.split, piece.group, sorted(piece.features.known().items())]
+        for piece in pieces
+        if piece.split or piece.group or piece.features != NO_FEATURES
+    }
+    return {
+        name: hashlib.sha256(repr(label).encode()).hexdigest() for name, label in labels.items()
+    }
 
 
 def assign_splits(

@@ -9,9 +9,11 @@ import pytest
 
 from pipeline.describe import main
 from pipeline.description import describe
+from pipeline.features import Features, summarise
 from pipeline.manifest import FILE_NAME, Manifest
-from pipeline.notes import Score
-from pipeline.records import read_pieces
+from pipeline.notes import Score, make_notes
+from pipeline.records import read_pieces, write_shard
+from pipeline.vocabulary import EventVocabulary
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -72,6 +74,58 @@ def test_coverage_tells_the_ids_that_training_never_sees(tiny_shards: Path, tmp_
     used, size = (sum(counts) for counts in zip(*found.coverage().values(), strict=True))
     assert used == len(set(ids["train"].tolist()))
     assert size == manifest.open_vocabulary.size - 1  # PAD stands for nothing
+
+
+def with_features(folder: Path, features: dict[str, Features], train: list[str]) -> Path:
+    """A data set of a bar per piece, those in `train` for training, the others for validation."""
+    ids = EventVocabulary().encode(Score(make_notes([(0, 0, 60, 48, 80)]), 12))
+    members = {"train": train, "valid": [name for name in features if name not in train]}
+    shards = tuple(
+        write_shard(folder / split, split, [(name, ids) for name in names], features)
+        for split, names in members.items()
+    )
+    manifest = Manifest(
+        EventVocabulary().to_dict(), 1, 0, {}, shards, features=summarise(features.values())
+    )
+    (folder / FILE_NAME).write_text(manifest.to_json())
+    return folder
+
+
+def test_the_features_of_the_pieces_are_counted_with_their_values_and_ranges(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    features = {
+        "a": Features(key="C major", valence=-1.0, chords=("C", "G", "C")),
+        "b": Features(key="A minor", valence=0.5),
+        "c": Features(key="C major"),
+    }
+    folder = with_features(tmp_path, features, ["a", "c"])
+    numbers = tmp_path / "numbers.json"
+    arguments = [str(folder), "--out", str(tmp_path / "out"), "--json", str(numbers)]
+    assert main(arguments) == 0
+    report = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "key 2 1 0 C major 2, A minor 1" in report
+    assert "valence 1 1 0 -1 to 0.5" in report
+    assert "chords 1 0 0 C 2, G 1" in report
+    assert json.loads(numbers.read_text())["features"] == {
+        "train": {
+            "key": {"pieces": 2, "values": {"C major": 2}},
+            "chords": {"pieces": 1, "values": {"C": 2, "G": 1}},
+            "valence": {"pieces": 1, "min": -1.0, "max": -1.0},
+        },
+        "valid": {
+            "key": {"pieces": 1, "values": {"A minor": 1}},
+            "valence": {"pieces": 1, "min": 0.5, "max": 0.5},
+        },
+        "test": {},
+    }
+
+
+def test_a_data_set_without_features_says_so(
+    tiny_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert main([str(tiny_shards), "--out", str(tmp_path)]) == 0
+    assert "features: no piece has any\n" in capsys.readouterr().out
 
 
 def test_the_report_recommends_a_sequence_length_with_the_reason(

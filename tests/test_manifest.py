@@ -84,8 +84,19 @@ def test_a_folder_without_a_data_set_says_how_to_make_one(tmp_path: Path) -> Non
 
 def test_another_schema_is_refused_with_both_versions(data_dir: Path) -> None:
     rewrite(data_dir, schema=SCHEMA_VERSION + 1)
-    with pytest.raises(ValueError, match=r"schema version 2; this program reads version 1"):
+    with pytest.raises(ValueError, match=r"schema version 3; this program reads versions 1, 2"):
         Manifest.load(data_dir)
+
+
+def test_a_data_set_from_before_features_is_read_and_keeps_its_digest(data_dir: Path) -> None:
+    contents = json.loads((data_dir / FILE_NAME).read_text())
+    assert contents.pop("features") == {}
+    text = json.dumps(contents | {"schema": 1}, indent=2, sort_keys=True) + "\n"
+    (data_dir / FILE_NAME).write_text(text)
+    manifest = Manifest.load(data_dir)
+    assert manifest.features == {}
+    assert manifest.to_json() == text
+    assert [name for name, _ in read_pieces(data_dir, manifest, "test")] == ["bwv65.2"]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"schema": 1}'])
@@ -108,5 +119,5 @@ def test_what_is_no_manifest_is_said_to_be_none(text: str, data_dir: Path) -> No
 )
 def test_fields_of_the_wrong_kind_are_refused(changes: dict[str, object], data_dir: Path) -> None:
     rewrite(data_dir, **changes)
-    with pytest.raises(ValueError, match=r"manifest\.json does not have the fields of schema 1"):
+    with pytest.raises(ValueError, match=r"manifest\.json does not have the fields of schema 2"):
         Manifest.load(data_dir)
