@@ -239,4 +239,6 @@ def _sequence_length(config: TrainConfig, manifest: Manifest, begun: dict[str, A
         return int(config.sequence_length)
     from pipeline.sequence_length import recommend_sequence_length
 
-    return recommend_sequence_length(config.data, manifest).sequence_length
+    recommended = recommend_sequence_length(config.data, manifest).sequence_length
+    unit = manifest.open_vocabulary.tokens_per_frame
+    return max(recommended // unit, 1) * unit

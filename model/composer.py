@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,19 +128,23 @@ class Composer:
     def stream(
         self,
         pieces: Sequence[int],
-        sampling: Sampling,
+        sampling: Sampling | Callable[[], Sampling],
         seed: int,
         primer_ids: np.ndarray,
         endless: bool = False,
         chunk: int = CHUNK,
     ) -> Iterator[np.ndarray]:
-        """Chunks of ids [num_pieces, chunk] without end; PAD follows END; `endless` forbids END."""
+        """Chunks of ids [num_pieces, chunk] without end; PAD follows END; `endless` forbids END.
+
+        A function in place of the sampling is asked before each chunk: it may change.
+        """
         grammar = self._grammar(endless)
-        settings = sampling.tensors(self.vocabulary.size)
         previous, state = self._listen(primer_ids, len(pieces))
         position = 0
         while True:
             draws = tf.constant(uniforms(seed, pieces, position, chunk))
+            current = sampling() if callable(sampling) else sampling
+            settings = current.tensors(self.vocabulary.size)
             ids, state = self._steps(previous, state, draws, grammar, *settings)
             yield ids.numpy().T
             previous = ids[-1]
@@ -149,9 +153,9 @@ class Composer:
     def primer_ids(self, primer: Score | None) -> np.ndarray:
         """START and the primer's tokens [num_tokens], without END, ready to be continued."""
         if primer is None:
-            return np.array([START], np.int32)
+            return self.vocabulary.opening
         ids = self.vocabulary.encode(primer)[:-1]
-        if ids.size == 1:
+        if ids.size == self.vocabulary.opening.size:
             raise ValueError(
                 f"the primer has no note that this model's vocabulary can say ({len(primer.notes)} "
                 "notes before percussion was left out). Give one with notes, e.g. 'C4 E4 G4'"
@@ -194,12 +198,9 @@ class Composer:
         return ids.stack(), state
 
     def _grammar(self, endless: bool) -> tf.Tensor:
-        """Which id may follow which [size, size] bool, within one piece: after END only PAD.
-
-        Time starts at the first note, so no SHIFT follows START.
-        """
+        """Which id may follow which [size, size] bool, within one piece: after END only PAD."""
         follows = self.vocabulary.follows.copy()
-        follows[START, self.vocabulary.steps > 0] = False
+        follows[START] = self.vocabulary.may_begin
         follows[[PAD, END], :] = False
         follows[[PAD, END], PAD] = True
         if endless:
@@ -208,10 +209,8 @@ class Composer:
 
     def _end(self, ids: np.ndarray, length: Length) -> int | None:
         """How many of the ids belong to the piece; None while it goes on."""
-        if length.steps is None:
-            over = ids == END
-        else:
-            over = np.cumsum(self.vocabulary.steps[ids]) >= length.steps
+        at_length = self.vocabulary.times(ids) >= (length.steps or 0)
+        over = at_length if length.steps else ids == END
         return int(over.argmax()) if over.any() else None
 
     def _finish(

@@ -16,14 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.grid import FIRST_PROGRAM, MAX_VOICES
 from pipeline.manifest import SPLITS
 from pipeline.notes import DEFAULT_VELOCITY, Score, make_notes
 from pipeline.pieces import Piece
 
 SILENT = -1
 NUM_KEYS = 128  # of MIDI
-FIRST_PROGRAM = 40  # voice i plays program 40 + i (violin, viola, cello, contrabass): its own track
-MAX_VOICES = 8  # as many as there are programs of bowed and plucked strings
 
 # A file's name is all that tells how long its frames are.
 STEPS_PER_QUARTER = {"16th": 4, "8th": 2, "quarter": 1}

@@ -33,7 +33,7 @@ class LaneReader:
     files: tf.Tensor  # [num_shards] string, in lane order: shard i belongs to lane i % num_lanes
     num_tokens: tf.Tensor  # [num_shards] int64
     num_lanes: int
-    pitch_ids: range
+    pitches: tf.Tensor  # [vocabulary size] int32: the MIDI key of an id, -1 for none
     seed: int | None  # None: stored order, own keys
     max_transpose: int
 
@@ -53,7 +53,7 @@ class LaneReader:
             tf.constant([str(data_dir / shard.file) for shard in shards], tf.string),
             tf.constant([shard.num_tokens for shard in shards], tf.int64),
             manifest.num_lanes,
-            manifest.open_vocabulary.pitch_ids,
+            tf.constant(manifest.open_vocabulary.pitches),
             seed,
             max_transpose,
         )
@@ -126,14 +126,16 @@ class LaneReader:
         """Each piece moved by semitones drawn evenly from those that keep it in range."""
         if not self.max_transpose:
             return tokens
-        first, last = self.pitch_ids.start, self.pitch_ids.stop - 1
-        is_pitch = (tokens.values >= first) & (tokens.values <= last)
+        key = tf.gather(self.pitches, tokens.values)
+        is_pitch = key >= 0
+        first = tf.reduce_min(tf.boolean_mask(self.pitches, self.pitches >= 0))
+        last = tf.reduce_max(self.pitches)
         piece_of_each, num_pieces = tokens.value_rowids(), tokens.nrows()
         lowest = tf.math.unsorted_segment_min(
-            tf.where(is_pitch, tokens.values, last), piece_of_each, num_pieces
+            tf.where(is_pitch, key, last), piece_of_each, num_pieces
         )
         highest = tf.math.unsorted_segment_max(
-            tf.where(is_pitch, tokens.values, first), piece_of_each, num_pieces
+            tf.where(is_pitch, key, first), piece_of_each, num_pieces
         )
         down = tf.minimum(lowest - first, self.max_transpose)
         up = tf.minimum(last - highest, self.max_transpose)

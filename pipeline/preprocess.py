@@ -18,15 +18,52 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
 
 from pipeline.command import run_command
 from pipeline.data_set import Settings, build_data_set
+from pipeline.grid import GridVocabulary
 from pipeline.manifest import SPLITS
 from pipeline.parse_pool import Limits
 from pipeline.sources import NAMED_SOURCES
-from pipeline.vocabulary import EventVocabulary
+from pipeline.vocabulary import EventVocabulary, Vocabulary
 
 
 def _share(text: str) -> float:
     """0.1 from '0.1' or '10%'."""
     return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+
+
+def _pitches(text: str) -> tuple[int, int]:
+    """(36, 81) from '36:81'."""
+    lowest, _, highest = text.partition(":")
+    return int(lowest), int(highest)
+
+
+def _vocabulary(flags: argparse.Namespace) -> Vocabulary:
+    """The vocabulary that the flags say. Raises ValueError for a flag of the other one."""
+    events_only = ("velocity_bins", "instruments")
+    wrong = events_only if flags.vocabulary == "grid" else ("voices",)
+    for name in wrong:
+        if getattr(flags, name):
+            raise ValueError(
+                f"--{name.replace('_', '-')} says nothing to --vocabulary {flags.vocabulary}: "
+                "leave it out, or use the other vocabulary"
+            )
+    options: dict[str, Any] = {}
+    if flags.pitches:
+        options = dict(zip(("lowest_pitch", "highest_pitch"), flags.pitches, strict=True))
+    if flags.vocabulary == "grid":
+        if flags.voices is not None:
+            options["voices"] = flags.voices
+        if flags.steps_per_quarter is not None:
+            options["steps_per_quarter"] = flags.steps_per_quarter
+        return GridVocabulary(**options)
+    steps_per_quarter = 12 if flags.steps_per_quarter is None else flags.steps_per_quarter
+    return EventVocabulary(
+        steps_per_quarter=steps_per_quarter,
+        max_shift=4 * steps_per_quarter,  # a bar of 4/4
+        max_duration=8 * steps_per_quarter,
+        velocity_bins=flags.velocity_bins,
+        instruments=flags.instruments,
+        **options,
+    )
 
 
 def parse_arguments(argv: Sequence[str] | None) -> tuple[Settings, Path | None]:
@@ -54,7 +91,10 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[Settings, Path | None]:
     add("--valid", type=_share, default="10%", help="share of the pieces for validation")
     add("--test", type=_share, default="10%", help="share of the pieces for the final test")
     add("--seed", type=int, default=0, help="decides the splits and the order in the shards")
-    add("--steps-per-quarter", type=int, default=12, help="time grid; 12 fits triplets and 16ths")
+    add("--vocabulary", choices=("events", "grid"), default="events", help="how notes become ids")
+    add("--steps-per-quarter", type=int, help="time grid (default: events 12, grid 4)")
+    add("--voices", type=int, help="grid: voices in a frame (default: 4)")
+    add("--pitches", type=_pitches, metavar="LOW:HIGH", help="MIDI keys (default: by vocabulary)")
     add("--velocity-bins", type=int, default=0, help="levels of loudness; 0: none")
     add("--instruments", action="store_true", help="keep programs and percussion")
     add("--force", action="store_true", help="replace a data set of other settings")
@@ -63,13 +103,7 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[Settings, Path | None]:
     settings = Settings(
         sources=tuple(flags.sources),
         out=flags.out,
-        vocabulary=EventVocabulary(
-            steps_per_quarter=flags.steps_per_quarter,
-            max_shift=4 * flags.steps_per_quarter,  # a bar of 4/4
-            max_duration=8 * flags.steps_per_quarter,
-            velocity_bins=flags.velocity_bins,
-            instruments=flags.instruments,
-        ),
+        vocabulary=_vocabulary(flags),
         num_lanes=flags.num_lanes,
         num_shards=flags.num_shards,
         seed=flags.seed,

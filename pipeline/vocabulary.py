@@ -1,4 +1,4 @@
-"""Notes <-> ids: the `events` vocabulary, saved in the manifest. Pure NumPy."""
+"""Notes <-> ids: the `events` vocabulary, and either vocabulary from what a manifest says of it."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.grid import GridVocabulary
+from pipeline.marks import END, MARKS, START
+from pipeline.marks import PAD as PAD  # its users know it from here
 from pipeline.notes import (
     DEFAULT_TEMPO,
     DEFAULT_VELOCITY,
     DRUMS,
     NOTE,
-    ORDER,
     Score,
     one_note_per_key,
     quantise,
+    sort_notes,
 )
-
-PAD, START, END = 0, 1, 2
-MARKS = 3
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,27 @@ class EventVocabulary:
         """Number of ids, PAD, START and END included."""
         return MARKS + sum(len(block) for block in self.blocks.values())
 
+    @cached_property
+    def pitches(self) -> np.ndarray:
+        """[size] int32: the MIDI key an id stands for, -1 for none. Semitones are neighbours."""
+        pitches = np.full(self.size, -1, np.int32)
+        pitches[self._slice("note")] = np.arange(self.lowest_pitch, self.highest_pitch + 1)
+        return pitches
+
     @property
-    def pitch_ids(self) -> range:
-        """Ids that transposition moves: one per semitone, ascending."""
-        return self.blocks["note"]
+    def opening(self) -> np.ndarray:
+        """Ids with which every piece begins."""
+        return np.array([START], np.int32)
+
+    @cached_property
+    def may_begin(self) -> np.ndarray:
+        """[size] bool: which ids may follow the opening. No SHIFT: time starts at a note."""
+        return self.follows[START] & (self.steps == 0)
+
+    @property
+    def tokens_per_frame(self) -> int:
+        """Windows may be cut before any token."""
+        return 1
 
     def token_name(self, token: int) -> str:
         """Readable name of an id, for plots and messages: 'SHIFT 12', 'NOTE 60'."""
@@ -122,7 +139,7 @@ class EventVocabulary:
         adjustments["duration clipped"] = int((notes["duration"] > self.max_duration).sum())
         notes["duration"] = np.minimum(notes["duration"], self.max_duration)
         notes["velocity"] = self._middle_of_bin(self._velocity_bin(notes["velocity"]))
-        return Score(np.sort(notes, order=ORDER), self.steps_per_quarter, score.tempo), +adjustments
+        return Score(sort_notes(notes), self.steps_per_quarter, score.tempo), +adjustments
 
     def encode(self, score: Score) -> np.ndarray:
         """Ids [num_tokens] int32 of the score after `fit`, START and END included."""
@@ -217,6 +234,10 @@ class EventVocabulary:
         steps[self._slice("shift")] = 1 + np.arange(self.max_shift)
         return steps
 
+    def times(self, ids: np.ndarray) -> np.ndarray:
+        """The grid step at which each of a piece's ids [num_tokens] acts."""
+        return np.cumsum(self.steps[ids])
+
     def to_dict(self) -> dict[str, Any]:
         """What `vocabulary_from_dict` needs to make this vocabulary again."""
         return {"kind": "events", **asdict(self)}
@@ -257,14 +278,14 @@ class EventVocabulary:
         return np.maximum(np.floor((velocity_bin + 0.5) * width), 1).astype(np.int64)
 
 
-Vocabulary = EventVocabulary
+Vocabulary = EventVocabulary | GridVocabulary
 
 
 def vocabulary_from_dict(settings: dict[str, Any]) -> Vocabulary:
     """The vocabulary that `to_dict` described. Raises ValueError for a kind unknown here."""
-    kinds = {"events": EventVocabulary}
+    kinds: dict[str, type[Vocabulary]] = {"events": EventVocabulary, "grid": GridVocabulary}
     settings = dict(settings)
-    kind = settings.pop("kind", None)
+    kind = str(settings.pop("kind", None))
     if kind not in kinds:
         raise ValueError(
             f"vocabulary {kind!r} is unknown; this program has {', '.join(kinds)}. Was the data "

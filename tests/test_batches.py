@@ -190,7 +190,7 @@ def test_the_order_of_pieces_changes_from_pass_to_pass(tmp_path: Path) -> None:
 
 def test_a_piece_is_moved_as_a_whole_and_stays_in_range(tmp_path: Path) -> None:
     vocabulary = EventVocabulary(lowest_pitch=60, highest_pitch=72)
-    pitches, shift = vocabulary.pitch_ids, vocabulary.blocks["shift"][3]
+    pitches, shift = vocabulary.blocks["note"], vocabulary.blocks["shift"][3]
     duration = vocabulary.blocks["duration"][5]
     tune = [pitches[2], duration, shift, pitches[5], duration, shift, pitches[11], duration]
     piece = np.array([START, *tune, END])
