@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpc.bench_rows import Options, Row, alternate, cpu_seconds, paired_ratio, pin_to_one_core
+from hpc.cluster import has_bfloat16_products
 from pipeline.quiet import load_tensorflow
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ TOKENS = BATCH * TIME
 # Two per multiplication and addition; a gradient takes two products for each one forwards.
 STEP_FLOPS = 3 * 2 * TOKENS * UNITS * (LAYERS * 2 * 4 * UNITS + VOCAB_SIZE)
 MATRIX = 2048
-BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # the last on ARM
 
 
 def measure(names: list[str], options: Options) -> list[Row]:
@@ -52,7 +52,7 @@ def measure(names: list[str], options: Options) -> list[Row]:
     if "lstm-keras" in names:
         parts["keras"] = training_step(keras.layers.LSTM)
     if "lstm-bfloat16" in names:
-        if BFLOAT16_FLAGS & processor_flags():
+        if has_bfloat16_products():
             parts["bfloat16"] = training_step(HoistedLSTM, "mixed_bfloat16")
         else:
             missing["lstm-bfloat16"] = "this processor has no bfloat16 products"
@@ -154,11 +154,3 @@ def torch_step(python: str) -> tuple[subprocess.Popen[str], Callable[[], float]]
         return float(answers.readline())
 
     return process, step
-
-
-def processor_flags() -> set[str]:
-    """What the processor says it can do (Linux)."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith(("flags", "Features")):
-            return set(line.split(":")[1].split())
-    return set()

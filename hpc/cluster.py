@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # in /proc/cpuinfo; the last on ARM
+
 
 @dataclass(frozen=True)
 class Launcher:
@@ -197,6 +199,16 @@ def processor() -> str:
     except OSError:
         match = None
     return match[1].strip() if match else platform.machine()
+
+
+def has_bfloat16_products() -> bool:
+    """Has this host's CPU instructions for products of bfloat16, as Linux tells it?"""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return False
+    names = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return bool(BFLOAT16_FLAGS & set(names.partition(":")[2].split()))
 
 
 def _refuse_solo_run(environ: Mapping[str, str]) -> None:

@@ -88,6 +88,11 @@ class TrainConfig:
     profile: str = option(
         "", "steps FIRST:LAST to profile for TensorBoard, on all ranks", free=True
     )
+    timeline: bool = option(
+        False,
+        "horovod: record its collectives in the run folder, for chrome://tracing or Perfetto",
+        free=True,
+    )
 
     def __post_init__(self) -> None:
         positive = (

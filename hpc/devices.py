@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from pathlib import Path
 
 import tensorflow as tf
 
@@ -16,8 +18,11 @@ def use_devices(place: Place) -> str:
     than processes.
     """
     cores = share_of_cores(place)
-    # TensorFlow makes as many threads as its process may use cores, when it is first used.
-    os.sched_setaffinity(0, cores)
+    # TensorFlow makes as many threads as its process may use cores, when it is first used. Threads
+    # that are there already, MPI's own among them, must not wake on another worker's cores.
+    for thread in Path("/proc/self/task").iterdir():
+        with suppress(ProcessLookupError):  # it has ended since
+            os.sched_setaffinity(int(thread.name), cores)
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
         return f"CPU, cores {', '.join(map(str, cores))}" + _bound_by_the_launcher(place, cores)

@@ -44,7 +44,8 @@ class Link:
         line = f"this link allows {efficiency:.0%} efficiency at this batch size"
         if efficiency < 0.8:
             line += (
-                ": raise --global-batch-size, or use --compression fp16, or a faster network "
+                ": raise --global-batch-size (with --accumulation it takes no more memory), or use "
+                "--compression fp16, or a faster network "
                 "(python hpc/doctor.py -H HOSTS shows which one is used)"
             )
         return line

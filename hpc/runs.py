@@ -21,6 +21,7 @@ from hpc.config import TrainConfig, flag
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
+TIMELINE = "horovod-timeline.json"  # with --timeline; open in chrome://tracing or ui.perfetto.dev
 STRETCHES = "stretches.jsonl"
 LOCK = "lock"
 LOCK_SECONDS = 10.0  # ranks that lost one to a kill end within a few seconds, and so their lock

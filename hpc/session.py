@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpc.checkpoints import Checkpoints, read_variables
-from hpc.cluster import Place
+from hpc.cluster import Place, has_bfloat16_products
 from hpc.config import TrainConfig
 from hpc.peers import Peers
 from model.bundle import Bundle, library_versions
@@ -129,6 +129,14 @@ class Run:
             f"{self.sequence_length} tokens; batch {self.global_batch_size} over all = {local} "
             f"on each worker; peak learning rate {rate:g}",
         ]
+        on_cpu = self.devices.startswith("CPU")
+        if config.precision == "mixed_bfloat16" and on_cpu and not has_bfloat16_products():
+            lines.append(
+                "warning: this processor has no bfloat16 products and emulates them: "
+                "--precision mixed_bfloat16 is slower here than float32"
+            )
+        if collectives := self.strategy.describe():
+            lines.append(collectives)
         return lines + ([self.link.describe()] if self.link else [])
 
     def bundle(self) -> Bundle:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ import tensorflow as tf
 from hpc.cluster import Place
 from hpc.config import TrainConfig
 from pipeline.quiet import quiet_libraries
+
+BACKGROUND_NICENESS = 19  # gets a core's time only while nothing else wants it
 
 
 class Strategy:
@@ -37,6 +41,13 @@ class Strategy:
 
     def close(self) -> None:
         """End the collective library; all ranks come here, or none."""
+
+    def start_timeline(self, path: Path) -> None:
+        """Record from now on what each collective waits for; of Horovod's only."""
+
+    def describe(self) -> str:
+        """How the collectives of this run are set, in one line; nothing where there are none."""
+        return ""
 
     def sum(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
         """Each tensor summed over all workers, by a collective for each dtype among them."""
@@ -114,6 +125,10 @@ class MultiWorker(Strategy):
             return self._sum_eagerly(tensors)
         return self._all_reduce(tensors)
 
+    def describe(self) -> str:
+        """The implementation that was asked for; TensorFlow does not tell which one auto takes."""
+        return f"collectives: TensorFlow's, implementation {self.config.collective}"
+
     def _all_reduce(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
         def in_replica(*tensors: tf.Tensor) -> list[tf.Tensor]:
             # An identity, because the strategy asks every tensor for the device it was made on.
@@ -135,6 +150,7 @@ class Horovod(Strategy):
             "HOROVOD_FUSION_THRESHOLD": config.fusion_threshold * 2**20 or None,
             "HOROVOD_CYCLE_TIME": config.cycle_time or None,
             "HOROVOD_AUTOTUNE": 1 if config.autotune else None,
+            "HOROVOD_TIMELINE": "DYNAMIC" if config.timeline else None,  # begun after set-up
         }
         os.environ.update({name: str(v) for name, v in settings.items() if v is not None})
         threads = _own_threads()
@@ -147,12 +163,40 @@ class Horovod(Strategy):
                 "it was built against another MPI than mpirun's. Run make horovod with this mpirun"
             )
         self._hvd = hvd
+        self._cores = sorted(os.sched_getaffinity(0))
         for thread in _own_threads() - threads:
-            _keep_off_the_compute(thread)
+            _keep_off_the_compute(thread, self._cores)
 
     def sum_alike(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
         """By one grouped allreduce, whose fusion, and so the order of the sums, is always equal."""
         return self._hvd.grouped_allreduce(tensors, op=self._hvd.Sum)
+
+    def start_timeline(self, path: Path) -> None:
+        """Have rank 0, which sees what every rank waits for, write Horovod's timeline."""
+        if self.config.timeline and self.place.is_chief:
+            self._hvd.start_timeline(str(path), mark_cycles=True)
+
+    def describe(self) -> str:
+        """The library under Horovod, its cycle and fusion, and where its own thread runs."""
+        library = "NCCL" if self._hvd.nccl_built() and self._has_gpu() else "MPI"
+        yields = communication_facts().get("OMPI_MCA_mpi_yield_when_idle") == "1"
+        settings = {
+            "cycle": (os.environ.get("HOROVOD_CYCLE_TIME"), "ms", 1),
+            "fusion buffer": (self.config.fusion_threshold or None, "MiB", 128),
+        }
+        parts = [
+            f"{name} {default if value is None else value} {unit}{' (default)' * (value is None)}"
+            for name, (value, unit, default) in settings.items()
+        ]
+        parts += ["autotuned"] * self.config.autotune
+        return (
+            f"collectives: Horovod over {library}"
+            f"{', which yields while it waits' * yields}; {', '.join(parts)}; its thread at nice "
+            f"{BACKGROUND_NICENESS} on cores {', '.join(map(str, self._cores))}"
+        )
+
+    def _has_gpu(self) -> bool:
+        return bool(tf.config.list_physical_devices("GPU"))
 
     def close(self) -> None:
         """Shut Horovod's background thread down."""
@@ -163,7 +207,15 @@ STRATEGIES = {strategy.name: strategy for strategy in (Single, MultiWorker, Horo
 
 
 def open_strategy(name: str, place: Place, config: TrainConfig, workers: list[str]) -> Strategy:
-    """Start the collective library of this run. Call before any other TensorFlow work."""
+    """Start the collective library of this run. Call before any other TensorFlow work.
+
+    Raises ValueError for a flag that this strategy has no use for.
+    """
+    if config.timeline and name != Horovod.name:
+        raise ValueError(
+            f"--timeline is a record of Horovod's, and the strategy is {name}. Use --profile, "
+            "which all strategies have, or --strategy horovod"
+        )
     return STRATEGIES[name](place, config, workers)
 
 
@@ -185,12 +237,16 @@ def _own_threads() -> set[int]:
     return {int(thread.name) for thread in Path("/proc/self/task").iterdir()}
 
 
-def _keep_off_the_compute(thread: int) -> None:
+def _keep_off_the_compute(thread: int, cores: Sequence[int]) -> None:
     """Let a thread that waits by spinning give way to the threads that compute.
 
-    Horovod's thread polls MPI on the core that computes, and would else take half of it.
+    Horovod's thread polls MPI on the cores that compute, and would else take half of one. It may
+    run on any core of its own worker, but on no other: there it would delay that worker's step,
+    and with it, since all wait for the slowest, every worker's.
     """
-    os.setpriority(os.PRIO_PROCESS, thread, 19)
+    with suppress(ProcessLookupError):  # one that only helped at the start has ended since
+        os.setpriority(os.PRIO_PROCESS, thread, BACKGROUND_NICENESS)
+        os.sched_setaffinity(thread, cores)
 
 
 def _padded(array: np.ndarray) -> bytes:

@@ -28,7 +28,7 @@ import numpy as np
 from hpc.cluster import Place, find_place
 from hpc.config import parse_flags
 from hpc.preemption import EXIT_PREEMPTED, StopRequest
-from hpc.runs import METRICS, write_config
+from hpc.runs import METRICS, TIMELINE, write_config
 from hpc.session import Run
 from hpc.start import call_roll, look_around, open_run, require_agreement
 from hpc.throughput import Throughput
@@ -101,6 +101,7 @@ def train_run(run: Run, stop_request: StopRequest) -> str:
         journal.stretch(run.progress.step + 1, run.facts(), run.config.to_json())
         for line in run.describe():
             journal.say(line)
+        run.strategy.start_timeline(run.run_dir / TIMELINE)
         ended = loop(run, journal, profiler, stop_request)
         run.peers.allow(run.config.start_timeout, "saving its last checkpoint")
         run.checkpoints.save(run.progress.step, run.bundle)

@@ -1,11 +1,21 @@
 """Same maths whatever the strategy, with the real MPI, Horovod and MultiWorkerMirroredStrategy."""
 
+import json
+import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.launching import final_weights, losses, run_training
+from tests.conftest import REPOSITORY
+from tests.launching import (
+    MPI_ENVIRONMENT,
+    final_weights,
+    losses,
+    mpi_command,
+    run_training,
+)
 
 pytestmark = pytest.mark.mpi
 
@@ -70,3 +80,49 @@ def test_accumulation_compression_and_precision_stay_near_the_plain_run(
 ) -> None:
     together = train(tmp_path / "run", tiny_shards, 2, *flags, f"--strategy={strategy}")
     np.testing.assert_allclose(losses(together), losses(alone), rtol=tolerance)
+
+
+def test_horovod_tells_its_settings_and_writes_its_timeline_where_it_says(
+    tiny_shards: Path, tmp_path: Path
+) -> None:
+    run_dir = tmp_path / "run"
+    flags = ("--steps=4", "--log-every=2", "--strategy=horovod", "--timeline", "--cycle-time=2")
+    done = run_training(2, f"--data={tiny_shards}", f"--run={run_dir}", *flags)
+    assert done.returncode == 0, done.stderr
+    (told,) = [line for line in done.stdout.splitlines() if "collectives:" in line]
+    for setting in ("Horovod over MPI, which yields", "cycle 2", "128 MiB (default)", "nice 19"):
+        assert setting in told
+    recorded = (run_dir / "horovod-timeline.json").read_text().rstrip().rstrip(",")
+    events = json.loads(recorded if recorded.endswith("]") else recorded + "]")
+    names = {event.get("name") for event in events}
+    assert "NEGOTIATE_ALLREDUCE" in names
+    assert "MPI_ALLREDUCE" in names
+
+
+def test_horovods_timeline_is_refused_where_another_strategy_runs(
+    tiny_shards: Path, tmp_path: Path
+) -> None:
+    done = run_training(1, f"--data={tiny_shards}", f"--run={tmp_path}/run", "--timeline")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "--timeline is a record of Horovod's, and the strategy is single" in line
+
+
+def test_horovods_thread_gives_way_and_stays_on_the_cores_of_its_own_worker() -> None:
+    done = subprocess.run(
+        mpi_command(2, script="tests/horovod_threads.py"),
+        env={**os.environ, **MPI_ENVIRONMENT, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    workers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(workers) == 2
+    for worker in workers:
+        assert worker["of_horovod"]
+        for niceness, cores in worker["of_horovod"]:
+            assert (niceness, cores) == (19, worker["cores"])
+        assert all(set(cores) <= set(worker["cores"]) for _, cores in worker["others"])
+    if len(os.sched_getaffinity(0)) > 1:
+        assert not set(workers[0]["cores"]) & set(workers[1]["cores"])
