@@ -20,8 +20,8 @@ from pipeline.command import run_command
 from pipeline.data_set import Settings, build_data_set
 from pipeline.grid import GridVocabulary
 from pipeline.manifest import SPLITS
+from pipeline.named_sources import NAMED_SOURCES, list_sources
 from pipeline.parse_pool import Limits
-from pipeline.sources import NAMED_SOURCES
 from pipeline.vocabulary import EventVocabulary, Vocabulary
 
 
@@ -66,6 +66,17 @@ def _vocabulary(flags: argparse.Namespace) -> Vocabulary:
     )
 
 
+class _ListSources(argparse.Action):
+    """Print the data sets that have names, and exit, whatever else is said or missing."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print("\n".join(list_sources()))
+        parser.exit()
+
+
 def parse_arguments(argv: Sequence[str] | None) -> tuple[Settings, Path | None]:
     """The settings that the flags say, and where to write the summary."""
     default = Settings((), Path())
@@ -79,8 +90,10 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[Settings, Path | None]:
         "sources",
         nargs="+",
         metavar="SOURCE",
-        help=f"a folder, a score, a .zip or .tar of scores, or: {', '.join(NAMED_SOURCES)}",
+        help="a folder, a score, a .zip or .tar of scores, or: "
+        + ", ".join(map(str, NAMED_SOURCES.values())),
     )
+    add("--list-sources", action=_ListSources, help="what each data set needs, from where; exit")
     add("--out", type=Path, required=True, help="folder to write; it appears when complete")
     add("--processes", type=int, default=default.num_processes, help="parsing at the same time")
     add("--timeout", type=float, default=60.0, help="seconds for one file")

@@ -30,17 +30,21 @@ def open_sources(names: Sequence[str]) -> Iterator[list[Piece]]:
     Raises ValueError for a source that is missing or holds no score.
     """
     with ExitStack() as stack:
+
+        def unpack(archive: Path, suffixes: tuple[str, ...] = SCORE_SUFFIXES) -> Path:
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="scores-")))
+            extract_scores(archive, folder, suffixes)
+            return folder
+
         pieces: list[Piece] = []
         for name in names:
             data_set, colon, place = name.partition(":")
             if data_set in NAMED_SOURCES:
-                pieces += NAMED_SOURCES[data_set].open(place if colon else None)
+                pieces += NAMED_SOURCES[data_set].open(place if colon else None, unpack)
                 continue
             path = Path(name)
             if path.is_file() and is_archive(path):
-                folder = Path(stack.enter_context(TemporaryDirectory(prefix="scores-")))
-                extract_scores(path, folder, SCORE_SUFFIXES)
-                pieces += _folder(folder, path.name)
+                pieces += _folder(unpack(path), path.name)
             elif path.is_dir():
                 pieces += _folder(path, str(path))
             elif path.is_file():

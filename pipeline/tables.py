@@ -1,0 +1,85 @@
+"""The tables that come with data sets: read by the names of their columns, gaps reported."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
+SHOWN = 10  # lines of one kind of gap
+
+
+def read_table(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file, or of a JSON file {column: {row: value}}, as texts by column.
+
+    Raises ValueError for a file that is neither, lacks one of `columns`, or has an incomplete row.
+    """
+    try:
+        rows = _json_rows(path) if path.suffix.lower() == ".json" else _csv_rows(path)
+    except (ValueError, csv.Error, RecursionError) as error:
+        raise ValueError(f"{path} cannot be read as a table: {error}") from None
+    for index, row in enumerate(rows, 1):
+        missing = [column for column in columns if row.get(column) is None]
+        if missing:
+            found = ", ".join(name for name, value in row.items() if name and value is not None)
+            raise ValueError(
+                f"{path}: row {index} has no {', '.join(missing)}; its columns are {found:.200}"
+            )
+    if not rows:
+        raise ValueError(f"{path} has no rows")
+    return rows
+
+
+def cell(path: Path, row: dict[str, str], column: str, convert: Callable[[str], Value]) -> Value:
+    """A row's value as `convert` makes it. Raises ValueError that names the row and the column."""
+    try:
+        return convert(row[column])
+    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+        where = next((row[name] for name in ("id", "midi", "midi_filename") if row.get(name)), "?")
+        raise ValueError(f"{path}, row {where}: {column} is {row[column]!r:.60}: {error}") from None
+
+
+def number(text: str) -> float:
+    """A finite number. Raises ValueError for all else."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("a finite number is needed")
+    return value
+
+
+def whole_number(text: str) -> int:
+    """8 from '8' and '8.0'. Raises ValueError for all else."""
+    if not number(text).is_integer():
+        raise ValueError("a whole number is needed")
+    return int(number(text))
+
+
+def report(what: str, names: Iterable[str]) -> None:
+    """Print one line for each name, the first ones only of many, and how many more there are."""
+    listed = sorted(names)
+    for name in listed[:SHOWN]:
+        print(f"note: {what}: {name}", file=sys.stderr)
+    if len(listed) > SHOWN:
+        print(f"note: {what}: and {len(listed) - SHOWN} more", file=sys.stderr)
+
+
+def _csv_rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8-sig") as stream:  # some begin with a byte-order mark
+        return list(csv.DictReader(stream))
+
+
+def _json_rows(path: Path) -> list[dict[str, str]]:
+    columns = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(columns, dict) or not all(isinstance(c, dict) for c in columns.values()):
+        raise ValueError("it is not of the form {column: {row: value}}")
+    indices = dict.fromkeys(index for column in columns.values() for index in column)
+    return [
+        {name: str(column[index]) for name, column in columns.items() if index in column}
+        for index in indices
+    ]

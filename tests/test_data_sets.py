@@ -1,0 +1,74 @@
+"""Data sets by name: listed with what they need, and the same whatever the order of reading."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from data_sets import pieces_of, write_commu
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline import preprocess
+from pipeline.data_set import Settings, build_data_set
+from pipeline.encoder import Encoder
+from pipeline.features import FIELDS
+from pipeline.manifest import SPLITS
+from pipeline.named_sources import NAMED_SOURCES
+from pipeline.vocabulary import EventVocabulary
+
+
+def test_every_source_says_what_it_needs_from_where_and_under_which_licence(
+    capsys: pytest.CaptureFixture,
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        preprocess.main(["--list-sources"])
+    assert end.value.code == 0
+    said = capsys.readouterr().out
+    for source in NAMED_SOURCES.values():
+        for text in (str(source), source.needs, source.origin, source.licence, source.split):
+            assert text in said
+        assert set(source.features) <= set(FIELDS)
+
+
+@pytest.fixture(scope="module")
+def mixed(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Sources of every kind: single files, labelled ones, and frames in a JSON file."""
+    frames = tmp_path_factory.mktemp("frames") / "tunes-quarter.json"
+    tunes = {
+        split: [[[60 + i], [62, 70 + k], []] for i in range(2)] for k, split in enumerate(SPLITS)
+    }
+    frames.write_text(json.dumps(tunes))
+    files = sorted(map(str, tiny_corpus.iterdir()))[:4]
+    commu = write_commu(tmp_path_factory.mktemp("commu"))
+    return [*files, f"commu:{commu}", f"nottingham:{frames}"]
+
+
+@pytest.fixture(scope="module")
+def ids(mixed: list[str]) -> dict[str, list[int]]:
+    """The ids of every piece, read in one order."""
+    encode = Encoder(EventVocabulary())
+    return {name: encode(piece).pieces[0].tolist() for name, piece in pieces_of(*mixed).items()}
+
+
+@given(data=st.data())
+def test_the_order_of_the_sources_never_changes_the_ids_of_a_piece(
+    mixed: list[str], ids: dict[str, list[int]], data: st.DataObject
+) -> None:
+    pieces = pieces_of(*data.draw(st.permutations(mixed)))
+    assert list(pieces) == sorted(ids)
+    name = data.draw(st.sampled_from(sorted(pieces)))
+    assert Encoder(EventVocabulary())(pieces[name]).pieces[0].tolist() == ids[name]
+
+
+def test_neither_order_nor_number_of_processes_changes_a_byte(
+    mixed: list[str], tmp_path: Path
+) -> None:
+    shards = []
+    for number, order in ((1, mixed), (2, mixed[::-1])):
+        out = tmp_path / str(number)
+        build_data_set(Settings(tuple(order), out, num_lanes=2, num_processes=number))
+        shards.append({path.name: path.read_bytes() for path in out.glob("*.tfrecord")})
+    assert shards[0] == shards[1]
+    assert len(shards[0]) == 6
