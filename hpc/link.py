@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
 from hpc.strategies import Strategy
-from model.lstm import MusicLSTM
+from model.networks import Network
 
 REPETITIONS = 5
+MESSAGES = 50
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Link:
     seconds: float  # median of an allreduce
     size: int
     latency_seconds: float = 0.0  # median of an allreduce of one number; 0 if it was not timed
+    message_seconds: float = 0.0  # to a rank's neighbour, for all at once; 0 if not timed
 
     @property
     def gigabytes_per_second(self) -> float:
@@ -51,28 +54,51 @@ class Link:
         return line
 
 
-def time_allreduce(strategy: Strategy, model: MusicLSTM, compression: str) -> Link:
+def time_allreduce(strategy: Strategy, model: Network, compression: str) -> Link:
     """The time of an allreduce of tensors like the gradient's, as the training step does it."""
     wire = tf.float16 if compression == "fp16" else tf.float32
     shapes = [variable.shape for variable in model.trainable_variables]
     megabytes = model.count_params() * wire.size / 1e6
-    seconds = _seconds_of_sum(strategy, shapes, wire)
-    latency = _seconds_of_sum(strategy, [tf.TensorShape([1])], wire)
-    return Link(megabytes, seconds, strategy.place.size, latency)
+    seconds = _seconds_of_sum(strategy, [tf.zeros(shape, wire) for shape in shapes])
+    latency = _seconds_of_sum(strategy, [tf.zeros([1], wire)])
+    return Link(megabytes, seconds, strategy.place.size, latency, _seconds_of_message(strategy))
 
 
-def _seconds_of_sum(strategy: Strategy, shapes: list[tf.TensorShape], wire: tf.DType) -> float:
-    """The median time in which all workers add up tensors of these shapes."""
+def _seconds_of_sum(strategy: Strategy, tensors: list[tf.Tensor]) -> float:
+    """The median time in which all workers add up such tensors."""
 
+    # As arguments: an allreduce of constants TensorFlow does once, when it compiles, and no more,
+    # since Horovod's operation does not say that it has effects.
     @tf.function
-    def reduce_once() -> tf.Tensor:
-        sums = strategy.sum([tf.zeros(shape, wire) for shape in shapes])
+    def reduce_once(*tensors: tf.Tensor) -> tf.Tensor:
+        sums = strategy.sum(list(tensors))
         # One number of each is read: the clock stops when the last one has arrived.
         return tf.add_n([tf.reshape(total, [-1])[0] for total in sums])
 
+    # The first one opens the connections.
+    return _median_seconds(lambda: reduce_once(*tensors).numpy(), REPETITIONS)
+
+
+def _seconds_of_message(strategy: Strategy) -> float:
+    """The median time of one step around the ring with hardly any bytes; 0 without MPI."""
+    place = strategy.place
+    if place.launcher != "mpirun":
+        return 0.0
+    from mpi4py import MPI
+
+    following, before = (place.rank + 1) % place.size, (place.rank - 1) % place.size
+    sent, received = np.zeros(1, np.float32), np.zeros(1, np.float32)
+    return _median_seconds(
+        lambda: MPI.COMM_WORLD.Sendrecv(sent, following, recvbuf=received, source=before),
+        MESSAGES,
+    )
+
+
+def _median_seconds(work: Callable[[], object], repetitions: int) -> float:
+    """The median of so many times, after one that does not count."""
     seconds = []
-    for _ in range(REPETITIONS + 1):
+    for _ in range(repetitions + 1):
         started = time.perf_counter()
-        reduce_once().numpy()
+        work()
         seconds.append(time.perf_counter() - started)
-    return float(np.median(seconds[1:]))  # the first one opens the connections
+    return float(np.median(seconds[1:]))

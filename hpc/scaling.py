@@ -259,7 +259,9 @@ def write(
 def hardware(measured: Measured) -> str:
     """Hosts with their processors, and what the workers computed on, of all that was measured."""
     machines = dict.fromkeys(name for found in measured.values() for name in found.machines)
-    devices = dict.fromkeys(name for found in measured.values() for name in found.devices)
+    # The worker took its share by itself, and what mpirun left it to take from is of no interest.
+    names = [name for found in measured.values() for name in found.devices]
+    devices = dict.fromkeys(name.partition(" of a share")[0] for name in names)
     return f"{', '.join(machines)}: {'; '.join(devices)}"
 
 

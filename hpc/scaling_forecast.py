@@ -81,7 +81,8 @@ def forecasts(measured: Measured, link: float) -> list[Forecast]:
         timed = [allreduce for one in own for allreduce in _allreduces(one)]
         steps = [step for one in own if (step := _step(one, measured))]
         try:
-            ring = fit_ring(timed)
+            messages = [one.link.get("message_seconds", 0.0) for one in own if one.link]
+            ring = fit_ring(timed, [seconds for seconds in messages if seconds])
         except ValueError:  # measured before the latency was: nothing to tell it by
             continue
         if not steps:
@@ -150,6 +151,7 @@ def _fit_table(found: Sequence[Forecast]) -> Table:
             one.strategy,
             f"{one.compute_seconds * 1000:,.1f} ms",
             f"{one.num_bytes / 1e6:.1f} MB",
+            f"{one.ring.start * 1e3:.2f} ms",
             f"{one.ring.alpha * 1e6:,.0f} us",
             f"{one.ring.beta * 1e9:.2f} ns",
             f"{one.exposed:.2f}",
@@ -160,16 +162,32 @@ def _fit_table(found: Sequence[Forecast]) -> Table:
         )
         for one in found
     ]
-    columns = ("strategy", ">C", ">n", ">alpha", ">beta a byte", ">e", ">error (worst)", ">steps")
-    notes = (
-        "T(p) = C + e R(p), R(p) = 2 (p - 1) alpha + 2 (p - 1) / p n beta: a ring allreduce "
-        "(Thakur, Rabenseifner and Gropp 2005). C: the step of processes that train apart at the "
-        "same time; alpha and beta: fitted to allreduces of the gradient and of one number, timed "
-        "by themselves; e: the share of R that a step of the strategy does not hide, fitted to its "
-        "steps. Error: mean of |predicted / measured - 1|; with one number of workers it tells "
-        "how far repetitions differ, not how well the formula extrapolates.",
+    columns = (
+        "strategy",
+        ">C",
+        ">n",
+        ">s",
+        ">alpha",
+        ">beta a byte",
+        ">e",
+        ">error (worst)",
+        ">steps",
     )
-    return Table("Cost model", (*columns, ">error of R", ">allreduces"), tuple(lines), notes)
+    notes = (
+        "T(p) = C + e R(p), R(p) = s + 2 (p - 1) alpha + 2 (p - 1) / p n beta: a ring allreduce "
+        "(Thakur, Rabenseifner and Gropp 2005). C: the step of processes that train apart at the "
+        "same time; s, alpha and beta: fitted to allreduces of the gradient and of one number, and "
+        "to MPI's messages around the ring, timed by themselves; e: the share of R that a step of "
+        "the strategy does not hide, fitted to its steps. Error: mean of |predicted / measured - "
+        "1|; with one number of workers it tells how far repetitions differ, not how well the "
+        "formula extrapolates.",
+    )
+    return Table(
+        "Cost model",
+        (*columns, ">error (worst)", ">steps", ">error of R", ">timings of R"),
+        tuple(lines),
+        notes,
+    )
 
 
 def _predicted_table(found: Sequence[Forecast]) -> Table:

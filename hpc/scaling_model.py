@@ -2,19 +2,21 @@
 
 A step of p workers that average gradients of n bytes takes
 
-    T(p) = C + e R(p),    R(p) = 2 (p - 1) alpha + 2 (p - 1) / p n beta
+    T(p) = C + e R(p),    R(p) = s + 2 (p - 1) alpha + 2 (p - 1) / p n beta
 
 where C is computing, R the allreduce of a ring (a reduce-scatter and an allgather, p - 1 messages
 of n / p bytes each: Thakur, Rabenseifner and Gropp 2005, "Optimization of Collective Communication
-Operations in MPICH", section 4), alpha the seconds to start a message, and beta the seconds for a
-byte, its addition included. e is the share of the allreduce that the step does not hide behind
-computing: 0 if all of it overlaps, 1 if none does, more if it also slows the computing down.
+Operations in MPICH"), s the seconds to start it, whatever p, alpha those to start a message, and
+beta those for a byte, its addition included. e is the share of the allreduce that the step does
+not hide behind computing: 0 if all of it overlaps, 1 if none does, more if it also slows the
+computing down.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
@@ -25,10 +27,11 @@ class Ring:
 
     alpha: float  # seconds to start a message
     beta: float  # seconds for a byte
+    start: float = 0.0  # seconds to start the allreduce
 
     def seconds(self, workers: int, num_bytes: float) -> float:
         """The time of an allreduce of so many bytes on each of so many workers."""
-        return float(_ring_terms(workers, num_bytes) @ (self.alpha, self.beta))
+        return float(_ring_terms(workers, num_bytes) @ (self.start, self.alpha, self.beta))
 
     def over(self, gigabits: float, measured_on: float = 0.0) -> Ring:
         """The same workers on a link of so many Gbit/s: what hosts spend on a byte, and the wire.
@@ -38,7 +41,7 @@ class Ring:
         at the same time: a cautious prediction.
         """
         hosts = self.beta - (wire_seconds(measured_on) if measured_on else 0.0)
-        return Ring(self.alpha, max(hosts, 0.0) + wire_seconds(gigabits))
+        return Ring(self.alpha, max(hosts, 0.0) + wire_seconds(gigabits), self.start)
 
 
 @dataclass(frozen=True)
@@ -83,26 +86,38 @@ def wire_seconds(gigabits: float) -> float:
     return 8e-9 / gigabits
 
 
-def fit_ring(timed: Sequence[Allreduce]) -> Ring:
-    """The ring that comes nearest, by relative error, and neither coefficient below 0.
+def fit_ring(timed: Sequence[Allreduce], messages: Sequence[float] = ()) -> Ring:
+    """The ring that comes nearest, by relative error, with no coefficient below 0.
 
-    Raises ValueError where the timings cannot tell the two apart: they need two sizes, or two
-    numbers of workers.
+    `messages` are seconds of single messages, which tell alpha from the start. Without them and
+    with one number of workers all of both is taken for alpha, which makes many workers look worse
+    than they are. Raises ValueError where there are not two sizes or two numbers of workers.
     """
-    terms = np.array([_ring_terms(one.workers, one.num_bytes) / one.seconds for one in timed])
-    # Columns of like size, or the rank would be that of a matrix of bytes.
-    scale = np.linalg.norm(terms, axis=0) if len(terms) else np.zeros(2)
-    if not scale.all() or np.linalg.matrix_rank(terms / scale, tol=1e-6) < 2:
+    rows = [_ring_terms(one.workers, one.num_bytes) / one.seconds for one in timed]
+    rows += [np.array([0.0, 1.0, 0.0]) / seconds for seconds in messages]
+    terms = np.reshape(rows, [-1, 3])
+    scale = np.linalg.norm(terms, axis=0)
+    scale[scale == 0] = 1.0
+    columns = [0, 1, 2]
+    if np.linalg.matrix_rank(terms / scale, tol=1e-6) < 3:
+        columns = [1, 2]
+    if np.linalg.matrix_rank(terms[:, columns] / scale[columns], tol=1e-6) < 2:
         raise ValueError(
             "allreduces of one size over one number of workers do not tell latency from bandwidth"
         )
-    alpha, beta = np.linalg.lstsq(terms / scale, np.ones(len(terms)), rcond=None)[0] / scale
-    if min(alpha, beta) >= 0:
-        return Ring(float(alpha), float(beta))
-    # The best with both at or above 0 lies on an edge: one of them alone.
-    alone = terms.sum(axis=0) / (terms**2).sum(axis=0)
-    errors = ((terms * alone - 1) ** 2).sum(axis=0)
-    return Ring(float(alone[0]), 0.0) if errors[0] < errors[1] else Ring(0.0, float(alone[1]))
+    ones = np.ones(len(terms))
+    best, least = np.zeros(3), np.inf
+    # The best solution above 0 is the free one of some of the coefficients, the others being 0.
+    for count in range(1, len(columns) + 1):
+        for chosen in map(list, combinations(columns, count)):
+            answer = np.linalg.lstsq(terms[:, chosen] / scale[chosen], ones, rcond=None)[0]
+            found = np.zeros(3)
+            found[chosen] = answer / scale[chosen]
+            error = float(((terms @ found - 1) ** 2).sum())
+            if error < least and (found >= 0).all():
+                best, least = found, error
+    start, alpha, beta = map(float, best)
+    return Ring(alpha, beta, start)
 
 
 def fit_exposed(steps: Sequence[Step], ring: Ring) -> float:
@@ -169,5 +184,5 @@ def published_exposure() -> float:
 
 
 def _ring_terms(workers: int, num_bytes: float) -> np.ndarray:
-    """What alpha and beta are multiplied with."""
-    return np.array([2.0 * (workers - 1), 2.0 * (workers - 1) / workers * num_bytes])
+    """What start, alpha and beta are multiplied with."""
+    return np.array([1.0, 2.0 * (workers - 1), 2.0 * (workers - 1) / workers * num_bytes])

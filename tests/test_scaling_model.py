@@ -23,7 +23,7 @@ from hpc.scaling_model import (
 )
 from hpc.scaling_plan import Cell
 
-RING = Ring(alpha=80e-6, beta=1.6e-9)
+RING = Ring(alpha=80e-6, beta=1.6e-9, start=0.9e-3)
 EXPOSED, COMPUTE = 0.7, 1.2
 GRADIENT = 17e6
 HOSTS = ("dorchester", "bath", "dorchester", "bath")
@@ -37,6 +37,7 @@ def measured(workers: int, repetition: int, noise: float = 0.0) -> list[Measurem
         "megabytes": GRADIENT / 1e6,
         "seconds": RING.seconds(workers, GRADIENT) * disturbed[0],
         "latency_seconds": RING.seconds(workers, 4) * disturbed[1],
+        "message_seconds": RING.alpha,
         "size": workers,
     }
     seconds = {"single": COMPUTE * disturbed[2], "horovod": together * disturbed[3]}
@@ -64,9 +65,17 @@ def store_of(noise: float, *workers: int) -> dict[tuple[Cell, int], Measurement]
 
 
 def test_the_ring_that_made_the_timings_is_found_again() -> None:
-    sizes = [(2, 4.0), (2, GRADIENT), (4, GRADIENT)]
-    found = fit_ring([Allreduce(p, n, RING.seconds(p, n)) for p, n in sizes])
-    assert (found.alpha, found.beta) == pytest.approx((RING.alpha, RING.beta))
+    of_two = [Allreduce(2, n, RING.seconds(2, n)) for n in (4.0, GRADIENT)]
+    of_four = Allreduce(4, GRADIENT, RING.seconds(4, GRADIENT))
+    for found in (fit_ring([*of_two, of_four]), fit_ring(of_two, [RING.alpha])):
+        expected = (RING.start, RING.alpha, RING.beta)
+        assert (found.start, found.alpha, found.beta) == pytest.approx(expected)
+
+
+def test_two_workers_without_messages_leave_the_start_to_alpha() -> None:
+    found = fit_ring([Allreduce(2, n, RING.seconds(2, n)) for n in (4.0, GRADIENT)])
+    assert (found.start, found.beta) == pytest.approx((0.0, RING.beta))
+    assert found.alpha == pytest.approx(RING.alpha + RING.start / 2)
 
 
 def test_a_coefficient_that_would_be_negative_is_nothing_and_the_other_fits_alone() -> None:
@@ -111,7 +120,7 @@ def test_a_faster_link_and_fewer_workers_never_lower_the_prediction() -> None:
     assert (np.diff(shares, axis=1) > 0).all()
     assert (np.diff(shares, axis=0) < 0).all()
     bytes_at_1 = 2 * 3 / 4 * GRADIENT * (RING.beta + 8e-9)
-    expected = COMPUTE / (COMPUTE + EXPOSED * (bytes_at_1 + 6 * RING.alpha))
+    expected = COMPUTE / (COMPUTE + EXPOSED * (bytes_at_1 + 6 * RING.alpha + RING.start))
     assert shares[0][0] == pytest.approx(expected)
 
 
@@ -152,5 +161,5 @@ def test_measurements_without_a_latency_or_without_processes_apart_are_not_carri
     assert forecasts({key: one for key, one in whole.items() if not key[0].is_alone}, 0.0) == []
     for one in whole.values():
         if one.link:
-            del one.link["latency_seconds"]
+            del one.link["latency_seconds"], one.link["message_seconds"]
     assert forecasts(whole, 0.0) == []
