@@ -21,8 +21,9 @@ def run_command(work: Callable[[], int | None], who: str = "") -> int:
     prefix = f"error: {who}: " if who else "error: "
     try:
         return work() or 0
-    except KeyboardInterrupt:
-        print(f"{prefix}interrupted; nothing half-written was left behind", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        left = str(stop) or "nothing half-written was left behind"
+        print(f"{prefix}interrupted; {left}", file=sys.stderr)
         return 130
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import os
 import time
@@ -16,12 +15,16 @@ from typing import Any
 from pipeline.encoder import Encoder
 from pipeline.features import NO_FEATURES, summarise
 from pipeline.manifest import FILE_NAME, SPLITS, Manifest
+from pipeline.mpi_ranks import Ranks
 from pipeline.notes import Score
-from pipeline.parse_pool import Failure, Limits, ParsePool
-from pipeline.progress import progress
+from pipeline.parse_pool import Limits
+from pipeline.parsing import parse_pieces
+from pipeline.pieces import Piece
+from pipeline.reading import AS_WRITTEN, Reading
 from pipeline.rejects import REJECTS_FILE, check_rejects, write_rejects
-from pipeline.shards import Entry, Spool, complete_folder, write_split
-from pipeline.sources import Piece, assign_splits, content_digests, label_digests, open_sources
+from pipeline.shards import complete_folder, good_number_of_shards, write_split
+from pipeline.sources import assign_splits, content_digests, label_digests, open_sources
+from pipeline.spool import Spool
 from pipeline.vocabulary import EventVocabulary, Vocabulary
 
 
@@ -33,7 +36,7 @@ class Settings:
     out: Path
     vocabulary: Vocabulary = EventVocabulary()
     num_lanes: int = 16
-    num_shards: int = 0  # per split; 0: one per lane
+    num_shards: int = 0  # per split; 0: by size, see good_number_of_shards
     seed: int = 0
     valid: float = 0.1
     test: float = 0.1
@@ -41,6 +44,8 @@ class Settings:
     num_processes: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))  # cores
     max_rejects: float = 0.1  # a share of the files, or a number of files from 1 on
     force: bool = False
+    reading: Reading = AS_WRITTEN
+    cache: Path | None = None  # folder of scores that were read before; None: none
     reader: Callable[[Path], list[Score]] | None = None  # None: pipeline/scores.py
 
     def __post_init__(self) -> None:
@@ -77,7 +82,7 @@ class Settings:
             "test": float(self.test),
             "timeout": float(self.limits.seconds),
             "max_memory": float(self.limits.memory_gib),
-            "music21": importlib.metadata.version("music21"),
+            **self.reading.for_manifest(),
             "contents": _digest(sorted(digests.items())),
         }
         if labels:  # data sets made before there were any stay what they are
@@ -85,13 +90,16 @@ class Settings:
         return {"sources": list(self.sources), "digest": _digest(decisive), **decisive}
 
 
-def build_data_set(settings: Settings) -> dict[str, Any]:
+def build_data_set(settings: Settings, ranks: Ranks | None = None) -> dict[str, Any]:
     """Write the data set of these settings; a summary of it, as `--json` prints it.
 
     Where `settings.out` holds the data set of the same sources and settings already, nothing is
     done. Raises ValueError for sources, settings or a folder that cannot be, and where more files
-    are rejected than `settings.max_rejects`; nothing half-written stays then.
+    are rejected than `settings.max_rejects`; nothing half-written stays then. A run that is killed
+    or interrupted leaves its work beside the folder, and the next one of the same settings goes on
+    from there. `ranks`: other processes that parse, too.
     """
+    settings.reading.check()
     started = time.monotonic()
     with open_sources(settings.sources) as pieces:
         digests = content_digests(pieces)
@@ -99,7 +107,7 @@ def build_data_set(settings: Settings) -> dict[str, Any]:
         found = _existing(settings, request)
         if found is None:
             with complete_folder(settings.out, replace=settings.force) as folder:
-                found = _write(folder, pieces, digests, settings, request)
+                found = _write(folder, pieces, digests, settings, request, ranks)
     return {
         "out": str(settings.out),
         "files": found.num_sources,
@@ -138,13 +146,23 @@ def _write(
     digests: Mapping[str, str],
     settings: Settings,
     request: dict[str, Any],
+    ranks: Ranks | None,
 ) -> Manifest:
-    """Parse all pieces and write shards, list of rejects and manifest into an empty folder."""
-    spool_path = folder / "spool"
-    spool = Spool(spool_path)
+    """Parse all pieces and write shards, list of rejects and manifest into the folder.
+
+    Where a run of the same request was killed in this folder, the work goes on from there.
+    """
+    spool = Spool(folder, request["digest"])
     try:
-        rejects, adjustments = _parse(pieces, digests, settings, spool)
-        entries = _distinct(spool.entries, rejects)
+        entries, rejects, adjustments = parse_pieces(
+            pieces,
+            digests,
+            spool,
+            Encoder(settings.vocabulary, settings.reader, settings.reading, settings.cache),
+            settings.num_processes,
+            settings.limits,
+            ranks,
+        )
         check_rejects(
             rejects,
             len(pieces),
@@ -166,14 +184,14 @@ def _write(
                 spool,
                 members[split],
                 num_lanes=settings.num_lanes,
-                num_shards=settings.num_shards or settings.num_lanes,
+                num_shards=settings.num_shards
+                or good_number_of_shards(members[split], settings.num_lanes),
                 seed=settings.seed,
                 features=features,
             )
         ]
     finally:
         spool.close()
-    spool_path.unlink()
     manifest = Manifest(
         vocabulary=settings.vocabulary.to_dict(),
         num_lanes=settings.num_lanes,
@@ -188,44 +206,6 @@ def _write(
     write_rejects(folder / REJECTS_FILE, rejects)
     (folder / FILE_NAME).write_text(manifest.to_json())
     return manifest
-
-
-def _parse(
-    pieces: Sequence[Piece], digests: Mapping[str, str], settings: Settings, spool: Spool
-) -> tuple[dict[str, Failure], Counter[str]]:
-    """Spool the ids of every file; (file id -> why it was rejected, notes changed by each rule)."""
-    rejects: dict[str, Failure] = {}
-    adjustments: Counter[str] = Counter()
-    first: dict[str, Piece] = {}
-    for piece in pieces:  # sorted by id: of equal files the first one stays, on every run
-        same = first.setdefault(digests[piece.id], piece)
-        if same is not piece:
-            rejects[piece.id] = Failure("duplicate", f"the same bytes as {same.id}")
-    pool: ParsePool[Piece, Any] = ParsePool(
-        Encoder(settings.vocabulary, settings.reader),
-        settings.num_processes,
-        settings.limits,
-        preload=["numpy", "music21", "pipeline.scores"],
-    )
-    for piece, outcome in progress(pool.run(first.values()), len(first), "files parsed"):
-        if isinstance(outcome, Failure):
-            rejects[piece.id] = outcome
-            continue
-        adjustments += outcome.adjustments
-        for number, ids in enumerate(outcome.pieces, 1):
-            name = piece.id if len(outcome.pieces) == 1 else f"{piece.id}#{number}"
-            spool.append(name, piece.id, ids)
-    return rejects, adjustments
-
-
-def _distinct(entries: Sequence[Entry], rejects: dict[str, Failure]) -> list[Entry]:
-    """The entries by id, without those whose ids are those of an earlier one: they are rejected."""
-    first: dict[bytes, Entry] = {}
-    for entry in sorted(entries, key=lambda entry: entry.piece):
-        same = first.setdefault(entry.digest, entry)
-        if same is not entry:
-            rejects[entry.piece] = Failure("duplicate", f"the same notes as {same.piece}")
-    return list(first.values())
 
 
 def _check_lanes(num_pieces: int, settings: Settings) -> None:

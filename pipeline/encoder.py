@@ -11,6 +11,8 @@ import numpy as np
 
 from pipeline.notes import Score
 from pipeline.pieces import Piece
+from pipeline.reading import AS_WRITTEN, SYMUSIC, Reading
+from pipeline.score_cache import ScoreCache
 from pipeline.vocabulary import Vocabulary
 
 
@@ -33,15 +35,19 @@ class Encoder:
     """Callable that reads a file and encodes it; travels to other processes."""
 
     vocabulary: Vocabulary
-    reader: Callable[[Path], list[Score]] | None = None  # None: scores.read_scores
+    reader: Callable[[Path], list[Score]] | None = None  # None: the piece's own, or scores.py
+    reading: Reading = AS_WRITTEN
+    cache: Path | None = None  # folder of scores that were read before; None: none
+
+    @property
+    def modules(self) -> list[str]:
+        """Names of modules that it may load, for a process to load them beforehand."""
+        return ["pipeline.midi_symusic"] if self.reading.midi_reader == SYMUSIC else []
 
     def __call__(self, piece: Piece) -> Encoded:
         """The file's pieces in ids. Raises ValueError or OSError with the true reason."""
-        from pipeline.scores import read_scores  # music21: only the parsing processes load it
-
-        read = self.reader or piece.reader or read_scores
         encoded, adjustments = [], Counter[str]()
-        for score in read(piece.path):
+        for score in self._scores(piece):
             fitted, changed = self.vocabulary.fit(score)
             adjustments += changed
             if fitted.notes.size:
@@ -49,3 +55,12 @@ class Encoder:
         if not encoded:
             raise AllLeftOutError("only percussion, which needs --instruments")
         return Encoded(encoded, adjustments)
+
+    def _scores(self, piece: Piece) -> list[Score]:
+        from pipeline.scores import read_scores  # music21: only the parsing processes load it
+
+        if reader := self.reader or piece.reader:
+            return reader(piece.path)
+        if self.cache is None:
+            return read_scores(piece.path, self.reading)
+        return ScoreCache(self.cache).read(piece.path, self.reading, read_scores)

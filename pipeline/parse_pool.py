@@ -40,7 +40,8 @@ class ParsePool(Generic[Task, Result]):
     much memory or its process down fails too, and a new worker takes the place of the lost one.
 
     Workers come from a fork server that has the named modules loaded and never had TensorFlow, so
-    that a new one costs milliseconds and is safe whatever threads the parent runs.
+    that a new one costs milliseconds and is safe whatever threads the parent runs. They stay for
+    the next `run`, until `close`. A pool that is sent to another process makes its own there.
     """
 
     def __init__(
@@ -54,27 +55,41 @@ class ParsePool(Generic[Task, Result]):
             raise ValueError(f"{num_processes} processes; at least 1 is needed")
         if limits.seconds <= 0 or limits.memory_gib <= 0:
             raise ValueError(f"the limits of time and memory must be positive, not {limits}")
-        self._work, self._num_processes, self._limits = work, num_processes, limits
+        self._work, self.num_processes, self._limits = work, num_processes, limits
         self._preload = list(preload)
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(self._preload)
+        self._idle: list[_Worker] = []
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ParsePool, (self._work, self.num_processes, self._limits, self._preload)
+
+    def __enter__(self) -> ParsePool[Task, Result]:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers."""
+        while self._idle:
+            self._idle.pop().kill()
 
     def _new_worker(self) -> _Worker:
-        return _Worker(self._context, self._work, self._limits, self._preload)
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(self._preload)
+        return _Worker(context, self._work, self._limits, self._preload)
 
     def run(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Result | Failure]]:
         """Each task with its result or failure, as they are done: in no order to rely on."""
         waiting = iter(tasks)
         busy: dict[Connection, tuple[_Worker, Task]] = {}
-        idle: list[_Worker] = []
         try:
             while True:
-                while len(busy) < self._num_processes:
+                while len(busy) < self.num_processes:
                     try:
                         task = next(waiting)
                     except StopIteration:
                         break
-                    worker = idle.pop() if idle else self._new_worker()
+                    worker = self._idle.pop() if self._idle else self._new_worker()
                     worker.start(task)
                     busy[worker.connection] = (worker, task)
                 if not busy:
@@ -84,10 +99,10 @@ class ParsePool(Generic[Task, Result]):
                     worker, task = busy.pop(connection)
                     outcome, is_usable = worker.finish()
                     if is_usable:
-                        idle.append(worker)
+                        self._idle.append(worker)
                     yield task, outcome
         finally:
-            for worker in [*idle, *(worker for worker, _ in busy.values())]:
+            for worker, _ in busy.values():
                 worker.kill()
 
 

@@ -20,8 +20,11 @@ from pipeline.command import run_command
 from pipeline.data_set import Settings, build_data_set
 from pipeline.grid import GridVocabulary
 from pipeline.manifest import SPLITS
+from pipeline.mpi_ranks import Ranks, cores_of_this_process, num_ranks, open_ranks
 from pipeline.named_sources import NAMED_SOURCES, list_sources
 from pipeline.parse_pool import Limits
+from pipeline.reading import MIDI_READERS, MUSIC21, Reading
+from pipeline.score_cache import default_folder, usable_folder
 from pipeline.vocabulary import EventVocabulary, Vocabulary
 
 
@@ -79,7 +82,6 @@ class _ListSources(argparse.Action):
 
 def parse_arguments(argv: Sequence[str] | None) -> tuple[Settings, Path | None]:
     """The settings that the flags say, and where to write the summary."""
-    default = Settings((), Path())
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").partition("\n")[0].removeprefix("Command: "),
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -95,15 +97,18 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[Settings, Path | None]:
     )
     add("--list-sources", action=_ListSources, help="what each data set needs, from where; exit")
     add("--out", type=Path, required=True, help="folder to write; it appears when complete")
-    add("--processes", type=int, default=default.num_processes, help="parsing at the same time")
+    add("--processes", type=int, default=cores_of_this_process(), help="parsers of this process")
     add("--timeout", type=float, default=60.0, help="seconds for one file")
     add("--max-memory", type=float, default=Limits().memory_gib, help="GiB for one process")
     add("--max-rejects", type=_share, default="10%", help="files that may fail: share or number")
     add("--num-lanes", type=int, default=16, help="streams of pieces; workers must divide them")
-    add("--num-shards", type=int, default=0, help="files per split; 0: one for each lane")
+    add("--num-shards", type=int, default=0, help="files per split; 0: of about 100 MB")
     add("--valid", type=_share, default="10%", help="share of the pieces for validation")
     add("--test", type=_share, default="10%", help="share of the pieces for the final test")
     add("--seed", type=int, default=0, help="decides the splits and the order in the shards")
+    add("--midi-reader", choices=MIDI_READERS, default=MUSIC21, help="symusic is the fast one")
+    add("--expand-repeats", action="store_true", help="notation: play repeats as they are written")
+    add("--no-cache", action="store_true", help="read notation again that was read before")
     add("--vocabulary", choices=("events", "grid"), default="events", help="how notes become ids")
     add("--steps-per-quarter", type=int, help="time grid (default: events 12, grid 4)")
     add("--voices", type=int, help="grid: voices in a frame (default: 4)")
@@ -126,6 +131,8 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[Settings, Path | None]:
         num_processes=flags.processes,
         max_rejects=flags.max_rejects,
         force=flags.force,
+        reading=Reading(flags.midi_reader, flags.expand_repeats),
+        cache=None if flags.no_cache else default_folder(),
     )
     return settings, flags.json
 
@@ -144,9 +151,21 @@ def print_summary(summary: Mapping[str, Any]) -> None:
 
 
 def run(argv: Sequence[str] | None) -> None:
-    """Preprocess as the flags say."""
+    """Preprocess as the flags say; under mpirun on the first rank, with the others' help."""
     settings, json_file = parse_arguments(argv)
-    summary = build_data_set(settings)
+    if num_ranks() > 1:
+        with open_ranks() as ranks:
+            if ranks is not None:
+                write_and_tell(settings, json_file, ranks)
+    else:
+        write_and_tell(settings, json_file)
+
+
+def write_and_tell(settings: Settings, json_file: Path | None, ranks: Ranks | None = None) -> None:
+    """Write the data set and print its summary."""
+    if settings.cache is not None:
+        usable_folder(settings.cache)
+    summary = build_data_set(settings, ranks)
     print_summary(summary)
     if json_file is not None:
         json_file.write_text(json.dumps(summary, indent=2) + "\n")

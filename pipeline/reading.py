@@ -31,13 +31,13 @@ class Reading:
     def for_manifest(self) -> dict[str, str | bool]:
         """What of this decides the ids, with the versions of the libraries that read."""
         version = importlib.metadata.version
-        return {
-            "music21": version(MUSIC21),  # whatever symusic leaves, and all notation
-            "midi_reader": MUSIC21
-            if self.midi_reader == MUSIC21
-            else f"{self.midi_reader} {version(self.midi_reader)}",
-            "expand_repeats": self.expand_repeats,
-        }
+        decisive: dict[str, str | bool] = {"music21": version(MUSIC21)}
+        # What is as it always was is not named: data sets made before there was a choice stay good.
+        if self.midi_reader != MUSIC21:  # music21 reads what this one leaves, and all notation
+            decisive["midi_reader"] = f"{self.midi_reader} {version(self.midi_reader)}"
+        if self.expand_repeats:
+            decisive["expand_repeats"] = True
+        return decisive
 
 
 AS_WRITTEN = Reading()

@@ -10,50 +10,22 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from pipeline.features import Features
 from pipeline.manifest import FILE_NAME, Shard
 from pipeline.quiet import load_tensorflow
+from pipeline.spool import JOURNAL, SPOOL, Entry, Spool
+
+BYTES_PER_TOKEN = 2  # of a record: ids over 127 take two
+# Large enough that opening a file costs nothing beside reading it, small enough to move and mend.
+SHARD_BYTES = 100_000_000
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A piece in the spool."""
-
-    piece: str  # id
-    source: str  # id of the file it came from
-    digest: bytes  # sha256 of its ids
-    offset: int  # bytes
-    num_tokens: int
-
-
-class Spool:
-    """Ids on disk, in the order they came, so that memory does not grow with the music."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("w+b")
-        self.entries: list[Entry] = []
-
-    def append(self, piece: str, source: str, ids: np.ndarray) -> None:
-        """Keep the ids [num_tokens] int32 of a piece. Raises OSError when the disk is full."""
-        payload = ids.astype("<i4").tobytes()
-        offset = self._file.seek(0, os.SEEK_END)
-        self._file.write(payload)
-        digest = hashlib.sha256(payload).digest()
-        self.entries.append(Entry(piece, source, digest, offset, ids.size))
-
-    def read(self, entry: Entry) -> np.ndarray:
-        """The ids of a piece."""
-        self._file.seek(entry.offset)
-        return np.frombuffer(self._file.read(4 * entry.num_tokens), "<i4")
-
-    def close(self) -> None:
-        """Give the file back."""
-        self._file.close()
+def good_number_of_shards(entries: Sequence[Entry], num_lanes: int) -> int:
+    """Files for these pieces: as many for each lane, one at least, of about SHARD_BYTES."""
+    num_bytes = BYTES_PER_TOKEN * sum(entry.num_tokens for entry in entries)
+    return num_lanes * max(1, round(num_bytes / (num_lanes * SHARD_BYTES)))
 
 
 def balance(sizes: Sequence[int], num_bins: int) -> list[int]:
@@ -87,7 +59,8 @@ def write_split(
     `features`: of the sources (`Entry.source`) that have some; each piece of a source has them.
 
     Tokens are balanced over lanes, and over the shards of a lane. Within a shard the order is that
-    of a hash, so that neighbours in a folder do not stay neighbours.
+    of a hash, so that neighbours in a folder do not stay neighbours. Shards that the spool knows to
+    be written stay.
     """
     load_tensorflow()
     from pipeline.records import write_shard
@@ -106,8 +79,13 @@ def write_split(
     shards = []
     for number, members in enumerate(files):
         path = folder / f"{split}-{number:05d}-of-{num_shards:05d}.tfrecord"
-        known = {e.piece: features[e.source] for e in members if e.source in features}
-        shards.append(write_shard(path, split, ((e.piece, spool.read(e)) for e in members), known))
+        shard = spool.shard(path.name)
+        if shard is None:
+            known = {e.piece: features[e.source] for e in members if e.source in features}
+            pieces = ((e.piece, spool.read(e)) for e in members)
+            shard = write_shard(path, split, pieces, known)
+            spool.add_shard(shard)
+        shards.append(shard)
     return shards
 
 
@@ -115,9 +93,9 @@ def write_split(
 def complete_folder(out: Path, *, replace: bool) -> Iterator[Path]:
     """A new folder beside `out` that becomes `out` at the end; after an error it is gone.
 
-    A process killed in between leaves `out` as it was and a `.partial` folder, which the next one
-    clears. Raises ValueError where another process writes the same folder, or where `out` exists
-    and is not to be replaced or no data set.
+    A process that is killed or interrupted in between leaves `out` as it was, and its work in a
+    `.partial` folder, which the next one is given. Raises ValueError where another process writes
+    the same folder, or where `out` exists and is not to be replaced or no data set.
     """
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file; needed: the name of a folder to write")
@@ -139,15 +117,19 @@ def complete_folder(out: Path, *, replace: bool) -> Iterator[Path]:
                 f"another process is writing {out} now. Wait for it or use another --out"
             ) from None
         try:
-            for leftover in partial.iterdir():
-                leftover.unlink()
             yield partial
             _synchronise(partial)
+            for name in (JOURNAL, SPOOL):  # last: until here they save all the work
+                (partial / name).unlink(missing_ok=True)
             shutil.rmtree(replaced, ignore_errors=True)
             if out.exists():
                 out.rename(replaced)
             partial.rename(out)
             shutil.rmtree(replaced, ignore_errors=True)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"what is done is kept in {partial}, and the same command goes on from there"
+            ) from None
         except BaseException as error:
             shutil.rmtree(partial, ignore_errors=True)
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before any test imports TensorFlow
 
+# Not the user's own cache of scores; a test that needs an empty one sets its own.
+os.environ.setdefault("CHORALE_CACHE", str(Path(__file__).resolve().parents[1] / ".cache/scores"))
+
 # No time limit per example: what takes 20 ms here takes 2 s on a machine with other work to do.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
