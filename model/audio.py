@@ -81,7 +81,7 @@ def render_wav(midi_path: Path, wav_path: Path, soundfont: Path, seconds: float)
     partial = wav_path.with_name(f"{wav_path.stem}.partial.wav").resolve()
     synthesizer = FluidSynth(str(soundfont), SAMPLE_RATE)
     try:
-        with _captured_output() as read_output:
+        with captured_output() as read_output:
             synthesizer.midi_to_audio(str(midi_path.resolve()), str(partial))
             said = read_output()
         errors = [line for line in said.splitlines() if "error:" in line]
@@ -118,7 +118,7 @@ def _listen(partial: Path, wav_path: Path, seconds: float) -> Sound:
 
 
 @contextlib.contextmanager
-def _captured_output() -> Iterator[Callable[[], str]]:
+def captured_output() -> Iterator[Callable[[], str]]:
     """A function that reads what programs started inside the block have written so far.
 
     midi2audio hands its own output streams on and drops the exit code, which is 0 even on a full

@@ -2,6 +2,8 @@
 
 python model/generate.py runs/a --out out/ --num-pieces 4 --bars 16
 python model/generate.py runs/a --primer "C4 E4 G4" --temperature 0.9 --seed 7
+python model/generate.py runs/a --live synth
+python model/generate.py runs/a --live port:Piano --input Keyboard
 
 A piece lasts until the model ends it. --length-tokens is a bound: the piece may end before.
 --bars and --seconds are kept: the model may not end before, and notes that would sound past the
@@ -12,19 +14,18 @@ which it ends is the first one added.
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import json
 import secrets
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if __package__ in (None, ""):  # run as a script: import from the root, not from model/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from model.generate_flags import check, parse_arguments
 from pipeline.command import run_command
 from pipeline.manifest import SPLITS, Manifest
 from pipeline.notes import DEFAULT_TEMPO, Score
@@ -34,50 +35,31 @@ if TYPE_CHECKING:
     from model.composer import Composer, Length, Piece
     from model.rendering import RenderedPiece, Renderer
 
-LIBRARIES = ("mido", "midi2audio", "music21")  # the extra `compose`: absent on a training node
-SLOWEST, FASTEST = 4.0, 1000.0  # quarters a minute; MIDI says no tempo slower than 3.6
-
-
-def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The flags."""
-    summary, _, rest = (__doc__ or "").removeprefix("Command: ").partition("\n")
-    parser = argparse.ArgumentParser(
-        description=summary,
-        epilog=rest.strip(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("run", type=Path, metavar="RUN", help="a run folder (its best checkpoint) or a checkpoint")
-    add("--out", type=Path, default=Path("out"), help="folder for the pieces (default: out)")
-    add("--num-pieces", type=int, default=1, help="composed side by side (default: 1)")
-    add("--seed", type=int, help="the same seed gives the same pieces (default: a new one, told)")
-    add("--temperature", type=float, default=1.0, help="0: the likeliest token (default: 1)")
-    add("--top-k", type=int, default=0, help="choose among so many tokens (default: all)")
-    add("--top-p", type=float, default=1.0, help="choose among the likeliest of this probability")
-    length = parser.add_mutually_exclusive_group()
-    length.add_argument("--length-tokens", type=int, metavar="N", help="at most N tokens")
-    length.add_argument("--bars", type=int, metavar="N", help="exactly N bars")
-    length.add_argument("--seconds", type=float, metavar="S", help="exactly S seconds")
-    add("--beats-per-bar", type=int, default=4, help="quarters in a bar (default: 4)")
-    add("--tempo", type=float, help="quarters a minute (default: the primer's, else 100)")
-    add("--primer", help="a score file to go on from, or notes: 'C4 E4 G4'")
-    add("--soundfont", type=Path, help="default: $SOUNDFONT, else an installed one")
-    add("--no-wav", action="store_true", help="write no sound")
-    add("--data", type=Path, help="print music metrics beside those of this data set's pieces")
-    add("--json", type=Path, help="write the result here for programs")
-    return parser.parse_args(argv)
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; its exit code."""
-    flags = parse_arguments(argv)
-    return run_command(lambda: generate(flags))
+    flags = parse_arguments(argv, __doc__ or "")
+    return run_command(lambda: run(flags))
+
+
+def run(flags: argparse.Namespace) -> None:
+    """What the flags ask for: files, or music at once. Raises ValueError or OSError."""
+    if flags.list_ports:
+        from model.ports import list_ports
+
+        print(list_ports())
+        return
+    check(flags)
+    if flags.live:
+        from model.live_session import run_live
+
+        run_live(flags)
+    else:
+        generate(flags)
 
 
 def generate(flags: argparse.Namespace) -> None:
     """Compose, write and report. Raises ValueError or OSError, with what to do."""
-    _check(flags)
     soundfont = None if flags.no_wav else _soundfont(flags)
     if flags.data:
         Manifest.load(flags.data)  # a data set that is not there is told before the work
@@ -86,13 +68,14 @@ def generate(flags: argparse.Namespace) -> None:
     load_tensorflow()
     from model.bundle import find_checkpoint
     from model.composer import Composer
-    from model.rendering import Renderer
+    from model.primer import read_primer
+    from model.rendering import Renderer, write_json
     from model.sampling import Sampling
 
     sampling = Sampling(flags.temperature, flags.top_k, flags.top_p)
     checkpoint = find_checkpoint(flags.run)
     composer = Composer.load(checkpoint)
-    primer = _read_primer(flags.primer, composer)
+    primer = read_primer(flags.primer, composer.vocabulary) if flags.primer is not None else None
     tempo = flags.tempo or (primer.tempo if primer else DEFAULT_TEMPO)
     length = _length(flags, composer, primer, tempo)
 
@@ -120,26 +103,7 @@ def generate(flags: argparse.Namespace) -> None:
             "tokens_per_second": num_tokens / elapsed,
             "pieces": [asdict(piece) for piece in rendered],
         }
-        _write_json(flags.json, contents)
-
-
-def _check(flags: argparse.Namespace) -> None:
-    """Refuse what no piece can be made with, before anything slow begins."""
-    missing = [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ValueError(
-            f"{', '.join(missing)} not installed; composing needs it. Run: pip install '.[compose]'"
-        )
-    for name in ("num_pieces", "beats_per_bar", "bars", "length_tokens"):
-        value = getattr(flags, name)
-        if value is not None and value < 1:
-            raise ValueError(f"--{name.replace('_', '-')} is {value}; it must be 1 or more")
-    if flags.seconds is not None and not 0 < flags.seconds < 24 * 3600:
-        raise ValueError(f"--seconds is {flags.seconds:g}; it must be above 0 and below a day")
-    if flags.tempo is not None and not SLOWEST <= flags.tempo <= FASTEST:
-        raise ValueError(
-            f"--tempo is {flags.tempo:g} quarters a minute; it must be {SLOWEST:g} to {FASTEST:g}"
-        )
+        write_json(flags.json, contents)
 
 
 def _soundfont(flags: argparse.Namespace) -> Path:
@@ -147,27 +111,6 @@ def _soundfont(flags: argparse.Namespace) -> Path:
 
     check_synthesizer()
     return find_soundfont(flags.soundfont)
-
-
-def _read_primer(text: str | None, composer: Composer) -> Score | None:
-    """The primer as the vocabulary can say it, from a file or from notes; changes are told."""
-    if text is None:
-        return None
-    from pipeline.scores import notes_from_names, read_score
-    from pipeline.sources import SCORE_SUFFIXES
-
-    path = Path(text)
-    is_file = path.suffix.lower() in SCORE_SUFFIXES
-    if is_file and not path.is_file():
-        raise ValueError(f"primer {path} does not exist. Give a score file, or notes: 'C4 E4 G4'")
-    try:
-        score = read_score(path) if is_file else notes_from_names(text)
-    except ValueError as error:
-        raise ValueError(f"primer {text!r}: {error}") from None
-    fitted, adjustments = composer.vocabulary.fit(score)
-    for rule, count in adjustments.items():
-        print(f"primer: {rule}: {count} of {score.notes.size} notes")
-    return fitted
 
 
 def _length(
@@ -235,13 +178,6 @@ def _compare(data_dir: Path, scores: Sequence[Score]) -> None:
             columns[f"{manifest.num_pieces(split)} {split}"] = mean_metrics(real)
     print(f"music metrics, mean over pieces, beside the real ones in {data_dir}:")
     print(compare_table(columns))
-
-
-def _write_json(path: Path, contents: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(contents, indent=2) + "\n")
-    partial.replace(path)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -77,6 +79,14 @@ class Renderer:
             metrics={key: _or_none(value) for key, value in measure(score).items()},
             warnings=degeneracies(score),
         )
+
+
+def write_json(path: Path, contents: dict[str, Any]) -> None:
+    """Write the contents for programs: whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(contents, indent=2) + "\n")
+    partial.replace(path)
 
 
 def _or_none(value: float) -> float | None:
