@@ -36,8 +36,13 @@ class TrainConfig:
     seed: int = option(1, "of initial weights, order of the data, dropout")
 
     # The model
+    model: Literal["lstm", "frames"] = option(
+        "lstm", "network: over tokens, or over the frames of a grid data set"
+    )
     preset: Literal["tiny", "small", "base"] = option("small", "size of the network")
     dropout: float = option(0.2, "share of activations dropped between layers")
+    head_dropout: float = option(0.4, "frames: the same in the head that chooses the voices")
+    history_dropout: float = option(0.1, "frames: share of frames whose past the LSTM is not told")
     sequence_length: str = option("auto", "tokens a window predicts, or auto: what the data ask")
 
     # The step
@@ -53,6 +58,9 @@ class TrainConfig:
     warmup_steps: int = option(100, "steps of linear warm-up before the cosine")
     weight_decay: float = option(0.01, "AdamW's decoupled weight decay")
     clip_norm: float = option(1.0, "limit of the global norm of the averaged gradient")
+    average: float = option(
+        0.0, "evaluate and compose with a moving average of the weights, of this momentum; 0: none"
+    )
     max_transpose: int = option(6, "semitones a training piece may move, up or down")
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = option(
         "float32", "type of the products; weights stay float32"
@@ -106,8 +114,11 @@ class TrainConfig:
         for name in (*at_least_0, "patience", "save_minutes", "fusion_threshold", "cycle_time"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{flag(name)} is {getattr(self, name)}; it must be 0 or more")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"--dropout is {self.dropout}; it must be at least 0 and below 1")
+        for name in ("dropout", "head_dropout", "history_dropout", "average"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(
+                    f"{flag(name)} is {getattr(self, name)}; it must be at least 0 and below 1"
+                )
         if self.sequence_length != "auto" and not self.sequence_length.isdecimal():
             raise ValueError(
                 f"--sequence-length is {self.sequence_length!r}; give a number of tokens or auto"

@@ -125,8 +125,8 @@ class Run:
             f"run {self.run_dir}, steps {self.progress.step + 1} to {config.steps}; data "
             f"{config.data}: {self.manifest.num_pieces('train')} train pieces, "
             f"{self.manifest.num_tokens('train'):,} tokens, {self.steps_per_epoch} steps an epoch",
-            f"model {config.preset}: {model.count_params():,} parameters; windows of "
-            f"{self.sequence_length} tokens; batch {self.global_batch_size} over all = {local} "
+            f"model {config.model}, {config.preset}: {model.count_params():,} parameters; windows "
+            f"of {self.sequence_length} tokens; batch {self.global_batch_size} over all = {local} "
             f"on each worker; peak learning rate {rate:g}",
         ]
         on_cpu = self.devices.startswith("CPU")

@@ -107,7 +107,7 @@ def open_run(config: TrainConfig, place: Place, peers: Peers, findings: Findings
     from hpc.link import time_allreduce
     from hpc.steps import Steps, build_optimizer
     from hpc.strategies import open_strategy
-    from model.lstm import LSTMConfig, build_lstm, preset_config
+    from model.networks import build_network, config_from_dict, network_config, with_dropout
     from pipeline.batches import check_fit, steps_per_epoch
 
     chief = peers.roll[0]
@@ -124,6 +124,12 @@ def open_run(config: TrainConfig, place: Place, peers: Peers, findings: Findings
         global_batch_size=global_batch_size,
         sequence_length=sequence_length,
     )
+    unit = manifest.open_vocabulary.tokens_per_frame
+    if sequence_length % unit:
+        raise ValueError(
+            f"--sequence-length {sequence_length} cuts through a frame of {unit} tokens. Use "
+            f"{max(sequence_length // unit, 1) * unit}"
+        )
     if global_batch_size % (manifest.num_lanes * config.accumulation):
         raise ValueError(
             f"--accumulation {config.accumulation} does not divide the {global_batch_size} windows "
@@ -141,13 +147,15 @@ def open_run(config: TrainConfig, place: Place, peers: Peers, findings: Findings
     strategy = open_strategy(chief["strategy"], place, config, workers)
     keras.utils.set_random_seed(config.seed)
     if chief["model"]:
-        model_config = replace(LSTMConfig(**chief["model"]), dropout=config.dropout)
+        model_config = config_from_dict(chief["model"])
     else:
-        vocab_size = manifest.open_vocabulary.size
-        model_config = preset_config(config.preset, vocab_size, config.dropout)
-    model = build_lstm(model_config, config.precision)
+        model_config = network_config(config.model, config.preset, manifest.open_vocabulary)
+    rates = config.dropout, config.head_dropout, config.history_dropout
+    model = build_network(with_dropout(model_config, *rates), config.precision)
     steps = Steps(model, build_optimizer(config, place.size), strategy, config, manifest.num_lanes)
     restore(steps.variables(), findings.bundle, strategy)
+    if not same_run:
+        steps.start_from_averages()
     link = time_allreduce(strategy, model, config.compression) if place.size > 1 else None
     return Run(
         config=config,
@@ -222,11 +230,12 @@ def _bundle_to_begin_from(config: TrainConfig, run_dir: Path, manifest: Manifest
             f"the vocabulary of {source} is not that of {config.data} ({'; '.join(differing)}). "
             "Preprocess the scores with the settings of the first data set"
         )
-    preset = bundle.run["config"]["preset"]
-    if preset != config.preset:
+    begun = bundle.run["config"]
+    found = begun.get("model", "lstm"), begun["preset"]
+    if found != (config.model, config.preset):
         raise ValueError(
-            f"{source} holds a network of --preset {preset}, and --preset {config.preset} is asked "
-            f"for. Use --preset {preset} with --from"
+            f"{source} holds a network of --model {found[0]} --preset {found[1]}, and --model "
+            f"{config.model} --preset {config.preset} is asked for. Use the former with --from"
         )
     print(f"begins with the weights of {source}", flush=True)
     return replace(bundle, optimizer={}, progress={}, run={})

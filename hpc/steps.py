@@ -7,8 +7,10 @@ import numpy as np
 import tensorflow as tf
 
 from hpc.config import TrainConfig
+from hpc.optimizer import FusedAdamW
 from hpc.strategies import Strategy
-from model.lstm import MusicLSTM, sequence_loss
+from model.lstm import sequence_loss
+from model.networks import Network
 from pipeline.batches import target_weights
 
 
@@ -24,9 +26,7 @@ def build_optimizer(config: TrainConfig, size: int) -> keras.optimizers.Optimize
         warmup_steps=warmup,
     )
     # Named, because the names of its variables are those of the checkpoint's arrays.
-    optimizer = keras.optimizers.AdamW(
-        schedule, weight_decay=config.weight_decay, beta_2=0.99, name="adamw"
-    )
+    optimizer = FusedAdamW(schedule, weight_decay=config.weight_decay, beta_2=0.99, name="adamw")
     optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
     if config.precision == "mixed_float16":
         return keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale")
@@ -38,7 +38,7 @@ class Steps:
 
     def __init__(
         self,
-        model: MusicLSTM,
+        model: Network,
         optimizer: keras.optimizers.Optimizer,
         strategy: Strategy,
         config: TrainConfig,
@@ -52,6 +52,11 @@ class Steps:
         place = strategy.place
         self._lanes = np.arange(place.rank, num_lanes, place.size, dtype=np.int32)
         optimizer.build(model.trainable_variables)
+        # The averages of the weights, which are evaluated and stored as the network's own.
+        self._averages = [
+            keras.Variable(weight, trainable=False, dtype="float32", name=f"average_{index}")
+            for index, weight in enumerate(model.trainable_variables if config.average else [])
+        ]
         tokens = tf.TensorSpec([None, None], tf.int32)
         scalar = tf.TensorSpec([], tf.int32)
         weights = tf.TensorSpec([None, None], tf.float32)
@@ -70,9 +75,19 @@ class Steps:
         return float(inner.learning_rate)
 
     def variables(self) -> dict[str, dict[str, keras.Variable]]:
-        """All that a checkpoint must hold: weights and optimizer state, by path."""
+        """All that a checkpoint must hold: weights to use, and what training goes on with."""
+        weights = self.model.named_weights()
         optimizer = {variable.path: variable for variable in self.optimizer.variables}
-        return {"weights": self.model.named_weights(), "optimizer": optimizer}
+        if not self._averages:
+            return {"weights": weights, "optimizer": optimizer}
+        trained = {f"trained/{path}": weight for path, weight in weights.items()}
+        averages = dict(zip(weights, self._averages, strict=True))
+        return {"weights": averages, "optimizer": optimizer | trained}
+
+    def start_from_averages(self) -> None:
+        """Give the weights the values of their averages: a run begins where another one ended."""
+        for weight, average in zip(self.model.trainable_variables, self._averages, strict=False):
+            weight.assign(average)
 
     def _train(self, tokens: tf.Tensor, step: tf.Tensor, stop: tf.Tensor) -> dict[str, tf.Tensor]:
         """Apply the gradient of the mean loss over the global batch.
@@ -105,7 +120,15 @@ class Steps:
         norm = tf.linalg.global_norm(gradients)
         gradients, _ = tf.clip_by_global_norm(gradients, self._config.clip_norm * scale, norm)
         self.optimizer.apply(gradients, self.model.trainable_variables)
+        self._average(step)
         return {"loss": nats / weight, "gradient_norm": norm / scale, "stop": stop_requests}
+
+    def _average(self, step: tf.Tensor) -> None:
+        """Move the averages towards the weights; at first faster, to forget the initial ones."""
+        steps = tf.cast(step, tf.float32)
+        keep = tf.minimum(self._config.average, (1 + steps) / (10 + steps))
+        for weight, average in zip(self.model.trainable_variables, self._averages, strict=False):
+            average.assign(keep * average.value + (1 - keep) * weight.value)
 
     def _part(
         self, part: tf.Tensor, step: tf.Tensor, index: int
@@ -140,7 +163,12 @@ class Steps:
 
     def _evaluate(self, tokens: tf.Tensor, weights: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
         """[3] float32, equal on all workers: sums of nats, of weights, of requests to stop."""
-        logits, _ = self.model(tokens[:, :-1])
+        inputs = tokens[:, :-1]
+        if self._averages:
+            others = self.model.non_trainable_variables
+            (logits, _), _ = self.model.stateless_call(self._averages, others, inputs)
+        else:
+            logits, _ = self.model(inputs)
         nats = sequence_loss(logits, tokens[:, 1:], weights)
         own = tf.stack([nats, tf.reduce_sum(weights), tf.cast(stop, tf.float32)])
         return self._strategy.sum([own])[0]

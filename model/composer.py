@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from model.bundle import Bundle, read_bundle
-from model.lstm import LSTMConfig, MusicLSTM, State, build_lstm
+from model.networks import Network, build_network, config_from_dict
 from model.sampling import Sampling, sample, uniforms
 from pipeline.notes import Score
 from pipeline.vocabulary import END, PAD, START, Vocabulary, vocabulary_from_dict
@@ -53,14 +54,16 @@ class Piece:
 class Composer:
     """A trained network that composes pieces of its vocabulary."""
 
-    def __init__(self, model: MusicLSTM, vocabulary: Vocabulary) -> None:
+    def __init__(self, model: Network, vocabulary: Vocabulary) -> None:
         self.model = model
         self.vocabulary = vocabulary
-        part = tf.TensorSpec([None, model.config.units], model.compute_dtype)
-        state = [(part, part)] * model.config.num_layers
+        state = tf.nest.map_structure(
+            lambda part: tf.TensorSpec([None, *part.shape[1:]][: part.shape.rank], part.dtype),
+            model.zero_state(1),
+        )
         # Compiled too: outside a graph the layers take 25 ms a token, and a primer has hundreds.
         self._state_after = tf.function(
-            lambda tokens, state: model(tokens, state)[1],
+            model.state_after,
             input_signature=[tf.TensorSpec([1, None], tf.int32), state],
         )
         self._steps = tf.function(
@@ -84,13 +87,13 @@ class Composer:
         """
         bundle = read_bundle(checkpoint)
         vocabulary = vocabulary_from_dict(bundle.vocabulary)
-        config = LSTMConfig(**bundle.model)
+        config = config_from_dict(bundle.model)
         if config.vocab_size != vocabulary.size:
             raise ValueError(
                 f"{checkpoint} has a network of {config.vocab_size} tokens and a vocabulary of "
                 f"{vocabulary.size}. Was it put together from two runs?"
             )
-        model = build_lstm(config)
+        model = build_network(config)
         _assign(model, bundle, checkpoint)
         return cls(model, vocabulary)
 
@@ -170,24 +173,26 @@ class Composer:
             score.notes["duration"] = np.minimum(score.notes["duration"], room)
         return score
 
-    def _listen(self, primer_ids: np.ndarray, batch_size: int) -> tuple[tf.Tensor, State]:
+    def _listen(self, primer_ids: np.ndarray, batch_size: int) -> tuple[tf.Tensor, Any]:
         """The last primer token and the state before it, once for all pieces."""
         state = self.model.zero_state(1)
         if primer_ids.size > 1:
             state = self._state_after(tf.constant(primer_ids[None, :-1]), state)
-        tiled = [tuple(tf.repeat(part, batch_size, axis=0) for part in layer) for layer in state]
+        tiled = tf.nest.map_structure(
+            lambda part: tf.repeat(part, batch_size, axis=0) if part.shape.rank else part, state
+        )
         return tf.fill([batch_size], tf.constant(primer_ids[-1], tf.int32)), tiled
 
     def _take_steps(
         self,
         previous: tf.Tensor,
-        state: State,
+        state: Any,
         draws: tf.Tensor,
         grammar: tf.Tensor,
         temperature: tf.Tensor,
         top_k: tf.Tensor,
         top_p: tf.Tensor,
-    ) -> tuple[tf.Tensor, State]:
+    ) -> tuple[tf.Tensor, Any]:
         """Ids [time, batch] chosen by draws [time, batch]; the state before the last of them."""
         ids = tf.TensorArray(tf.int32, size=tf.shape(draws)[0])
         for position in tf.range(tf.shape(draws)[0]):
@@ -226,7 +231,7 @@ class Composer:
         return Piece(index, np.append(whole, END), num_composed, end is not None)
 
 
-def _assign(model: MusicLSTM, bundle: Bundle, checkpoint: Path) -> None:
+def _assign(model: Network, bundle: Bundle, checkpoint: Path) -> None:
     """Give the network the bundle's weights, all of them and no others."""
     weights = model.named_weights()
     needed = {path: tuple(variable.shape) for path, variable in weights.items()}

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from model.dropout import dropout
 from model.hoisted import HoistedLSTM
 
 State = list[tuple[tf.Tensor, tf.Tensor]]  # per layer: hidden and cell, each [batch, units]
@@ -116,6 +117,10 @@ class MusicLSTM(keras.Model):
             x = x + outputs if self.config.residual and layer else outputs
         return self._logits(x, None), new_state
 
+    def state_after(self, tokens: tf.Tensor, state: State) -> State:
+        """The state after ids [batch, time] from the given one on."""
+        return self(tokens, state)[1]
+
     def zero_state(self, batch_size: int) -> State:
         """The state before the first token."""
         shape = [batch_size, self.config.units]
@@ -141,15 +146,7 @@ class MusicLSTM(keras.Model):
         return tf.cast(x, tf.float32)
 
     def _dropout(self, x: tf.Tensor, site: int, seeds: tf.Tensor | None) -> tf.Tensor:
-        if seeds is None or not self.config.dropout:
-            return x
-        slices = [
-            tf.nn.experimental.stateless_dropout(
-                rows, self.config.dropout, seed=tf.random.fold_in(seed, site), rng_alg="philox"
-            )
-            for rows, seed in zip(tf.split(x, seeds.shape[0]), tf.unstack(seeds), strict=True)
-        ]
-        return tf.concat(slices, 0)
+        return dropout(x, self.config.dropout, site, seeds)
 
 
 def build_lstm(config: LSTMConfig, precision: str = "float32") -> MusicLSTM:
