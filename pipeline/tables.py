@@ -55,7 +55,7 @@ def number(text: str) -> float:
 
 def whole_number(text: str) -> int:
     """8 from '8' and '8.0'. Raises ValueError for all else."""
-    if not number(text).is_integer():
+    if not number(text).is_integer() or abs(number(text)) >= 2**31:
         raise ValueError("a whole number is needed")
     return int(number(text))
 
@@ -80,6 +80,11 @@ def _json_rows(path: Path) -> list[dict[str, str]]:
         raise ValueError("it is not of the form {column: {row: value}}")
     indices = dict.fromkeys(index for column in columns.values() for index in column)
     return [
-        {name: str(column[index]) for name, column in columns.items() if index in column}
+        {name: _text(column[index]) for name, column in columns.items() if index in column}
         for index in indices
     ]
+
+
+def _text(value: object) -> str:
+    """What a record can hold: JSON may say half of a character that takes two."""
+    return str(value).encode("utf-8", "backslashreplace").decode()

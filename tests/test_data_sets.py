@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
-from data_sets import pieces_of, write_commu
+from data_sets import COMMU_ROW, pieces_of, write_commu, write_tune
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ from pipeline.encoder import Encoder
 from pipeline.features import FIELDS
 from pipeline.manifest import SPLITS
 from pipeline.named_sources import NAMED_SOURCES
+from pipeline.records import to_record
 from pipeline.vocabulary import EventVocabulary
 
 
@@ -30,6 +32,66 @@ def test_every_source_says_what_it_needs_from_where_and_under_which_licence(
         for text in (str(source), source.needs, source.origin, source.licence, source.split):
             assert text in said
         assert set(source.features) <= set(FIELDS)
+
+
+FRAMES = json.dumps({split: [[[60, 64], [60]], [[62], []]] for split in SPLITS})
+COMMU_TABLE = "\n".join(
+    ",".join(f'"{cell}"' for cell in row) for row in (COMMU_ROW, COMMU_ROW.values())
+)
+TABLES = {
+    "commu": ("commu_meta.csv", COMMU_TABLE),
+    "vgmidi": (
+        "vgmidi_labelled.csv",
+        "id,series,console,game,piece,midi,valence,arousal\n1,S,PC,G,P,labelled/S_PC_G_P_0.mid,1,-1\n",
+    ),
+    "maestro": (
+        "maestro-v3.0.0.json",
+        '{"canonical_composer": {"0": "B"}, "split": {"0": "test"}, "year": {"0": 2018}, '
+        '"midi_filename": {"0": "commu00001.mid"}}',
+    ),
+}
+
+
+@st.composite
+def damaged(draw: st.DrawFn, contents: bytes) -> bytes:
+    """The contents with a few places overwritten, cut out or repeated."""
+    for _ in range(draw(st.integers(1, 4))):
+        start, end = sorted(draw(st.integers(0, len(contents))) for _ in range(2))
+        end = min(end, start + 40)
+        filling = draw(st.binary(max_size=6) | st.sampled_from([b"", contents[start:end] * 2]))
+        contents = contents[:start] + filling + contents[end:]
+    return contents
+
+
+@pytest.fixture(scope="module")
+def scored_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tune wherever one of the data sets looks for its MIDI files."""
+    folder = tmp_path_factory.mktemp("damaged")
+    for name in ("commu_midi/commu00001.mid", "labelled/midi/S_PC_G_P.mid", "commu00001.mid"):
+        write_tune(folder / name)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["jsb", *TABLES])
+@given(data=st.data())
+def test_a_damaged_table_is_pieces_or_one_error_that_names_the_file(
+    name: str, scored_folder: Path, data: st.DataObject
+) -> None:
+    file, whole = TABLES.get(name, ("tunes-8th.json", FRAMES))
+    path = scored_folder / file
+    contents = whole.encode()
+    path.write_bytes(data.draw(damaged(contents) | st.just(contents)))
+    source = f"{name}:{scored_folder if name in ('commu', 'vgmidi') else path}"
+    try:
+        pieces = pieces_of(source)
+    except ValueError as error:
+        assert file in str(error)
+        return
+    assert pieces
+    for piece in pieces.values():
+        known = piece.features.known().items()
+        assert to_record(piece.id, np.arange(3), piece.features)
+        assert all(type(value) is FIELDS[feature] for feature, value in known)
 
 
 @pytest.fixture(scope="module")
