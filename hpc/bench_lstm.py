@@ -90,6 +90,8 @@ def training_step(layer: type, precision: str = "float32") -> Callable[[], float
     import keras
     import tensorflow as tf
 
+    from hpc.optimizer import FusedAdamW
+
     keras.utils.set_random_seed(1)
     network = keras.Sequential(
         [
@@ -99,7 +101,7 @@ def training_step(layer: type, precision: str = "float32") -> Callable[[], float
         ]
     )
     network.build([None, None])
-    optimizer = keras.optimizers.AdamW()
+    optimizer = FusedAdamW()
     optimizer.build(network.trainable_variables)
     tokens = tf.random.uniform([BATCH, TIME + 1], 0, VOCAB_SIZE, tf.int32)
 
