@@ -20,11 +20,12 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script: import from the root, not from hpc/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from hpc import bench_lstm
+from hpc import bench_generation, bench_input, bench_lstm, bench_training
 from hpc.bench_rows import Options, Row, describe_machine
 from pipeline.command import run_command
 
-GROUPS = [bench_lstm]  # each: ROWS, the names and targets; measure(names, options), the rows
+# Each has ROWS, the names and targets, and measure(names, options), the rows.
+GROUPS = [bench_lstm, bench_input, bench_generation, bench_training]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,6 +51,13 @@ def parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
         "--rounds", type=int, default=9, help="alternations A B A B to take the median of (9)"
     )
     parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path("data/bach"),
+        metavar="DIR",
+        help="data set, for the rows that need one (data/bach)",
+    )
+    parser.add_argument(
         "--torch-python",
         default=sys.executable,
         metavar="PROGRAM",
@@ -69,7 +77,7 @@ def bench(flags: argparse.Namespace) -> None:
     """Measure the rows, print them as a table, write them as JSON."""
     machine = describe_machine()
     print(f"{machine['processor']}, commit {machine['commit']}\n")
-    options = Options(flags.rounds, flags.torch_python)
+    options = Options(flags.rounds, flags.torch_python, flags.data.resolve())
     rows = []
     for group in GROUPS:
         if names := [name for name in flags.rows if name in group.ROWS]:

@@ -21,6 +21,7 @@ class Options:
 
     rounds: int = 9
     torch_python: str = "python3"
+    data: Path = Path("data/bach")
 
 
 @dataclass(frozen=True)
