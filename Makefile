@@ -40,6 +40,13 @@ demo: setup ## From Bach's chorales to new music in at most 10 minutes
 	@echo "The training run (.venv/bin/tensorboard --logdir runs) and the music:"
 	@find "$(CURDIR)/runs/demo" -maxdepth 0; find "$(CURDIR)/out" -name '*.mid' -o -name '*.wav' -o -name '*.png' | sort
 
+# Where the data set lies: Jsb16thSeparated.json of github.com/czhuang/JSB-Chorales-dataset.
+JSB ?= Jsb16thSeparated.json
+quality: setup ## Train the chorale model that is shipped, and its likelihood; JSB=FILE names the data
+	$(VENV_PYTHON) pipeline/preprocess.py jsb:$(JSB) --vocabulary grid --num-lanes 8 --out data/jsb16
+	hpc/install/two_processes.sh $(VENV_PYTHON) hpc/train.py --config hpc/presets/chorales.toml --run runs/chorales
+	$(VENV_PYTHON) model/evaluate.py runs/chorales --data jsb:$(JSB) --split valid
+
 test: setup $(DONE)/packages-test ## Every test that this machine can run; what is skipped says why
 	$(VENV_PYTHON) -m pytest -m "not soak"
 
@@ -63,4 +70,4 @@ clean: ## Remove what make made here; data/, runs/ and out/ stay
 	rm -rf .venv .cache build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup horovod demo test soak lint constraints clean
+.PHONY: help setup horovod demo quality test soak lint constraints clean

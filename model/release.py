@@ -1,0 +1,63 @@
+"""Command: a run's best checkpoint -> a small bundle to compose from and to give away.
+
+python model/release.py runs/chorales --out model/pretrained/chorales
+
+The bundle holds the weights in half precision and not what training would go on with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+if __package__ in (None, ""):  # run as a script: import from the root, not from model/
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from pipeline.command import run_command
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; its exit code."""
+    summary, _, rest = (__doc__ or "").removeprefix("Command: ").partition("\n")
+    parser = argparse.ArgumentParser(
+        description=summary,
+        epilog=rest.strip(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder or a checkpoint")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the bundle")
+    flags = parser.parse_args(argv)
+    return run_command(lambda: release(flags.run, flags.out))
+
+
+def release(run: Path, out: Path) -> None:
+    """Write the bundle; other files of its folder, such as a model card, stay as they are.
+
+    Raises ValueError where there is no whole checkpoint, or a weight is beyond half precision.
+    """
+    import numpy as np
+
+    from model.bundle import find_checkpoint, read_bundle, write_bundle
+
+    checkpoint = find_checkpoint(run)
+    bundle = read_bundle(checkpoint)
+    weights = {path: values.astype(np.float16) for path, values in bundle.weights.items()}
+    for path, values in weights.items():
+        if not np.isfinite(values).all():
+            raise ValueError(f"{checkpoint}: {path} holds values that half precision cannot")
+    fresh = out.with_name(out.name + ".fresh")
+    write_bundle(fresh, replace(bundle, weights=weights, optimizer={}))
+    out.mkdir(parents=True, exist_ok=True)
+    for file in sorted(fresh.iterdir()):
+        file.replace(out / file.name)
+    fresh.rmdir()
+    size = sum(file.stat().st_size for file in out.iterdir()) / 1e6
+    print(f"{out}: {size:.1f} MB, from {checkpoint}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
