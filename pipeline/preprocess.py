@@ -103,8 +103,13 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[Settings, Path | None]:
     add("--max-rejects", type=_share, default="10%", help="files that may fail: share or number")
     add("--num-lanes", type=int, default=16, help="streams of pieces; workers must divide them")
     add("--num-shards", type=int, default=0, help="files per split; 0: of about 100 MB")
-    add("--valid", type=_share, default="10%", help="share of the pieces for validation")
-    add("--test", type=_share, default="10%", help="share of the pieces for the final test")
+    add(
+        "--valid",
+        type=_share,
+        default="10%",
+        help="share for validation, of pieces without an official split",
+    )
+    add("--test", type=_share, default="10%", help="the same for the final test")
     add("--seed", type=int, default=0, help="decides the splits and the order in the shards")
     add("--midi-reader", choices=MIDI_READERS, default=MUSIC21, help="symusic is the fast one")
     add("--expand-repeats", action="store_true", help="notation: play repeats as they are written")

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from pipeline.data_set import Settings, build_data_set
 from pipeline.frames import FIRST_PROGRAM, frames_of_score, piano_roll, read_frames
 from pipeline.manifest import SPLITS, Manifest
+from pipeline.notes import Score, make_notes
 from pipeline.pieces import Piece
 from pipeline.records import read_pieces
+from pipeline.scores import write_midi
 from pipeline.sources import assign_splits, content_digests, open_sources
 from pipeline.vocabulary import EventVocabulary
 
@@ -146,6 +148,21 @@ def test_a_data_set_of_frames_has_the_official_splits_whatever_the_shares(tmp_pa
             score = EventVocabulary().decode(found[f"nottingham/{split}/{index:04d}"])
             steps = score.resolution // 2
             assert frames_of_score(score)[::steps].tolist() == frames
+
+
+def test_an_official_split_stays_whole_and_a_copy_from_elsewhere_goes(tmp_path: Path) -> None:
+    tune = [[60], [62], [64]]
+    source = f"nottingham:{write(tmp_path, 'tunes-8th.json', splits_of(tune, tune))}"
+    notes = [(i, 0, 60 + 2 * i, 1, 80) for i in range(3)]
+    write_midi(Score(make_notes(notes), 2), tmp_path / "a copy.mid")  # by id before the others
+    settings = Settings((str(tmp_path / "a copy.mid"), source), tmp_path / "out", num_lanes=2)
+    summary = build_data_set(settings)
+    assert summary["pieces"] == {"train": 2, "valid": 2, "test": 2}
+    assert summary["rejects"] == {"duplicate": 1}
+    assert (
+        "a copy.mid,duplicate,the same notes as nottingham/test/0000"
+        in (tmp_path / "out" / "rejects.csv").read_text()
+    )
 
 
 def test_a_piece_of_silence_is_rejected_as_empty_and_the_others_stay(tmp_path: Path) -> None:
