@@ -23,6 +23,7 @@ BEGIN, END = "<measured>", "</measured>"  # around what a worker prints of its r
 PARTS = ("input", "step", "save", "other")
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 STOP_SECONDS = 15.0
+ATTEMPTS = 3  # to have independent processes train at the same time
 
 
 @dataclass(frozen=True)
@@ -56,14 +57,41 @@ class Measurement:
             raise ValueError(f"an entry is no measurement ({error})") from None
 
 
+class NeverTogetherError(RuntimeError):
+    """Independent processes of which one had ended before another began to be counted."""
+
+
 def measure(
     cell: Cell, repetition: int, work_dir: Path, flags: Sequence[str], share: int
 ) -> Measurement:
     """The measurement of one training, started under mpirun.
 
-    `share` is the number of workers between which the cores of a host are divided. Raises
-    RuntimeError with the run's own last error line if it fails.
+    `share` is the number of workers between which the cores of a host are divided. Where processes
+    were to train at the same time and did not, as may happen by chance on a busy machine, they
+    train again, twice as long. Raises RuntimeError with the run's own last error line if a training
+    fails, and NeverTogetherError if that did not help either.
     """
+    for attempt in range(ATTEMPTS):
+        longer = [twice(flag, attempt) for flag in flags]
+        records = train_cell(cell, work_dir, longer, share)
+        try:
+            return summarise(cell, repetition, records)
+        except NeverTogetherError:
+            if attempt == ATTEMPTS - 1:
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def twice(flag: str, times: int) -> str:
+    """The flag; if it is --steps=N, with N doubled so many times."""
+    name, _, value = flag.partition("=")
+    return f"{name}={int(value) * 2**times}" if name == "--steps" else flag
+
+
+def train_cell(
+    cell: Cell, work_dir: Path, flags: Sequence[str], share: int
+) -> list[dict[str, Any]]:
+    """What the workers of one training told."""
     work_dir.mkdir(parents=True, exist_ok=True)
     worker = [sys.executable, str(Path(__file__).with_name("scaling_worker.py"))]
     worker += [f"--share={share}", f"--run={work_dir / 'run'}", *["--alone"] * cell.is_alone]
@@ -78,14 +106,15 @@ def measure(
     if code:
         raise RuntimeError(f"{cell}: {last_error(complaints) or f'mpirun ended with {code}'}")
     found = re.findall(rf"{BEGIN}(.*?){END}", told, re.DOTALL)
-    return summarise(cell, repetition, [json.loads(entry) for entry in found])
+    return [json.loads(entry) for entry in found]
 
 
 def summarise(cell: Cell, repetition: int, records: list[dict[str, Any]]) -> Measurement:
     """The measurement that the records of a cell's workers make: medians over windows.
 
     Of independent processes only windows count in which all of them trained, since the last one
-    has the machine to itself. Raises RuntimeError where nothing is left.
+    has the machine to itself. Raises NeverTogetherError where nothing is left, RuntimeError where a
+    worker told nothing.
     """
     expected = cell.workers if cell.is_alone else 1
     records = sorted(records, key=lambda record: record["rank"])
@@ -93,7 +122,7 @@ def summarise(cell: Cell, repetition: int, records: list[dict[str, Any]]) -> Mea
         raise RuntimeError(f"{cell}: {len(records)} of {expected} workers told their speed")
     windows = common_windows(records)
     if not all(windows):
-        raise RuntimeError(
+        raise NeverTogetherError(
             f"{cell}: there was no time at which all processes trained (they start apart, or their "
             "hosts' clocks differ). Raise --steps"
         )

@@ -18,7 +18,7 @@ import pytest
 
 from hpc.scaling import main, names_of
 from hpc.scaling_forecast import forecasts
-from hpc.scaling_measure import Measurement, run_to_the_end, summarise
+from hpc.scaling_measure import BEGIN, END, Measurement, measure, run_to_the_end, summarise
 from hpc.scaling_plan import Cell, cells_of, default_workers, expand_tasks, find_slots, plan
 from hpc.scaling_store import open_store, read_measurements, store
 from hpc.scaling_tables import Row, rows, tables
@@ -174,6 +174,29 @@ def test_processes_that_never_trained_at_the_same_time_are_no_measurement() -> N
         summarise(APART, 1, apart)
     with pytest.raises(RuntimeError, match="1 of 2 workers"):
         summarise(APART, 1, apart[:1])
+
+
+def test_processes_that_missed_each_other_train_again_and_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apart = [record(0, [(1, 100), (2, 100)]), record(1, [(11, 100), (12, 100)])]
+    together = [record(0, [(1, 100), (2, 100)]), record(1, [(1, 50), (2, 50)])]
+    for name, records in (("apart", apart), ("together", together)):
+        told = "".join(f"{BEGIN}{json.dumps(entry)}{END}\n" for entry in records)
+        (tmp_path / name).write_text(told)
+    mpirun = tmp_path / "mpirun"  # stands in for training, which would not miss on demand
+    mpirun.write_text(
+        f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n'
+        f'case "$*" in *--steps=80*) cat {tmp_path}/together;; *) cat {tmp_path}/apart;; esac\n'
+    )
+    mpirun.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    found = measure(APART, 1, tmp_path / "work", ["--steps=20", "--log-every=2"], share=1)
+    assert found.worker_rates == (100, 50)
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert all(f"--steps={n}" in call for n, call in zip((20, 40, 80), calls, strict=True))
+    with pytest.raises(RuntimeError, match="Raise --steps"):
+        measure(APART, 1, tmp_path / "work", ["--steps=2"], share=1)
 
 
 def test_a_measurement_comes_back_from_its_folder_as_it_was(tmp_path: Path) -> None:
