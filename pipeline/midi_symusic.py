@@ -1,8 +1,9 @@
 """Standard MIDI Files read by symusic (C++): the notes of midi_music21.py, many times faster.
 
-symusic keeps the rules of `midi.score_from_tracks` but for two. It leaves out notes that are never
-ended: here every track first gets note-offs for all keys at its end, so they last that long. And
-it keeps no channels, so a note takes its program from its own track alone.
+symusic keeps the rules of `midi.score_from_tracks` but for three. It leaves out notes that are
+never ended: here every track first gets note-offs for all keys at its end, so they last that long.
+It keeps no channels, so a note takes its program from its own track alone. And it is lenient: some
+damage that midi_music21.py names it passes over.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ def score_by_symusic(kind: int, division: int, tracks: list[bytes]) -> Score:
     """
     if kind > 1 or not 0 < division < 0x8000:
         raise UnfitForSymusicError("only formats 0 and 1 in ticks per quarter")
-    if not all(track.endswith(END_OF_TRACK_BYTES) for track in tracks):
-        raise UnfitForSymusicError("a track does not stop with an End of Track event")
+    if not all(map(_ends_once, tracks)):
+        raise UnfitForSymusicError("an End of Track event that is not the end, or none")
     if len(tracks) > 1 and any(_conducts_programs(division, track) for track in tracks):
         raise UnfitForSymusicError("a track without notes sets a program")
     parsed = _parse(division, tracks, num_sweeps=0)
@@ -71,6 +72,11 @@ def _parse(division: int, tracks: list[bytes], num_sweeps: int) -> Any:
         return symusic.Score.from_midi(b"".join(file))
     except (RuntimeError, ValueError) as error:
         raise UnfitForSymusicError(str(error)) from None
+
+
+def _ends_once(track: bytes) -> bool:
+    """Is the track's one End of Track event its end?"""
+    return track.endswith(END_OF_TRACK_BYTES) and track.count(END_OF_TRACK_BYTES[:2]) == 1
 
 
 def _appended(track: bytes, events: bytes) -> bytes:
