@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+"""Measure how training scales over dorchester and bath, and publish it: hpc/results/scaling.*.
+
+Brings the testbed up (one core to each host), runs hpc/scaling.py across it at full speed, then on
+links of 1 Gbit/s with the defaults that the program advises there, and takes the testbed down.
+The same command goes on after a break. Run it on a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+if __package__ in (None, ""):  # run as a script: import from tests/, not from tests/testbed/
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from testbed.cluster import DEFAULT_STATE_DIR, HEAD, Testbed
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+HOSTS = "dorchester,bath"
+WORKLOAD = ("--preset=base", "--sequence-length=128")  # 2 x 512 units
+
+
+@dataclass(frozen=True)
+class Part:
+    """One run of hpc/scaling.py over the two hosts."""
+
+    name: str
+    rate: str | None  # of the links, as tc(8) writes it; None: no limit
+    flags: tuple[str, ...]
+    train_flags: tuple[str, ...] = ()
+
+
+PARTS = (
+    Part("full", None, ("--scaling=weak,strong", "--global-batch-size=32")),
+    # What the program itself advises on such a link: half the bytes, and more computing for each.
+    Part(
+        "1gbit",
+        "1gbit",
+        ("--scaling=weak", "--link=1", "--local-batch-size=64"),
+        ("--compression=fp16", "--accumulation=2"),
+    ),
+    # The link as it is, for what the advice is worth.
+    Part("1gbit-plain", "1gbit", ("--scaling=weak", "--link=1", "--strategies=horovod")),
+)
+TITLES = {
+    "full": "Links without a limit",
+    "1gbit": "Links of 1 Gbit/s, with what the program advises there",
+    "1gbit-plain": "Links of 1 Gbit/s, with nothing changed",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code: 0 when all parts are measured and written."""
+    flags = parse_flags(argv)
+    started = time.monotonic()
+    testbed = Testbed(flags.state, die_with_us=True)
+    try:
+        testbed.up(slurm=False)
+        for part in PARTS:
+            if part.name in flags.parts:
+                measure(testbed, part, flags)
+    except (RuntimeError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    finally:
+        testbed.down()
+    measured = [part for part in PARTS if (flags.work / part.name / "scaling.json").exists()]
+    publish(measured, flags.work, flags.out)
+    print(f"wrote {flags.out}/scaling.md, .json and the pictures after ", end="")
+    print(f"{(time.monotonic() - started) / 60:.1f} min")
+    return 0
+
+
+def parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The flags of the command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    names = [part.name for part in PARTS]
+    add("--parts", nargs="+", choices=names, default=names[:2], help=f"[{' '.join(names[:2])}]")
+    add("--data", type=Path, default=REPOSITORY / "data/bach", help="data set [data/bach]")
+    add("--steps", type=int, default=12, help="of each training [12]")
+    add("--repetitions", type=int, default=3, help="of every training [3]")
+    add("--work", type=Path, default=REPOSITORY / "runs/scaling-testbed", help="measurements")
+    add("--out", type=Path, default=REPOSITORY / "hpc/results", help="folder [hpc/results]")
+    add("--state", type=Path, default=DEFAULT_STATE_DIR, help="folder of the testbed")
+    add("train_flags", nargs="*", metavar="-- FLAG", help="of hpc/train.py, after our own")
+    return parser.parse_args(argv)
+
+
+def measure(testbed: Testbed, part: Part, flags: argparse.Namespace) -> None:
+    """Run one part to its end, its lines shown as they come. Raises RuntimeError if it fails."""
+    testbed.set_rate(part.rate)
+    out_dir = (flags.work / part.name).resolve()
+    argv = ["python", "hpc/scaling.py", "-H", HOSTS, "--workers=1,2", *part.flags]
+    argv += [f"--data={flags.data.resolve()}", f"--out={out_dir}", f"--steps={flags.steps}"]
+    argv += [f"--repetitions={flags.repetitions}", "--", *WORKLOAD, *part.train_flags]
+    argv += flags.train_flags
+    print(f"{TITLES[part.name]}\n$ {shlex.join(argv)}", flush=True)
+    command = testbed.popen(HEAD, argv, cwd=REPOSITORY)
+    shown = 0
+    while True:
+        running = command.is_running
+        told = command.stdout
+        print(told[shown:], end="", flush=True)
+        shown = len(told)
+        if not running:
+            break
+        time.sleep(1.0)
+    done = command.wait(60)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["it told no reason"]
+        raise RuntimeError(f"{part.name}: {lines[-1].removeprefix('error: ')}")
+
+
+def publish(parts: Sequence[Part], work_dir: Path, out_dir: Path) -> None:
+    """Write scaling.md, scaling.json and a picture for each part: scaling.png is the first's."""
+    out_dir.mkdir(parents=True, exist_ok=True)
+    text = [
+        "# Scaling over two hosts",
+        "",
+        "    python tests/testbed/measure_scaling.py",
+        "",
+        "Two network namespaces on one machine, dorchester and bath, each with one core of it and",
+        "a link of its own (tests/testbed). Independent processes at the same time are the",
+        "measure: the cores share caches and power.",
+    ]
+    results: dict[str, Any] = {}
+    for part in parts:
+        source = work_dir / part.name
+        picture = "scaling.png" if part.name == "full" else f"scaling-{part.name}.png"
+        shutil.copyfile(source / "scaling.png", out_dir / picture)
+        results[part.name] = without_paths(json.loads((source / "scaling.json").read_text()))
+        report = (source / "scaling.md").read_text().replace("scaling.png", picture)
+        report = report.partition("\n")[2].replace("\n## ", "\n### ")
+        text += ["", f"## {TITLES[part.name]}", *report.rstrip().splitlines()]
+    told = "\n".join(text).replace(f"{REPOSITORY}/", "") + "\n"
+    (out_dir / "scaling.md").write_text(told)
+    (out_dir / "scaling.json").write_text(json.dumps(results, indent=2) + "\n")
+
+
+def without_paths(result: dict[str, Any]) -> dict[str, Any]:
+    """A result whose command does not tell where this checkout is."""
+    return {**result, "command": result["command"].replace(f"{REPOSITORY}/", "")}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

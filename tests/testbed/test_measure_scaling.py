@@ -1,0 +1,53 @@
+"""The published measurement over two hosts: what it writes, and the whole of it on a tiny model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from testbed.cluster import missing
+from testbed.measure_scaling import PARTS, REPOSITORY, TITLES, main, publish
+
+
+def test_the_parts_that_were_measured_are_published_without_this_machines_paths(
+    tmp_path: Path,
+) -> None:
+    for part in PARTS[:2]:
+        folder = tmp_path / "work" / part.name
+        folder.mkdir(parents=True)
+        command = f"python {REPOSITORY}/hpc/scaling.py --out={REPOSITORY}/runs/x"
+        (folder / "scaling.json").write_text(json.dumps({"command": command, "rows": []}))
+        (folder / "scaling.png").write_bytes(part.name.encode())
+        report = (
+            f"# Scaling\n\n## Weak scaling\n\n- command: {command}\n\n![scaling](scaling.png)\n"
+        )
+        (folder / "scaling.md").write_text(report)
+    out_dir = tmp_path / "results"
+    publish(PARTS[:2], tmp_path / "work", out_dir)
+    text = (out_dir / "scaling.md").read_text()
+    assert str(REPOSITORY) not in text
+    assert str(REPOSITORY) not in (out_dir / "scaling.json").read_text()
+    for part, picture in zip(PARTS[:2], ("scaling.png", "scaling-1gbit.png"), strict=True):
+        assert f"## {TITLES[part.name]}" in text
+        assert f"![scaling]({picture})" in text
+        assert (out_dir / picture).read_text() == part.name
+    assert set(json.loads((out_dir / "scaling.json").read_text())) == {"full", "1gbit"}
+
+
+@pytest.mark.cluster
+@pytest.mark.soak  # five trainings on hosts brought up for it
+@pytest.mark.timeout(900)
+def test_the_slow_link_is_measured_end_to_end(tiny_shards: Path, tmp_path: Path) -> None:
+    if reason := missing():
+        pytest.skip(reason)
+    flags = ["--parts", "1gbit", "--steps=20", "--repetitions=1", f"--data={tiny_shards}"]
+    flags += [f"--{name}={tmp_path / name}" for name in ("work", "out", "state")]
+    assert main([*flags, "--", "--preset=tiny", "--sequence-length=16"]) == 0
+    result = json.loads((tmp_path / "out" / "scaling.json").read_text())["1gbit"]
+    measured = {(row["strategy"], row["workers"]) for row in result["rows"]}
+    assert {("horovod", 2), ("multiworker", 2), ("independent", 2)} <= measured
+    assert {model["strategy"] for model in result["cost_models"]} == {"horovod", "multiworker"}
+    assert all(model["link"] == 1 for model in result["cost_models"])
+    assert not (tmp_path / "state").exists()
