@@ -45,16 +45,20 @@ PARTS = (
     Part(
         "1gbit",
         "1gbit",
-        ("--scaling=weak", "--link=1", "--local-batch-size=64"),
+        # Its steps are twice as long, and 8 of them count.
+        ("--scaling=weak", "--link=1", "--local-batch-size=64", "--steps=10"),
         ("--compression=fp16", "--accumulation=2"),
     ),
     # The link as it is, for what the advice is worth.
     Part("1gbit-plain", "1gbit", ("--scaling=weak", "--link=1", "--strategies=horovod")),
+    # Whether Horovod's thread disturbs the computing less if it wakes less often.
+    Part("cycle", None, ("--scaling=weak", "--strategies=horovod"), ("--cycle-time=5",)),
 )
 TITLES = {
     "full": "Links without a limit",
     "1gbit": "Links of 1 Gbit/s, with what the program advises there",
     "1gbit-plain": "Links of 1 Gbit/s, with nothing changed",
+    "cycle": "Links without a limit, Horovod's cycle of 5 ms",
 }
 
 
@@ -102,8 +106,8 @@ def measure(testbed: Testbed, part: Part, flags: argparse.Namespace) -> None:
     """Run one part to its end, its lines shown as they come. Raises RuntimeError if it fails."""
     testbed.set_rate(part.rate)
     out_dir = (flags.work / part.name).resolve()
-    argv = ["python", "hpc/scaling.py", "-H", HOSTS, "--workers=1,2", *part.flags]
-    argv += [f"--data={flags.data.resolve()}", f"--out={out_dir}", f"--steps={flags.steps}"]
+    argv = ["python", "hpc/scaling.py", "-H", HOSTS, "--workers=1,2", f"--steps={flags.steps}"]
+    argv += [f"--data={flags.data.resolve()}", f"--out={out_dir}", *part.flags]
     argv += [f"--repetitions={flags.repetitions}", "--", *WORKLOAD, *part.train_flags]
     argv += flags.train_flags
     print(f"{TITLES[part.name]}\n$ {shlex.join(argv)}", flush=True)
