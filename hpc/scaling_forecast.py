@@ -49,11 +49,16 @@ class Forecast:
     worst_step_error: float
     allreduce_error: float
 
-    def efficiency(self, workers: int, gigabits: float | None = None) -> float:
-        """Predicted efficiency, on the link that was measured on unless its rate is given."""
+    def efficiency(
+        self, workers: int, gigabits: float | None = None, exposed: float | None = None
+    ) -> float:
+        """Predicted efficiency, on the link that was measured on unless its rate is given.
+
+        `exposed`, if given, takes the place of the share that was fitted.
+        """
         ring = self.ring if gigabits is None else self.ring.over(gigabits, self.link)
-        model = CostModel(self.compute_seconds, ring, self.exposed, self.num_bytes)
-        return model.efficiency(workers)
+        share = self.exposed if exposed is None else exposed
+        return CostModel(self.compute_seconds, ring, share, self.num_bytes).efficiency(workers)
 
     def to_json(self) -> dict[str, Any]:
         """The coefficients, the errors and the predictions."""
@@ -162,17 +167,7 @@ def _fit_table(found: Sequence[Forecast]) -> Table:
         )
         for one in found
     ]
-    columns = (
-        "strategy",
-        ">C",
-        ">n",
-        ">s",
-        ">alpha",
-        ">beta a byte",
-        ">e",
-        ">error (worst)",
-        ">steps",
-    )
+    columns = ("strategy", ">C", ">n", ">s", ">alpha", ">beta a byte", ">e")
     notes = (
         "T(p) = C + e R(p), R(p) = s + 2 (p - 1) alpha + 2 (p - 1) / p n beta: a ring allreduce "
         "(Thakur, Rabenseifner and Gropp 2005). C: the step of processes that train apart at the "
@@ -182,12 +177,8 @@ def _fit_table(found: Sequence[Forecast]) -> Table:
         "1|; with one number of workers it tells how far repetitions differ, not how well the "
         "formula extrapolates.",
     )
-    return Table(
-        "Cost model",
-        (*columns, ">error (worst)", ">steps", ">error of R", ">timings of R"),
-        tuple(lines),
-        notes,
-    )
+    errors = (">error (worst)", ">steps", ">error of R", ">timings of R")
+    return Table("Cost model", columns + errors, tuple(lines), notes)
 
 
 def _predicted_table(found: Sequence[Forecast]) -> Table:
@@ -195,7 +186,10 @@ def _predicted_table(found: Sequence[Forecast]) -> Table:
         (
             one.strategy,
             f"{gigabits:g} Gbit/s",
-            *(f"{one.efficiency(workers, gigabits):.0%}" for workers in WORKERS),
+            *(
+                f"{one.efficiency(n, gigabits):.0%} ({one.efficiency(n, gigabits, 1.0):.0%})"
+                for n in WORKERS
+            ),
         )
         for one in found
         for gigabits in LINKS
@@ -203,7 +197,9 @@ def _predicted_table(found: Sequence[Forecast]) -> Table:
     columns = ("strategy", "link", *(f">{workers}" for workers in WORKERS))
     notes = (
         f"Predicted, not measured: weak scaling, {found[0].batch} windows each, hosts like the "
-        "measured ones with one worker each, against independent processes. A byte costs what the "
+        "measured ones with one worker each, against independent processes; in brackets with e = "
+        "1, as if nothing of the allreduce overlapped. Where the strategy was measured no slower "
+        "than processes apart e is 0, and only the brackets tell something. A byte costs what the "
         "hosts were measured to spend on it plus its time on the wire; what is not in the model: "
         "switches that are shared, workers that wait for the slowest of many, reduction in trees.",
     )
