@@ -20,12 +20,12 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script: import from the root, not from hpc/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from hpc import bench_generation, bench_input, bench_lstm, bench_training
+from hpc import bench_generation, bench_input, bench_lstm, bench_preprocess, bench_training
 from hpc.bench_rows import Options, Row, describe_machine
 from pipeline.command import run_command
 
 # Each has ROWS, the names and targets, and measure(names, options), the rows.
-GROUPS = [bench_lstm, bench_input, bench_generation, bench_training]
+GROUPS = [bench_lstm, bench_input, bench_generation, bench_training, bench_preprocess]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,6 +58,12 @@ def parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
         help="data set, for the rows that need one (data/bach)",
     )
     parser.add_argument(
+        "--scores",
+        type=Path,
+        metavar="DIR",
+        help="MIDI files, for the rows of preprocessing (music21's chorales)",
+    )
+    parser.add_argument(
         "--torch-python",
         default=sys.executable,
         metavar="PROGRAM",
@@ -77,7 +83,7 @@ def bench(flags: argparse.Namespace) -> None:
     """Measure the rows, print them as a table, write them as JSON."""
     machine = describe_machine()
     print(f"{machine['processor']}, commit {machine['commit']}\n")
-    options = Options(flags.rounds, flags.torch_python, flags.data.resolve())
+    options = Options(flags.rounds, flags.torch_python, flags.data.resolve(), flags.scores)
     rows = []
     for group in GROUPS:
         if names := [name for name in flags.rows if name in group.ROWS]:

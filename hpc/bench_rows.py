@@ -22,6 +22,7 @@ class Options:
     rounds: int = 9
     torch_python: str = "python3"
     data: Path = Path("data/bach")
+    scores: Path | None = None  # a folder of MIDI files; None: music21's chorales
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,178 @@
+"""Benchmark rows of preprocessing: against music21's own way, by processes, by ranks, by memory.
+
+The scores are MIDI files: a folder's, or music21's chorales written as MIDI. Rows of one process
+count its processor seconds; rows of several count the wall time that the command says it took.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hpc.bench_rows import REPOSITORY, Options, Row, alternate, cpu_seconds, paired_ratio
+from pipeline.encoder import Encoder
+from pipeline.notes import DRUMS, Score
+from pipeline.pieces import Piece
+from pipeline.reading import AS_WRITTEN, SYMUSIC, Reading
+from pipeline.score_cache import ScoreCache
+from pipeline.vocabulary import EventVocabulary
+
+ROWS = {  # name -> target
+    "midi-music21": ">= 12",  # files/s to ids against converter.parse + flatten + notes
+    "midi-symusic": ">= 300",  # the same
+    "notation-cache": ">= 50",  # files/s of notation found in the cache against parsed
+    "two-processes": ">= 1.85",  # files/s against one process
+    "two-ranks": ">= 0.95",  # files/s of mpirun -np 2 against two processes
+    "memory": "<= 1.1",  # peak memory for ten times the files
+}
+SAMPLE, NOTATION_SAMPLE = 16, 6  # files: music21 takes up to a second for one
+CORPUS_FILES = 400  # for the rows of whole commands, and a tenth of them
+WHOLE_COMMANDS = 5  # rounds at most: each is two runs of half a minute
+
+
+def measure(names: list[str], options: Options) -> list[Row]:
+    """The rows asked for."""
+    from pipeline.scores import corpus_chorales, read_scores, write_midi
+
+    with TemporaryDirectory(prefix="bench-") as temporary:
+        folder = Path(temporary)
+        files = sorted(options.scores.rglob("*.mid")) if options.scores else []
+        chorales = corpus_chorales()
+        if not files:
+            for path in chorales[: 4 * SAMPLE]:
+                write_midi(read_scores(path)[0], folder / f"{path.stem}.mid")
+            files = sorted(folder.glob("*.mid"))
+        rows = parsing_rows(names, files[:: max(1, len(files) // SAMPLE)], options.rounds)
+        if "notation-cache" in names:
+            sample = chorales[:: len(chorales) // NOTATION_SAMPLE]
+            rows.append(cache_row(sample, folder / "cache", options.rounds))
+        if {"two-processes", "two-ranks", "memory"} & set(names):
+            corpora = {
+                count: make_corpus(files, folder / f"corpus-{count}", count)
+                for count in (CORPUS_FILES // 10, CORPUS_FILES)
+            }
+            rounds = min(options.rounds, WHOLE_COMMANDS)
+            rows += [
+                command_row(name, corpora, rounds)
+                for name in ("two-processes", "two-ranks", "memory")
+                if name in names
+            ]
+    return sorted(rows, key=lambda row: names.index(row.name))
+
+
+def parsing_rows(names: list[str], files: list[Path], rounds: int) -> list[Row]:
+    """MIDI files to ids by our readers, each against music21's converter and its notes."""
+    import music21
+
+    def everybodys(path: Path) -> None:
+        parsed = music21.converter.parse(path, forceSource=True, storePickle=False)
+        list(parsed.flatten().notes)
+
+    parts: dict[str, Callable[[], float]] = {"everybody": over(files, everybodys)}
+    for name, reading in {"midi-music21": AS_WRITTEN, "midi-symusic": Reading(SYMUSIC)}.items():
+        if name in names:
+            encoder = Encoder(EventVocabulary(), reading=reading)
+            parts[name] = over(files, lambda path, e=encoder: e(Piece(path.name, path)))  # type: ignore[misc]
+    if len(parts) == 1:
+        return []
+    seconds = alternate(parts, rounds)
+    return [
+        ratio_row(name, seconds["everybody"], seconds[name], len(files))
+        for name in parts
+        if name in ROWS
+    ]
+
+
+def cache_row(files: list[Path], folder: Path, rounds: int) -> Row:
+    """Notation found in the cache against notation parsed."""
+    from pipeline.scores import read_scores
+
+    folder.mkdir()
+    cache = ScoreCache(folder)
+    seconds = alternate(
+        {
+            "parsed": over(files, lambda path: read_scores(path)),
+            "cached": over(files, lambda path: cache.read(path, AS_WRITTEN, read_scores)),
+        },
+        rounds,
+    )
+    return ratio_row("notation-cache", seconds["parsed"], seconds["cached"], len(files))
+
+
+def over(files: list[Path], work: Callable[[Path], object]) -> Callable[[], float]:
+    """Do the work for every file; the processor seconds."""
+    return lambda: cpu_seconds(lambda: [work(path) for path in files])
+
+
+def ratio_row(name: str, theirs: list[float], ours: list[float], num_files: int) -> Row:
+    """How many times as fast ours is."""
+    value, spread = paired_ratio(theirs, ours)
+    each = [1e3 * statistics.median(seconds) / num_files for seconds in (ours, theirs)]
+    note = f"{each[0]:.3g} against {each[1]:.4g} ms a file, {num_files} files; pairs {spread}"
+    return Row.judged(name, value, ROWS[name], note)
+
+
+def make_corpus(files: list[Path], folder: Path, count: int) -> Path:
+    """A folder of `count` different MIDI files: the given ones, and those a semitone higher, ..."""
+    from pipeline.scores import read_score, write_midi
+
+    folder.mkdir()
+    for number in range(count):
+        higher, index = divmod(number, len(files))
+        score = read_score(files[index])
+        notes = score.notes.copy()
+        notes["pitch"] = (notes["pitch"] + higher * (notes["program"] != DRUMS)).clip(0, 127)
+        write_midi(Score(notes, score.resolution, score.tempo), folder / f"{number:06}.mid")
+    return folder
+
+
+def command_row(name: str, corpora: dict[int, Path], rounds: int) -> Row:
+    """A row of whole commands, in turn."""
+    few, many = sorted(corpora)
+    if name == "two-ranks" and shutil.which("mpirun") is None:
+        return Row.judged(name, None, ROWS[name], "this machine has no mpirun")
+    flags = {
+        "two-processes": {"one": (many, 1, 1), "two": (many, 2, 1)},
+        "two-ranks": {"local": (many, 2, 1), "ranks": (many, 1, 2)},
+        "memory": {"few": (few, 2, 1), "many": (many, 2, 1)},
+    }[name]
+    which = 1 if name == "memory" else 0
+    parts = {
+        part: lambda given=given: preprocess(corpora[given[0]], *given[1:])[which]  # type: ignore[misc]
+        for part, given in flags.items()
+    }
+    found = alternate(parts, rounds)
+    first, second = found.values()
+    value, spread = paired_ratio(*((second, first) if name == "memory" else (first, second)))
+    (one, two), unit = (statistics.median(x) for x in (second, first)), "s"
+    if name == "memory":
+        one, two, unit = one / 2**20, two / 2**20, "GiB"
+    note = f"{one:.3g} against {two:.3g} {unit}, {many} files, {rounds} rounds; pairs {spread}"
+    return Row.judged(name, value, ROWS[name], note)
+
+
+def preprocess(corpus: Path, num_processes: int, num_ranks: int) -> tuple[float, float]:
+    """(Wall seconds as the command says them, peak KiB of its largest process) of a whole run."""
+    out = corpus.with_name("out")
+    shutil.rmtree(out, ignore_errors=True)
+    summary = corpus.with_name("summary.json")
+    program = [sys.executable, str(REPOSITORY / "pipeline" / "preprocess.py"), str(corpus)]
+    program += ["--out", str(out), "--no-cache", "--json", str(summary)]
+    program += ["--processes", str(num_processes)]
+    if num_ranks > 1:
+        program = ["mpirun", "-np", str(num_ranks), *program]
+    process = subprocess.Popen(
+        program, env=os.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(program)} ended with code {process.returncode}")
+    return json.loads(summary.read_text())["seconds"], usage.ru_maxrss
