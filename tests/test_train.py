@@ -90,6 +90,21 @@ def test_a_dry_run_checks_and_writes_nothing(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(("has_them", "warned"), [(True, 0), (False, 1)])
+def test_emulated_bfloat16_is_warned_of_in_one_line(
+    has_them: bool,
+    warned: int,
+    tmp_path: Path,
+    tiny_shards: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("hpc.session.has_bfloat16_products", lambda: has_them)
+    flags = ("--dry-run", "--precision=mixed_bfloat16")
+    assert train(tmp_path / "run", tiny_shards, *flags) == 0
+    assert capsys.readouterr().out.count("no bfloat16 products and emulates them") == warned
+
+
 def test_training_stops_early_when_the_validation_loss_stays(
     tmp_path: Path, tiny_shards: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
