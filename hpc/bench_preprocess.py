@@ -69,13 +69,9 @@ def measure(names: list[str], options: Options) -> list[Row]:
 
 def parsing_rows(names: list[str], files: list[Path], rounds: int) -> list[Row]:
     """MIDI files to ids by our readers, each against music21's converter and its notes."""
-    import music21
+    from pipeline.scores import count_by_converter
 
-    def everybodys(path: Path) -> None:
-        parsed = music21.converter.parse(path, forceSource=True, storePickle=False)
-        list(parsed.flatten().notes)
-
-    parts: dict[str, Callable[[], float]] = {"everybody": over(files, everybodys)}
+    parts: dict[str, Callable[[], float]] = {"everybody": over(files, count_by_converter)}
     for name, reading in {"midi-music21": AS_WRITTEN, "midi-symusic": Reading(SYMUSIC)}.items():
         if name in names:
             encoder = Encoder(EventVocabulary(), reading=reading)

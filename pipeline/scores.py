@@ -19,6 +19,7 @@ MAX_MEBIBYTES = 64  # of one file: what an archive's member may have, too
 
 __all__ = [
     "NoNotesError",
+    "count_by_converter",
     "corpus_chorales",
     "notes_from_names",
     "read_midi",
@@ -79,6 +80,12 @@ def read_midi(contents: bytes, reader: str = MUSIC21) -> Score:
         with suppress(UnfitForSymusicError):
             return score_by_symusic(*chunks)
     return score_by_music21(*chunks)
+
+
+def count_by_converter(path: Path) -> int:
+    """Notes and chords in a file as most programs read it; for measuring against."""
+    parsed = music21.converter.parse(path, forceSource=True, storePickle=False)
+    return len(parsed.flatten().notes)
 
 
 def notes_from_names(names: str, steps_per_quarter: int = 12) -> Score:
