@@ -93,6 +93,12 @@ class TrainConfig:
     save_minutes: float = option(0.0, "also save when so many minutes have passed", free=True)
     keep: int = option(3, "newest checkpoints kept, besides the best", free=True)
     patience: int = option(0, "evaluations without a better loss before stopping; 0: never")
+    samples_after: float = option(
+        60.0,
+        "seconds of training after which evaluations put samples of the music into TensorBoard; "
+        "-1: never",
+        free=True,
+    )
     profile: str = option(
         "", "steps FIRST:LAST to profile for TensorBoard, on all ranks", free=True
     )

@@ -13,10 +13,14 @@ from typing import Any
 import tensorflow as tf
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.custom_scalar.summary import pb as layout_summary
 from tensorboard.plugins.hparams import api as hparams
 
 from hpc.cluster import Place
 from hpc.runs import METRICS, STRETCHES, add_line, not_written, read_lines, replace_file
+from model.metrics import METRICS as METRICS_OF_MUSIC
 
 # On the terminal; all are in metrics.jsonl and TensorBoard.
 SHOWN = ("loss", "perplexity", "gradient_norm", "learning_rate", "tokens_per_second")
@@ -66,6 +70,7 @@ class Journal:
             text = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
             tf.summary.text("run", "| what | value |\n|---|---|\n" + text)
             hparams.hparams({k: v for k, v in settings.items() if v is not None})
+            tf.summary.experimental.write_raw_pb(dashboard().SerializeToString(), step=first_step)
 
     def scalars(self, step: int, split: str, **values: float) -> None:
         """Record scalars of a step; a loss also gives its perplexity."""
@@ -109,6 +114,32 @@ class Journal:
         if self._progress:
             self._progress.stop()
         self._writer.close()
+
+
+def dashboard() -> Summary:
+    """TensorBoard's custom page: loss, speed, the parts of a step and the music, side by side."""
+    charts = {
+        "loss": [r"(train|valid)/loss$", "train/gradient_norm$", "train/learning_rate$"],
+        "speed": ["train/tokens_per_second$", "train/.*_seconds$"],
+        "music": [rf"valid_music/{name.replace(' ', '_')}$" for name in METRICS_OF_MUSIC],
+    }
+    return layout_summary(
+        layout_pb2.Layout(
+            category=[
+                layout_pb2.Category(
+                    title=title,
+                    chart=[
+                        layout_pb2.Chart(
+                            title=tag.rstrip("$").replace("(train|valid)", "train, valid"),
+                            multiline=layout_pb2.MultilineChartContent(tag=[tag]),
+                        )
+                        for tag in tags
+                    ],
+                )
+                for title, tags in charts.items()
+            ]
+        )
+    )
 
 
 def say(place: Place, line: str, *, everyone: bool = False) -> None:

@@ -36,6 +36,7 @@ from pipeline.command import run_command
 
 if TYPE_CHECKING:  # imports TensorFlow, which must wait until the flags are parsed
     from hpc.journal import Journal
+    from hpc.listening import Listening
     from hpc.profiling import Profiler
 
 
@@ -84,6 +85,7 @@ def train(argv: Sequence[str] | None, place: Place) -> int:
 def train_run(run: Run, stop_request: StopRequest) -> str:
     """Why training ended: 'done', 'early' (no better loss any more) or 'stopped' (by a signal)."""
     from hpc.journal import Journal
+    from hpc.listening import Listening
     from hpc.profiling import Profiler
 
     if run.place.is_chief:
@@ -97,22 +99,32 @@ def train_run(run: Run, stop_request: StopRequest) -> str:
         total_steps=run.config.steps,
     )
     profiler = Profiler(run.run_dir / "tensorboard", run.config.profile_window, run.place)
+    wanted = run.config.samples_after if run.place.is_chief else -1.0
+    listening = Listening(run.run_dir, wanted, journal.say)
     try:
         journal.stretch(run.progress.step + 1, run.facts(), run.config.to_json())
         for line in run.describe():
             journal.say(line)
         run.strategy.start_timeline(run.run_dir / TIMELINE)
-        ended = loop(run, journal, profiler, stop_request)
+        ended = loop(run, journal, profiler, listening, stop_request)
         run.peers.allow(run.config.start_timeout, "saving its last checkpoint")
         run.checkpoints.save(run.progress.step, run.bundle)
         run.checkpoints.wait()
+        listening.close(wait=ended != "stopped")
     finally:
+        listening.close(wait=False)
         profiler.close()
         journal.close()
     return ended
 
 
-def loop(run: Run, journal: Journal, profiler: Profiler, stop_request: StopRequest) -> str:
+def loop(
+    run: Run,
+    journal: Journal,
+    profiler: Profiler,
+    listening: Listening,
+    stop_request: StopRequest,
+) -> str:
     """Take the steps that are left; why it ended, as `train_run` says it."""
     config, progress, throughput = run.config, run.progress, Throughput(run.tokens_per_step)
     batches = run.training_batches()
@@ -145,6 +157,8 @@ def loop(run: Run, journal: Journal, profiler: Profiler, stop_request: StopReque
         if run.checkpoints.due(step) or progress.best_step == step:
             with throughput.part("save"):
                 run.checkpoints.save(step, run.bundle)
+            if progress.evaluated == step:
+                listening.sample(step)
     if stop and evaluation_is_due(run):
         return "stopped"
     return "early" if gave_up(run) else "done"

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from hpc.connection import free_port
+from hpc.listening import missing_for_samples
 from tests.conftest import SEARCH_PATH
 from tests.launching import run_training
 
@@ -39,7 +40,7 @@ CHROMIUM = (
 def board(tmp_path_factory: pytest.TempPathFactory, tiny_shards: Path) -> Iterator[str]:
     """The address of a TensorBoard that shows a profiled run of two workers."""
     runs = tmp_path_factory.mktemp("runs")
-    flags = ("--steps=16", "--log-every=2", "--eval-every=8", "--profile=8:10")
+    flags = ("--steps=16", "--log-every=2", "--eval-every=8", "--profile=8:10", "--samples-after=0")
     done = run_training(2, f"--data={tiny_shards}", f"--run={runs}/pair", *flags)
     assert done.returncode == 0, done.stderr
     port = free_port()
@@ -133,3 +134,50 @@ def test_the_text_page_tells_hosts_versions_and_command(board: str) -> None:
     told = json.loads(fetch(f"{board}/data/plugin/text/text?{tag}"))[-1]["text"]
     for part in ("horovod", "tensorflow", "hpc/train.py"):
         assert part in told
+
+
+needs_sound = pytest.mark.skipif(bool(missing_for_samples()), reason="no FluidSynth here")
+
+
+@needs_sound
+def test_the_music_of_the_run_is_heard_and_seen_beside_real_music(
+    board: str, tmp_path: Path
+) -> None:
+    for run in ("pair/tensorboard/samples", "pair/tensorboard/real"):
+        # TensorBoard reads on while it serves.
+        sounds, pictures, numbers = (
+            wait_for_tags(board, plugin, run) for plugin in ("audio", "images", "scalars")
+        )
+        assert sounds == ["valid_music/sound"]
+        assert pictures == ["valid_music/piano_roll"]
+        assert "valid_music/pitch_entropy" in numbers
+    query = urllib.parse.urlencode({"run": run, "tag": "valid_music/sound", "sample": 0})
+    (sample, *_) = json.loads(fetch(f"{board}/data/plugin/audio/audio?{query}"))
+    source = f"{board}/data/plugin/audio/individualAudio?{sample['query']}"
+    with urllib.request.urlopen(source) as answer:
+        sound = answer.read()
+    assert sound.startswith(b"RIFF") and len(sound) > 100_000
+    # TensorBoard's own player lies in a shadow tree, which is not dumped: play the source itself.
+    player = f"<audio src='{source}' onloadedmetadata='document.title=this.duration'></audio>"
+    (tmp_path / "player.html").write_text(player)
+    shown = page(f"file://{tmp_path}/player.html", tmp_path)
+    assert float(shown.split("<title>")[1].split("<")[0]) > 10
+    histograms = wait_for_tags(board, "histograms", "pair/tensorboard/samples")
+    assert "valid_music/probability_of_real_token" in histograms
+
+
+def wait_for_tags(address: str, plugin: str, run: str) -> list[str]:
+    """The tags of a run that a plugin shows, when it has some."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        runs = json.loads(fetch(f"{address}/data/plugin/{plugin}/tags"))
+        if runs.get(run):
+            return list(runs[run])
+        time.sleep(0.5)
+    raise TimeoutError(f"TensorBoard shows no {plugin} of {run}")
+
+
+def test_one_page_lays_out_loss_speed_and_music(board: str) -> None:
+    layout = json.loads(fetch(f"{board}/data/plugin/custom_scalars/layout"))
+    assert [category["title"] for category in layout["category"]] == ["loss", "speed", "music"]
+    assert "(train|valid)/loss$" in json.dumps(layout)
