@@ -360,8 +360,16 @@ def test_the_terminal_gives_keys_without_enter_and_is_left_as_it_was(
 def test_ctrl_c_and_a_request_to_end_leave_no_key_down(
     run_dir: Path, capsys: pytest.CaptureFixture[str], number: int
 ) -> None:
-    timer = threading.Timer(2.5, os.kill, (os.getpid(), number))
-    timer.start()
+    # A shell's background job is born with Ctrl-C ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    heard = sys.stdout
+
+    def signal_at_the_first_note() -> None:
+        while "note_on" not in heard.getvalue():  # type: ignore[attr-defined]
+            time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=signal_at_the_first_note, daemon=True).start()
     assert main([str(run_dir), "--live", "stdout", "--seed", "1"]) == 0
     said = capsys.readouterr()
     events = lines_of(said.out)
@@ -424,7 +432,7 @@ def test_what_is_played_into_a_port_is_answered_from_the_next_bar_line(
     struck = mido.Message("note_on", note=60, velocity=90)
     held = [[] for _ in range(10)]
     live_ports.to_come += [[struck], *held, [mido.Message("note_off", note=60)]]
-    flags = ["--live", "stdout", "--input", "Keys", "--seconds", "1", "--seed", "3", *FAST]
+    flags = ["--live", "stdout", "--input", "Keys", "--seconds", "5", "--seed", "3", *FAST]
     assert main([str(run_dir), *flags]) == 0
     said = capsys.readouterr()
     assert "answered 1 phrases" in said.err
