@@ -30,7 +30,7 @@ ROWS = {  # name -> target
     "notation-cache": ">= 50",  # files/s of notation found in the cache against parsed
     "two-processes": ">= 1.85",  # files/s against one process
     "two-ranks": ">= 0.95",  # files/s of mpirun -np 2 against two processes
-    "memory": "<= 1.1",  # peak memory for ten times the files
+    "preprocess-memory": "<= 1.1",  # peak memory for ten times the files
 }
 SAMPLE, NOTATION_SAMPLE = 16, 6  # files: music21 takes up to a second for one
 CORPUS_FILES = 400  # for the rows of whole commands, and a tenth of them
@@ -53,7 +53,7 @@ def measure(names: list[str], options: Options) -> list[Row]:
         if "notation-cache" in names:
             sample = chorales[:: len(chorales) // NOTATION_SAMPLE]
             rows.append(cache_row(sample, folder / "cache", options.rounds))
-        if {"two-processes", "two-ranks", "memory"} & set(names):
+        if {"two-processes", "two-ranks", "preprocess-memory"} & set(names):
             corpora = {
                 count: make_corpus(files, folder / f"corpus-{count}", count)
                 for count in (CORPUS_FILES // 10, CORPUS_FILES)
@@ -61,7 +61,7 @@ def measure(names: list[str], options: Options) -> list[Row]:
             rounds = min(options.rounds, WHOLE_COMMANDS)
             rows += [
                 command_row(name, corpora, rounds)
-                for name in ("two-processes", "two-ranks", "memory")
+                for name in ("two-processes", "two-ranks", "preprocess-memory")
                 if name in names
             ]
     return sorted(rows, key=lambda row: names.index(row.name))
@@ -137,18 +137,20 @@ def command_row(name: str, corpora: dict[int, Path], rounds: int) -> Row:
     flags = {
         "two-processes": {"one": (many, 1, 1), "two": (many, 2, 1)},
         "two-ranks": {"local": (many, 2, 1), "ranks": (many, 1, 2)},
-        "memory": {"few": (few, 2, 1), "many": (many, 2, 1)},
+        "preprocess-memory": {"few": (few, 2, 1), "many": (many, 2, 1)},
     }[name]
-    which = 1 if name == "memory" else 0
+    which = 1 if name == "preprocess-memory" else 0
     parts = {
         part: lambda given=given: preprocess(corpora[given[0]], *given[1:])[which]  # type: ignore[misc]
         for part, given in flags.items()
     }
     found = alternate(parts, rounds)
     first, second = found.values()
-    value, spread = paired_ratio(*((second, first) if name == "memory" else (first, second)))
+    value, spread = paired_ratio(
+        *((second, first) if name == "preprocess-memory" else (first, second))
+    )
     (one, two), unit = (statistics.median(x) for x in (second, first)), "s"
-    if name == "memory":
+    if name == "preprocess-memory":
         one, two, unit = one / 2**20, two / 2**20, "GiB"
     note = f"{one:.3g} against {two:.3g} {unit}, {many} files, {rounds} rounds; pairs {spread}"
     return Row.judged(name, value, ROWS[name], note)

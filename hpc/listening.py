@@ -1,13 +1,14 @@
 """A run made audible while it trains: a sample of its music in TensorBoard at its evaluations.
 
-A process of its own, of the lowest priority and with one thread, loads the checkpoint that was
-just saved, composes, and writes sound, pictures and metrics into RUN/tensorboard. On a
-busy core the scheduler gives it 1.4 % beside the trainer (nice 19: 15 of 1024 + 15). It is started
-once --samples-after seconds have gone by, so that short runs do without.
+Command, started by hpc/train.py: a process of its own, of the lowest priority and with one thread,
+loads the checkpoint that was just saved, composes, and writes sound, pictures and metrics into
+RUN/tensorboard. On a busy core the scheduler gives it 1.4 % beside the trainer (nice 19: 15 of
+1024 + 15). It is started once --samples-after seconds have gone by, so that short runs do without.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import os
 import shutil
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,10 +108,15 @@ def missing_for_samples() -> list[str]:
     return packages
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """The process's side: a sample for the newest of the steps named on standard input."""
+    parser = argparse.ArgumentParser(
+        description="Samples for TensorBoard of the steps named on standard input; "
+        "hpc/train.py starts it."
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    run_dir = parser.parse_args(argv).run
     os.nice(19)
-    run_dir = Path(sys.argv[1])
     from pipeline.quiet import load_tensorflow
 
     load_tensorflow()
