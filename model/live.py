@@ -116,15 +116,18 @@ class Stage:
             if clock.tempo != self.controls.tempo:
                 clock.set_tempo(self.controls.tempo, now)
             step = clock.step_at(now)
-            if now >= end or step >= last_step:
+            if now >= end:
                 return
             ahead.want(step + clock.steps_in(self._look_ahead))
+            ended, horizon = ahead.ended, ahead.horizon  # before take(): what it gives is complete
             waiting.extend(ahead.take())
-            if not waiting and ahead.ended and limits.steps is None:
+            if not waiting and ended and limits.steps is None:
                 return
-            if not waiting and not ahead.ended and step >= ahead.horizon:
-                self._wait_for_composer(ahead, clock, step)
+            if not waiting and not ended and horizon <= min(step, last_step - 1):
+                self._wait_for_composer(ahead, clock, min(step, last_step - 1))
                 continue
+            if step >= last_step and not (waiting and waiting[0].step < last_step):
+                return  # not before: what a busy machine held up is played late, not lost
             due = clock.time_of(min(waiting[0].step, last_step)) if waiting else math.inf
             if due > now:
                 self.keys.wait(max(0, min(due - now, LONGEST_NAP, end - now)))

@@ -293,8 +293,19 @@ def test_a_late_event_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage.keys, "wait", lambda seconds: time.sleep(seconds + 0.05))
     events = [Event(step, ON, 0, 60 + step, 80) for step in range(3)]
     stage.play(iter([Passage(events, 8)]), clock_at(60.0), Limits())
-    assert stage.performance.num_late >= 2  # the first too, on a busy machine
+    assert stage.performance.num_late == 2
     assert stage.performance.worst_lateness >= 0.05
+
+
+def test_music_that_a_busy_machine_held_up_past_its_last_bar_is_late_and_not_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    player = Listener()
+    stage = stage_for(player)
+    monkeypatch.setattr(stage.keys, "wait", lambda seconds: time.sleep(seconds + 0.2))
+    events = [Event(step, ON, 0, 60 + step, 80) for step in range(4)]
+    stage.play(iter([Passage(events[:1], 1), Passage(events[1:], 8)]), clock_at(1000.0), Limits(4))
+    assert [event.pitch for event in player.heard if event.kind == ON] == [60, 61, 62, 63]
 
 
 def test_an_error_of_the_composer_reaches_the_user_and_leaves_no_key_down() -> None:
@@ -421,6 +432,8 @@ def test_each_phrase_of_a_file_is_answered_in_its_metre(
     first_answer, second_answer = struck[3:second], struck[second + 3 :]
     assert first_answer and all(BAR <= step < 2 * BAR for step, _ in first_answer)
     assert second_answer and all(2 * BAR <= step < 4 * BAR for step, _ in second_answer)
+    # Six bars in all, however many notes the answers have.
+    assert all(event.get("step", 0) <= 4 * BAR for event in events)
     assert still_down(events) == set()
 
 
@@ -428,12 +441,11 @@ def test_what_is_played_into_a_port_is_answered_from_the_next_bar_line(
     run_dir: Path, ports: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     struck = mido.Message("note_on", note=60, velocity=90)
-    held = [[] for _ in range(10)]
-    live_ports.to_come += [[struck], *held, [mido.Message("note_off", note=60)]]
-    flags = ["--live", "stdout", "--input", "Keys", "--seconds", "5", "--seed", "3", *FAST]
-    assert main([str(run_dir), *flags]) == 0
+    live_ports.to_come += [[struck], [mido.Message("note_off", note=60)]]
+    # What was held for 1 to 8 steps of 21 ms, as the clock has it, has notes in this seed's answer.
+    flags = ["--live", "stdout", "--input", "Keys", "--seconds", "4", "--seed", "2"]
+    assert main([str(run_dir), *flags, "--tempo", "240"]) == 0
     said = capsys.readouterr()
     assert "answered 1 phrases" in said.err
     steps = [e["step"] for e in lines_of(said.out) if e["event"] == "note_on"]
-    # How long the phrase sounded goes by the clock, and with it the answer: a bar of rests as well.
-    assert all(BAR <= step < 2 * BAR for step in steps)
+    assert steps and all(BAR <= step < 2 * BAR for step in steps)
