@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 # Folders of their own: TensorBoard reads one event file of a folder at a time, and shows what has
 # the same tag in both side by side.
 COMPOSED, REAL = "tensorboard/samples", "tensorboard/real"
+LOG = "listening.log"  # in the run's folder
 GROUP = "valid_music"  # of tags: TensorBoard sorts it behind the loss
 BARS, BEATS_PER_BAR, TEMPO = 8, 4, 100.0
 SEED, TOP_P = 1, 0.95  # always the same, so that samples of one run compare
@@ -45,9 +46,10 @@ class Listening:
     def __init__(self, run_dir: Path, seconds: float, say: Callable[[str], None]) -> None:
         """No sample before so many seconds have gone by; a number below 0: never.
 
-        `say` tells the user, once, why there will be none.
+        `say` tells the user, once, why there will be none, and what a run's end waits for.
         """
         self._run_dir = run_dir
+        self._say = say
         self._start_at = time.monotonic() + seconds
         self._process: subprocess.Popen[bytes] | None = None
         self._wanted = seconds >= 0
@@ -65,8 +67,9 @@ class Listening:
             assert self._process.stdin
             self._process.stdin.write(b"%d\n" % step)
             self._process.stdin.flush()
-        except OSError:  # it has ended, and says why in its log; training goes on
+        except OSError:  # it has ended; training goes on
             self._wanted = False
+            self._say(f"no more samples in TensorBoard: {self._run_dir / LOG} says why")
 
     def close(self, *, wait: bool) -> None:
         """End the process: after the sample it is at, or at once."""
@@ -75,6 +78,8 @@ class Listening:
         assert self._process.stdin
         try:
             self._process.stdin.close()
+            if wait and self._process.poll() is None:
+                self._say(f"the last sample for TensorBoard: at most {LONGEST_END:.0f} s")
             self._process.wait(LONGEST_END if wait else 0.0)
         except (OSError, subprocess.TimeoutExpired):
             self._process.kill()
@@ -82,7 +87,7 @@ class Listening:
 
     def _start(self) -> subprocess.Popen[bytes]:
         launcher = ("OMPI_", "PMIX_", "PMI_", "SLURM_", "TF_CONFIG")  # it is no rank of the job
-        with (self._run_dir / "listening.log").open("ab") as log:
+        with (self._run_dir / LOG).open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, __file__, str(self._run_dir)],
                 env={k: v for k, v in os.environ.items() if not k.startswith(launcher)}
