@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if __package__ in (None, ""):  # run as a script: import from the root, not from model/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pipeline.command import run_command
+from pipeline.command import described_parser, run_command
 from pipeline.manifest import SPLITS
 from pipeline.quiet import load_tensorflow
 
@@ -32,13 +32,7 @@ FLOORS = (*NOTE_FLOORS, "bernoulli")
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The flags."""
-    summary, _, rest = (__doc__ or "").removeprefix("Command: ").partition("\n")
-    parser = argparse.ArgumentParser(
-        description=summary,
-        epilog=rest.strip(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = described_parser(__doc__)
     add = parser.add_argument
     add("run", type=Path, nargs="?", metavar="RUN", help="a run folder or a checkpoint")
     add("--model", choices=FLOORS, help="no network, but this floor, fitted on train")

@@ -7,6 +7,8 @@ import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.command import described_parser
+
 SLOWEST, FASTEST = 4.0, 1000.0  # quarters a minute; MIDI says no tempo slower than 3.6
 FORMATS = ("mid", "wav", "png")
 LIBRARIES = ("mido", "midi2audio", "music21")  # the extra `compose`: absent on a training node
@@ -14,13 +16,7 @@ LIBRARIES = ("mido", "midi2audio", "music21")  # the extra `compose`: absent on 
 
 def parse_arguments(argv: Sequence[str] | None, doc: str) -> argparse.Namespace:
     """The flags; `doc` is the command's description."""
-    summary, _, rest = doc.removeprefix("Command: ").partition("\n")
-    parser = argparse.ArgumentParser(
-        description=summary,
-        epilog=rest.strip(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = described_parser(doc)
     add = parser.add_argument
     add("run", type=Path, metavar="RUN", nargs="?", help="a run folder or a checkpoint")
     add("--seed", type=int, help="the same seed gives the same pieces (default: a new one, told)")

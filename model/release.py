@@ -7,7 +7,6 @@ The bundle holds the weights in half precision and not what training would go on
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,18 +15,12 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script: import from the root, not from model/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pipeline.command import run_command
+from pipeline.command import described_parser, run_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; its exit code."""
-    summary, _, rest = (__doc__ or "").removeprefix("Command: ").partition("\n")
-    parser = argparse.ArgumentParser(
-        description=summary,
-        epilog=rest.strip(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = described_parser(__doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="a run folder or a checkpoint")
     parser.add_argument("--out", type=Path, required=True, help="folder of the bundle")
     flags = parser.parse_args(argv)

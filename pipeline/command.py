@@ -1,7 +1,8 @@
-"""How every command ends: 0 when the work is done, else one line on stderr and a non-zero code."""
+"""How commands begin and end: flags and help; 0 when the work is done, else one line on stderr."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Callable
@@ -31,3 +32,14 @@ def run_command(work: Callable[[], int | None], who: str = "") -> int:
     except (ValueError, RuntimeError) as error:
         print(f"{prefix}{' '.join(str(error).split())}", file=sys.stderr)
     return 1
+
+
+def described_parser(doc: str | None) -> argparse.ArgumentParser:
+    """A parser whose help is the command's own docstring, as it is written."""
+    summary, _, rest = (doc or "").removeprefix("Command: ").partition("\n")
+    return argparse.ArgumentParser(
+        description=summary,
+        epilog=rest.strip(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )

@@ -1,4 +1,4 @@
-"""The sampler beside a training: what the user is told of it. (test_tensorboard.py has its music.)"""
+"""The sampler beside a training: what the user is told. (test_tensorboard.py has its music.)"""
 
 from __future__ import annotations
 
