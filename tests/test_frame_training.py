@@ -15,13 +15,14 @@ from model.release import release
 from pipeline.grid import GridVocabulary
 from pipeline.manifest import FILE_NAME, Manifest
 from pipeline.records import write_shard
-from tests.launching import losses
+from tests.launching import losses, run_training
 
 VOCABULARY = GridVocabulary(lowest_pitch=55, highest_pitch=71, voices=2)
 FLAGS = (
     *("--model=frames", "--preset=tiny", "--strategy=single", "--sequence-length=60"),
     *("--global-batch-size=4", "--log-every=1", "--eval-every=3", "--average=0.9"),
 )
+WITHOUT_DROPOUT = ("--dropout=0", "--head-dropout=0", "--history-dropout=0")
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,19 @@ def test_it_learns_and_a_killed_run_ends_bit_for_bit_as_one_left_alone(
         assert one.keys() == other.keys()
         for path, values in one.items():
             np.testing.assert_array_equal(values, other[path], err_msg=path)
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("strategy", ["horovod", "multiworker"])
+def test_two_workers_train_it_as_one_does(strategy: str, duets: Path, tmp_path: Path) -> None:
+    flags = [*FLAGS, f"--data={duets}", "--steps=6", *WITHOUT_DROPOUT]
+    assert main([*flags, f"--run={tmp_path / 'one'}"]) == 0
+    done = run_training(2, *flags, f"--run={tmp_path / 'two'}", f"--strategy={strategy}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=1e-5)
+    one, two = (read_bundle(step_folder(tmp_path / name, 6)).weights for name in ("one", "two"))
+    for path, values in one.items():  # the averages
+        np.testing.assert_allclose(two[path], values, rtol=1e-4, atol=1e-5, err_msg=path)
 
 
 def test_the_weights_to_use_are_the_averages_of_the_trained_ones(finished: Path) -> None:
