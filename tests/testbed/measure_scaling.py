@@ -105,9 +105,9 @@ def parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
 def measure(testbed: Testbed, part: Part, flags: argparse.Namespace) -> None:
     """Run one part to its end, its lines shown as they come. Raises RuntimeError if it fails."""
     testbed.set_rate(part.rate)
-    out_dir = (flags.work / part.name).resolve()
+    data, out_dir = as_seen_from_here(flags.data), as_seen_from_here(flags.work / part.name)
     argv = ["python", "hpc/scaling.py", "-H", HOSTS, "--workers=1,2", f"--steps={flags.steps}"]
-    argv += [f"--data={flags.data.resolve()}", f"--out={out_dir}", *part.flags]
+    argv += [f"--data={data}", f"--out={out_dir}", *part.flags]
     argv += [f"--repetitions={flags.repetitions}", "--", *WORKLOAD, *part.train_flags]
     argv += flags.train_flags
     print(f"{TITLES[part.name]}\n$ {shlex.join(argv)}", flush=True)
@@ -127,6 +127,12 @@ def measure(testbed: Testbed, part: Part, flags: argparse.Namespace) -> None:
         raise RuntimeError(f"{part.name}: {lines[-1].removeprefix('error: ')}")
 
 
+def as_seen_from_here(path: Path) -> Path:
+    """A path as the command of the results and the pictures may tell it."""
+    path = path.absolute()
+    return path.relative_to(REPOSITORY) if path.is_relative_to(REPOSITORY) else path
+
+
 def publish(parts: Sequence[Part], work_dir: Path, out_dir: Path) -> None:
     """Write scaling.md, scaling.json and a picture for each part: scaling.png is the first's."""
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -144,18 +150,12 @@ def publish(parts: Sequence[Part], work_dir: Path, out_dir: Path) -> None:
         source = work_dir / part.name
         picture = "scaling.png" if part.name == "full" else f"scaling-{part.name}.png"
         shutil.copyfile(source / "scaling.png", out_dir / picture)
-        results[part.name] = without_paths(json.loads((source / "scaling.json").read_text()))
+        results[part.name] = json.loads((source / "scaling.json").read_text())
         report = (source / "scaling.md").read_text().replace("scaling.png", picture)
         report = report.partition("\n")[2].replace("\n## ", "\n### ")
         text += ["", f"## {TITLES[part.name]}", *report.rstrip().splitlines()]
-    told = "\n".join(text).replace(f"{REPOSITORY}/", "") + "\n"
-    (out_dir / "scaling.md").write_text(told)
+    (out_dir / "scaling.md").write_text("\n".join(text) + "\n")
     (out_dir / "scaling.json").write_text(json.dumps(results, indent=2) + "\n")
-
-
-def without_paths(result: dict[str, Any]) -> dict[str, Any]:
-    """A result whose command does not tell where this checkout is."""
-    return {**result, "command": result["command"].replace(f"{REPOSITORY}/", "")}
 
 
 if __name__ == "__main__":
