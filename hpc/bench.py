@@ -20,12 +20,26 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script: import from the root, not from hpc/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from hpc import bench_generation, bench_input, bench_lstm, bench_preprocess, bench_training
+from hpc import (
+    bench_generation,
+    bench_input,
+    bench_live,
+    bench_lstm,
+    bench_preprocess,
+    bench_training,
+)
 from hpc.bench_rows import Options, Row, describe_machine
 from pipeline.command import run_command
 
 # Each has ROWS, the names and targets, and measure(names, options), the rows.
-GROUPS = [bench_lstm, bench_input, bench_generation, bench_training, bench_preprocess]
+GROUPS = [
+    bench_lstm,
+    bench_input,
+    bench_generation,
+    bench_live,
+    bench_training,
+    bench_preprocess,
+]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
