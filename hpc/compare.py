@@ -3,8 +3,9 @@
     python hpc/compare.py runs/dorchester runs/bath runs/both --out compared
 
 Tables go to the terminal; with --out also into compared/comparison.md, with pictures beside it
-and a view for TensorBoard. Reads config.json, metrics.jsonl and stretches.jsonl of the run folders
-and needs no TensorFlow: copy these three files to a laptop.
+and a view for TensorBoard. Reads config.json, metrics.jsonl and stretches.jsonl of the run folders,
+music.json where model/evaluate.py --samples wrote one, and needs no TensorFlow: copy these files to
+a laptop.
 """
 
 from __future__ import annotations
@@ -123,6 +124,7 @@ def _run_to_json(run: RecordedRun, target: float | None) -> dict[str, Any]:
         "best": told(run.best),
         "reached": told(run.reached(target)) if target is not None else None,
         "stretches": stretches,
+        "music": run.music,
     }
 
 

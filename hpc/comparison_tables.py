@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hpc.comparison import Spread, differences, losses_differ_in, speeds, spread
 from hpc.recorded import RecordedRun, Stretch
+from model.music_report import interval, shown
 
 NOTHING = "-"  # in a cell for which there is no value
 PIPED_WIDTH = 200  # columns when no terminal gives a width: lines are not wrapped for a file
@@ -35,6 +37,8 @@ class Table:
 def tables(runs: Sequence[RecordedRun], target: float | None) -> list[Table]:
     """All tables of a comparison; `target` is the validation loss whose time is asked for."""
     found = [stretches_table(runs), convergence_table(runs, target), speed_table(runs)]
+    if any(run.music for run in runs):
+        found.append(music_table(runs))
     return [*found, differences_table(runs)]
 
 
@@ -124,6 +128,31 @@ def speed_table(runs: Sequence[RecordedRun]) -> Table:
     return Table("Speed by server and strategy", columns, tuple(rows), tuple(notes))
 
 
+def music_table(runs: Sequence[RecordedRun]) -> Table:
+    """Composed pieces of the runs that have some, beside the real ones, metric by metric."""
+    found = [(run.name, run.music) for run in runs if run.music]
+    names = dict.fromkeys(name for _, music in found for name in music["metrics"])
+    rows = []
+    for name in names:
+        metrics = [music["metrics"].get(name) for _, music in found]
+        real = next(metric for metric in metrics if metric)
+        cells = [_composed(metric) if metric else NOTHING for metric in metrics]
+        rows.append((name, *cells, shown(real["train"]), shown(real["real"])))
+    copies = [music["copies"] for _, music in found]
+    cells = [_composed(each, 2) for each in copies]
+    rows.append(("copied windows, %", *cells, NOTHING, shown(copies[0]["real"], 2)))
+    split = found[0][1]["split"]
+    columns = ("metric", *(f">{name}" for name, _ in found), ">train", f">{split}")
+    notes = [
+        "Means of composed pieces with 95 % bootstrap intervals (model/evaluate.py --samples), "
+        f"beside real pieces; * lies outside the gap between train and {split} plus one interval, "
+        f"and copies above twice {split}'s."
+    ]
+    if len({(music["split"], music["copies"]["real"]) for _, music in found}) > 1:
+        notes.append(f"The real pieces are those of {found[0][0]}: other runs had other ones.")
+    return Table("Composed music", columns, tuple(rows), tuple(notes))
+
+
 def differences_table(runs: Sequence[RecordedRun]) -> Table:
     """What was not the same in all runs; '->' where a run went on otherwise."""
     rows = [(found.kind, found.what, *found.values) for found in differences(runs)]
@@ -177,6 +206,12 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _composed(metric: dict[str, Any], digits: int = 3) -> str:
+    """A mean of composed pieces with its interval; a star where it is unlike real ones."""
+    star = "" if metric["inside"] else " *"
+    return f"{shown(metric['composed'], digits)} ({interval(metric['interval'], digits)}){star}"
 
 
 def _stretch_row(stretch: Stretch) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hpc.runs import CONFIG, METRICS, STRETCHES, read_lines
+from model.music_report import FILE_NAME as MUSIC
 
 SPLITS = ("train", "valid")
 
@@ -97,6 +98,7 @@ class RecordedRun:
     stretches: tuple[Stretch, ...]
     curves: dict[str, tuple[Point, ...]]  # by split; a split without a loss is not there
     cut_short: bool  # is the last line of metrics.jsonl only half there?
+    music: dict[str, Any] | None = None  # what model/evaluate.py --samples found (music_report.py)
 
     @property
     def best(self) -> Point | None:
@@ -157,7 +159,8 @@ def read_run(folder: Path, name: str) -> RecordedRun:
         )
     stretches, curves = _in_training_time(name, lines, entries)
     cut_short = not (folder / METRICS).read_bytes().endswith(b"\n")
-    return RecordedRun(name, folder, config, tuple(stretches), curves, cut_short)
+    music = _read_music(folder / MUSIC)
+    return RecordedRun(name, folder, config, tuple(stretches), curves, cut_short, music)
 
 
 def common_splits(runs: Sequence[RecordedRun]) -> list[str]:
@@ -185,6 +188,22 @@ def _checked(path: Path, keys: set[str]) -> list[dict[str, Any]]:
                 "version of hpc/train.py"
             )
     return entries
+
+
+def _read_music(path: Path) -> dict[str, Any] | None:
+    """What evaluate.py found of composed pieces; None where it did not look."""
+    if not path.is_file():
+        return None
+    try:
+        music = dict(json.loads(path.read_text()))
+    except (ValueError, TypeError):
+        music = {}
+    if missing := sorted({"split", "pieces", "metrics", "copies"} - music.keys()):
+        raise ValueError(
+            f"{path} lacks {', '.join(missing)}: it is not whole. Write it again with "
+            "model/evaluate.py --samples"
+        )
+    return music
 
 
 def _in_training_time(

@@ -4,6 +4,7 @@ config.json       the settings, which can be given back as --config
 metrics.jsonl     one object a line: step, split, loss (mean nats per token), ..., time
 stretches.jsonl   one object a line: from which step on the run went on where, and how
 checkpoints/      step-NNNNNNNN/ (model/bundle.py), best.json
+music.json        composed pieces beside real ones, by model/evaluate.py --samples
 lock              held by the process that trains the run
 tensorboard/      event files and profiles
 """

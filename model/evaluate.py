@@ -1,7 +1,14 @@
-"""Command: how likely a trained model holds real music, by the protocols of published figures.
+"""Command: how likely trained models hold real music, by the protocols of published figures.
 
 python model/evaluate.py runs/chorales --data jsb:Jsb16thSeparated.json --split valid
+python model/evaluate.py runs/a runs/b --transpositions 7 --data jsb:Jsb16thSeparated.json
+python model/evaluate.py runs/a --data jsb:Jsb16thSeparated.json --samples 200 --plots pictures
 python model/evaluate.py --model bigram --data jsb:Jsb16thSeparated.json --split test
+
+Several RUNs, and each piece in several transpositions, are averaged: the mean of the probabilities
+of every note. --samples composes pieces and compares them with real ones: metrics, voice leading,
+and what is copied from train. --plots draws where the model is surprised, the pieces composed
+beside real ones, and a map of its pitches, which alone needs no --data.
 """
 
 from __future__ import annotations
@@ -16,63 +23,55 @@ from typing import TYPE_CHECKING, Any
 if __package__ in (None, ""):  # run as a script: import from the root, not from model/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pipeline.command import described_parser, run_command
-from pipeline.manifest import SPLITS
+from model.evaluate_flags import NOTE_FLOORS, SOURCES, parse_arguments
+from pipeline.command import run_command
 from pipeline.quiet import load_tensorflow
 
 if TYPE_CHECKING:
     import numpy as np
+    from matplotlib.figure import Figure
 
+    from model.composer import Composer
     from pipeline.frames import FrameSet
-
-SOURCES = ("jsb", "nottingham")
-NOTE_FLOORS = ("uniform", "unigram", "hold", "bigram")
-FLOORS = (*NOTE_FLOORS, "bernoulli")
-
-
-def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The flags."""
-    parser = described_parser(__doc__)
-    add = parser.add_argument
-    add("run", type=Path, nargs="?", metavar="RUN", help="a run folder or a checkpoint")
-    add("--model", choices=FLOORS, help="no network, but this floor, fitted on train")
-    add("--data", required=True, metavar="SOURCE", help="jsb:PATH or nottingham:PATH")
-    add("--split", choices=SPLITS, default="valid", help="default: valid")
-    add("--pieces", type=int, metavar="N", help="only the first N pieces of the split")
-    add("--json", type=Path, metavar="FILE", help="write the result here for programs")
-    flags = parser.parse_args(argv)
-    if (flags.run is None) == (flags.model is None):
-        parser.error("give a RUN or a --model, one of them")
-    return flags
+    from pipeline.grid import GridVocabulary
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; its exit code."""
-    flags = parse_arguments(argv)
+    flags = parse_arguments(argv, __doc__ or "")
     return run_command(lambda: evaluate(flags))
 
 
 def evaluate(flags: argparse.Namespace) -> None:
     """Measure and report. Raises ValueError or OSError, with what to do."""
-    from pipeline.frames import FrameSet
+    if flags.data is None:
+        _draw_pitches(_open(flags.runs)[0], flags.runs[0], flags.plots)
+        return
+    from model.protocols import describe
 
     frame_set = _read_source(flags.data)
     if flags.pieces is not None:
-        if flags.pieces < 1:
-            raise ValueError(f"--pieces is {flags.pieces}; it must be 1 or more")
-        cut = {**frame_set.splits, flags.split: frame_set.splits[flags.split][: flags.pieces]}
-        frame_set = FrameSet(cut, frame_set.steps_per_quarter, frame_set.has_voices)
-    contents = (
-        _floor(flags.model, frame_set, flags.split)
-        if flags.model
-        else _network(flags.run, frame_set, flags.split)
-    )
-    from model.protocols import describe
-
-    print(describe(contents))
+        frame_set = _first_pieces(frame_set, flags.split, flags.pieces)
+    if flags.transpositions < 1:
+        raise ValueError(f"--transpositions is {flags.transpositions}; it must be 1 or more")
+    if flags.model:
+        contents = _floor(flags.model, frame_set, flags.split)
+        print(describe(contents))
+    else:
+        contents = _networks(flags, frame_set)
     if flags.json:
         flags.json.parent.mkdir(parents=True, exist_ok=True)
         flags.json.write_text(json.dumps({"data": flags.data, **contents}, indent=2) + "\n")
+
+
+def _first_pieces(frame_set: FrameSet, split: str, count: int) -> FrameSet:
+    """The set with fewer pieces in one split."""
+    from pipeline.frames import FrameSet
+
+    if count < 1:
+        raise ValueError(f"--pieces is {count}; it must be 1 or more")
+    cut = {**frame_set.splits, split: frame_set.splits[split][:count]}
+    return FrameSet(cut, frame_set.steps_per_quarter, frame_set.has_voices)
 
 
 def _read_source(text: str) -> FrameSet:
@@ -102,38 +101,154 @@ def _floor(name: str, frame_set: FrameSet, split: str) -> dict[str, Any]:
     return report(frame_set, split, nats, name, family)
 
 
-def _network(run: Path, frame_set: FrameSet, split: str) -> dict[str, Any]:
-    """The report of a trained network."""
+def _networks(flags: argparse.Namespace, frame_set: FrameSet) -> dict[str, Any]:
+    """The report of trained networks, said and drawn."""
+    from model.bundle import find_checkpoint
+    from model.protocols import describe, report
+
+    composers = _open(flags.runs)
+    vocabulary = _one_grid(composers, flags.runs, frame_set)
+    from model.likelihood import frame_nats, voices_of
+
+    splits = {
+        split: [
+            voices_of(piece, frame_set.has_voices, vocabulary.voices)
+            for piece in frame_set.splits[split]
+        ]
+        for split in (flags.split, *(["train"] if flags.samples is not None else []))
+    }
+    models = [composer.model for composer in composers]
+    nats = frame_nats(models, vocabulary, splits[flags.split], flags.transpositions)
+    names = " + ".join(str(find_checkpoint(run)) for run in flags.runs)
+    family = _family(len(models), flags.transpositions)
+    contents = report(frame_set, flags.split, nats, names, family)
+    # Of all tokens the STEPs count too, at no cost: what they say is certain.
+    per_frame = contents["nats_per_frame"]
+    contents["nats_per_token"] = per_frame / vocabulary.tokens_per_frame
+    contents |= {"models": len(models), "transpositions": flags.transpositions}
+    print(describe(contents))
+    if flags.plots:
+        _draw_likelihood(flags, splits[flags.split], nats, vocabulary)
+        _draw_pitches(composers[0], flags.runs[0], flags.plots)
+    if flags.samples is not None:
+        contents["music"] = _compose(flags, composers[0], vocabulary, splits, frame_set.has_voices)
+    return contents
+
+
+def _family(num_models: int, num_transpositions: int) -> str:
+    """What kind of model a figure belongs to, in words that say what was averaged."""
+    kind = "left-to-right model of the whole frame, voice after voice"
+    if num_models == num_transpositions == 1:
+        return f"one {kind}, no averaging of models"
+    return (
+        f"AVERAGED: {num_models} {kind.replace('model', 'model' + 's' * (num_models > 1))}, each "
+        f"piece in {num_transpositions} transposition{'s' * (num_transpositions > 1)} as far as "
+        "its range allows; the mean of the probabilities of every note"
+    )
+
+
+def _open(runs: Sequence[Path]) -> list[Composer]:
+    """The trained networks, ready."""
     load_tensorflow()
     from model.bundle import find_checkpoint
     from model.composer import Composer
-    from model.likelihood import frame_nats, voices_of
-    from model.protocols import report
+
+    return [Composer.load(find_checkpoint(run)) for run in runs]
+
+
+def _one_grid(
+    composers: Sequence[Composer], runs: Sequence[Path], frame_set: FrameSet
+) -> GridVocabulary:
+    """The vocabulary of all the networks. Raises ValueError where it is not that of the frames."""
     from pipeline.grid import GridVocabulary
 
-    checkpoint = find_checkpoint(run)
-    composer = Composer.load(checkpoint)
-    vocabulary = composer.vocabulary
-    if not isinstance(vocabulary, GridVocabulary):
-        raise ValueError(
-            f"{checkpoint} was trained on events, whose likelihood is not that of the same frames. "
-            "Train on a data set made with: pipeline/preprocess.py SOURCE --vocabulary grid"
-        )
-    if vocabulary.steps_per_quarter != frame_set.steps_per_quarter:
-        raise ValueError(
-            f"{checkpoint} was trained on {vocabulary.steps_per_quarter} frames a quarter and the "
-            f"data have {frame_set.steps_per_quarter}"
-        )
-    pieces: list[np.ndarray] = [
-        voices_of(piece, frame_set.has_voices, vocabulary.voices)
-        for piece in frame_set.splits[split]
-    ]
-    nats = frame_nats(composer.model, vocabulary, pieces)
-    family = "one left-to-right model of the whole frame, voice after voice, no averaging of models"
-    contents = report(frame_set, split, nats, str(checkpoint), family)
-    # Of all tokens the STEPs count too, at no cost: what they say is certain.
-    per_frame = contents["nats_per_frame"]
-    return {**contents, "nats_per_token": per_frame / vocabulary.tokens_per_frame}
+    first = composers[0].vocabulary
+    for composer, run in zip(composers, runs, strict=True):
+        vocabulary = composer.vocabulary
+        if not isinstance(vocabulary, GridVocabulary):
+            raise ValueError(
+                f"{run} was trained on events, whose likelihood is not that of the same frames. "
+                "Train on a data set made with: pipeline/preprocess.py SOURCE --vocabulary grid"
+            )
+        if vocabulary.steps_per_quarter != frame_set.steps_per_quarter:
+            raise ValueError(
+                f"{run} was trained on {vocabulary.steps_per_quarter} frames a quarter and the "
+                f"data have {frame_set.steps_per_quarter}"
+            )
+        if vocabulary != first:
+            raise ValueError(
+                f"{runs[0]} and {run} speak different vocabularies ({first}; {vocabulary}): only "
+                "models of the same notes can be averaged"
+            )
+    assert isinstance(first, GridVocabulary)
+    return first
+
+
+def _compose(
+    flags: argparse.Namespace,
+    composer: Composer,
+    vocabulary: GridVocabulary,
+    real: dict[str, list[np.ndarray]],
+    has_voices: bool,
+) -> dict[str, Any]:
+    """Pieces composed and compared with real ones: said, drawn, kept in the run's folder."""
+    from model.music_report import FILE_NAME, describe
+    from model.samples import compare_with_real, compose_samples
+    from model.sampling import Sampling
+
+    sampling = Sampling(temperature=flags.temperature, top_p=flags.top_p)
+    samples = compose_samples(composer, flags.samples, sampling, flags.seed)
+    music, values = compare_with_real(samples, real, vocabulary, has_voices=has_voices)
+    music |= {
+        "seed": flags.seed,
+        "sampling": {"temperature": flags.temperature, "top_p": flags.top_p},
+    }
+    print(describe(music))
+    run = flags.runs[0]
+    if (run / "checkpoints").is_dir():
+        (run / FILE_NAME).write_text(json.dumps(music, indent=2) + "\n")
+        print(f"wrote {run / FILE_NAME}, which hpc/compare.py shows")
+    if flags.plots:
+        from model.evaluation_plots import samples_figure
+
+        _write(samples_figure(values, music), flags.plots / "samples.png")
+    return music
+
+
+def _draw_likelihood(
+    flags: argparse.Namespace,
+    pieces: Sequence[np.ndarray],
+    nats: Sequence[np.ndarray],
+    vocabulary: GridVocabulary,
+) -> None:
+    """Where the model is surprised: by voice and place in all pieces, note by note in one."""
+    import numpy as np
+
+    from model.evaluation_plots import places_figure, surprise_figure
+
+    mean = float(np.concatenate(nats).mean())
+    title = f"{flags.split} split, {len(pieces)} pieces, {mean:.4f} nats per note"
+    _write(places_figure(nats, vocabulary, title), flags.plots / "places.png")
+    means = [float(piece.mean()) for piece in nats]
+    median = int(np.argsort(means)[len(means) // 2])  # neither an easy piece nor a hard one
+    title = f"piece {median} of the {flags.split} split, {means[median]:.4f} nats per note"
+    figure = surprise_figure(pieces[median], nats[median], vocabulary, title)
+    _write(figure, flags.plots / "surprise.png")
+
+
+def _draw_pitches(composer: Composer, run: Path, folder: Path) -> None:
+    """The map of what the network has learned of pitches."""
+    from model.pitch_map import pitch_map
+
+    figure = pitch_map(composer.model, composer.vocabulary, f"pitches as {run} weighs them")
+    _write(figure, folder / "pitches.png")
+
+
+def _write(figure: Figure, path: Path) -> None:
+    from model.evaluation_plots import save
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    print(f"wrote {save(figure, path)}")
 
 
 if __name__ == "__main__":

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from model.bundle import Bundle, step_folder, write_bundle
-from pipeline.vocabulary import EventVocabulary
+from pipeline.vocabulary import EventVocabulary, Vocabulary
 
 VOCABULARY = EventVocabulary()
 
 
-def tiny_bundle(vocabulary: EventVocabulary = VOCABULARY) -> Bundle:
+def tiny_bundle(vocabulary: Vocabulary = VOCABULARY) -> Bundle:
     """A checkpoint of the tiny preset as it is before training."""
     import keras
 
@@ -27,7 +27,7 @@ def tiny_bundle(vocabulary: EventVocabulary = VOCABULARY) -> Bundle:
     return Bundle(config.to_dict(), vocabulary.to_dict(), weights)
 
 
-def write_tiny_run(folder: Path, vocabulary: EventVocabulary = VOCABULARY) -> Path:
+def write_tiny_run(folder: Path, vocabulary: Vocabulary = VOCABULARY) -> Path:
     """The folder, made a run with one checkpoint."""
     write_bundle(step_folder(folder, 1), tiny_bundle(vocabulary))
     return folder

@@ -422,3 +422,37 @@ def test_what_is_not_installed_is_said(
     assert sorted(path.name for path in out.iterdir()) == ["comparison.md", "loss.png"]
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert "need matplotlib" in refusal(capsys, run, "--out", tmp_path / "other")
+
+
+def composed(folder: Path, mean: float, inside: bool) -> Path:
+    """A run whose pieces were compared with real ones; one metric and copies are enough here."""
+    metric = {"composed": mean, "interval": [mean - 0.1, mean + 0.1], "train": 2.0, "real": 2.1}
+    found = {**metric, "inside": inside, "overlap": 0.9, "divergence": 0.01}
+    copies = {"composed": 3.0, "interval": [2.5, 3.5], "real": 1.2, "inside": False}
+    music = {"pieces": 200, "split": "test", "metrics": {"polyphony": found}, "copies": copies}
+    (folder / "music.json").write_text(json.dumps(music))
+    return folder
+
+
+def test_composed_music_of_the_runs_that_have_some_is_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = composed(simple_run(tmp_path / "good", [2.0]), 2.05, inside=True)
+    odd = composed(simple_run(tmp_path / "odd", [2.0]), 3.0, inside=False)
+    silent = simple_run(tmp_path / "silent", [2.0])
+    runs = numbers(tmp_path, good, odd, silent)["runs"]
+    assert [bool(run["music"]) for run in runs] == [True, True, False]
+    lines = capsys.readouterr().out.splitlines()
+    (row,) = (line.split() for line in lines if line.strip().startswith("polyphony"))
+    shown = "polyphony 2.050 (1.950..2.150) 3.000 (2.900..3.100) * 2.000 2.100"
+    assert " ".join(row) == shown
+    numbers(tmp_path, silent)
+    assert "Composed music" not in capsys.readouterr().out
+
+
+def test_a_file_of_composed_music_that_is_not_whole_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = simple_run(tmp_path / "run", [2.0])
+    (run / "music.json").write_text('{"split": "test"')
+    assert "music.json lacks copies, metrics" in refusal(capsys, run)

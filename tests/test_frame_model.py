@@ -102,7 +102,7 @@ def test_the_nats_of_the_ids_are_those_of_the_frames(
     nats = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits_of(inputs))
     nats = nats.numpy()
     is_voice = targets.numpy() >= MARKS + VOCABULARY.steps_per_bar
-    by_frames = frame_nats(model, VOCABULARY, frames)
+    by_frames = frame_nats([model], VOCABULARY, frames)
     assert by_frames[0].shape == frames[0].shape
     np.testing.assert_allclose(sum(x.sum() for x in by_frames), nats[is_voice].sum(), rtol=1e-5)
     # A STEP costs no more than that the piece goes on: whichever place comes is certain.
