@@ -37,13 +37,15 @@ demo: setup ## From Bach's chorales to new music in at most 10 minutes
 	$(VENV_PYTHON) pipeline/preprocess.py bach --out data/bach
 	hpc/install/two_processes.sh $(VENV_PYTHON) hpc/train.py --data data/bach --run runs/demo $(DEMO_TRAIN)
 	$(VENV_PYTHON) model/generate.py runs/demo --data data/bach --out out --seed 1 --top-p 0.95 --bars 16
+	@echo "Beside it, the model that comes with the program, which learned for longer:"
+	$(VENV_PYTHON) model/generate.py model/pretrained/chorales --out out/pretrained --seed 1 --top-p 0.95 --bars 16
 	@echo "The training run (.venv/bin/tensorboard --logdir runs) and the music:"
 	@find "$(CURDIR)/runs/demo" -maxdepth 0; find "$(CURDIR)/out" -name '*.mid' -o -name '*.wav' -o -name '*.png' | sort
 
 # Where the data set lies: Jsb16thSeparated.json of github.com/czhuang/JSB-Chorales-dataset.
 JSB ?= Jsb16thSeparated.json
 quality: setup ## Train the chorale model that is shipped, and its likelihood; JSB=FILE names the data
-	$(VENV_PYTHON) pipeline/preprocess.py jsb:$(JSB) --vocabulary grid --num-lanes 8 --out data/jsb16
+	$(VENV_PYTHON) pipeline/preprocess.py jsb:$(JSB) --vocabulary grid --num-lanes 4 --out data/jsb16
 	hpc/install/two_processes.sh $(VENV_PYTHON) hpc/train.py --config hpc/presets/chorales.toml --run runs/chorales
 	$(VENV_PYTHON) model/evaluate.py runs/chorales --data jsb:$(JSB) --split valid
 

@@ -14,7 +14,7 @@ from pipeline.notes import DEFAULT_TEMPO, DEFAULT_VELOCITY, DRUMS, NOTE, Score, 
 
 REST = 0  # in frames; every other value is a MIDI key
 FIRST_PROGRAM = 40  # voice i plays program 40 + i (violin, viola, cello, contrabass): its own track
-MAX_VOICES = 8  # as many as there are programs of bowed and plucked strings
+MAX_VOICES = 9  # the most pitches of a frame of Nottingham; program 48 is a string ensemble
 QUARTERS_PER_BAR = 4
 
 

@@ -82,6 +82,7 @@ def test_no_logit_depends_on_a_later_id(
         assert np.abs(after[:, position:] - before[:, position:]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_one_id_at_a_time_gives_the_logits_of_the_whole_window(
     model: FrameModel, logits_of: tf.types.experimental.GenericFunction
 ) -> None:

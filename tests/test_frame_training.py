@@ -54,6 +54,7 @@ def train(run: Path, data: Path) -> int:
     return main([*FLAGS, f"--data={data}", f"--run={run}", "--steps=6", "--save-every=3"])
 
 
+@pytest.mark.slow
 def test_it_learns_and_a_killed_run_ends_bit_for_bit_as_one_left_alone(
     finished: Path, duets: Path, tmp_path: Path
 ) -> None:
@@ -85,6 +86,7 @@ def test_two_workers_train_it_as_one_does(strategy: str, duets: Path, tmp_path: 
         np.testing.assert_allclose(two[path], values, rtol=1e-4, atol=1e-5, err_msg=path)
 
 
+@pytest.mark.slow
 def test_the_weights_to_use_are_the_averages_of_the_trained_ones(finished: Path) -> None:
     bundle = read_bundle(step_folder(finished, 6))
     differing = [
@@ -95,6 +97,7 @@ def test_the_weights_to_use_are_the_averages_of_the_trained_ones(finished: Path)
     assert len(differing) == len(bundle.weights)
 
 
+@pytest.mark.slow
 def test_a_release_composes_from_half_the_bytes(finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "given"
     out.mkdir()
