@@ -51,7 +51,7 @@ class Encoder:
             fitted, changed = self.vocabulary.fit(score)
             adjustments += changed
             if fitted.notes.size:
-                encoded.append(self.vocabulary.encode(fitted))
+                encoded.append(self.vocabulary.encode_fitted(fitted))
         if not encoded:
             raise AllLeftOutError("only percussion, which needs --instruments")
         return Encoded(encoded, adjustments)

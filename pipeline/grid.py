@@ -141,12 +141,15 @@ class GridVocabulary:
 
     def frames(self, score: Score) -> np.ndarray:
         """The score after `fit` as frames [num_frames, voices] of MIDI keys, 0 for a rest."""
-        notes = self.fit(score)[0].notes
-        return _by_instrument(notes, notes["program"] - FIRST_PROGRAM, self.voices)
+        return self._frames_of_fitted(self.fit(score)[0])
 
     def encode(self, score: Score) -> np.ndarray:
         """Ids [num_tokens] int32 of the score after `fit`, START and END included."""
         return self.encode_frames(self.frames(score))
+
+    def encode_fitted(self, score: Score) -> np.ndarray:
+        """Ids [num_tokens] int32 of a score that `fit` has returned, START and END included."""
+        return self.encode_frames(self._frames_of_fitted(score))
 
     def encode_frames(self, frames: np.ndarray) -> np.ndarray:
         """Ids [num_tokens] int32 of frames [num_frames, voices] of MIDI keys, 0 for a rest.
@@ -218,6 +221,9 @@ class GridVocabulary:
     def _first_ids(self) -> np.ndarray:
         """[voices]: the id of each voice's REST."""
         return np.array([block.start for block in list(self.blocks.values())[1:]])
+
+    def _frames_of_fitted(self, score: Score) -> np.ndarray:
+        return _by_instrument(score.notes, score.notes["program"] - FIRST_PROGRAM, self.voices)
 
     def _score(self, frames: np.ndarray, tempo: float) -> Score:
         notes = []

@@ -20,7 +20,6 @@ from pipeline.notes import (
     Score,
     one_note_per_key,
     quantise,
-    sort_notes,
 )
 
 
@@ -139,11 +138,15 @@ class EventVocabulary:
         adjustments["duration clipped"] = int((notes["duration"] > self.max_duration).sum())
         notes["duration"] = np.minimum(notes["duration"], self.max_duration)
         notes["velocity"] = self._middle_of_bin(self._velocity_bin(notes["velocity"]))
-        return Score(sort_notes(notes), self.steps_per_quarter, score.tempo), +adjustments
+        # Still in order: no two notes have one onset, program and pitch.
+        return Score(notes, self.steps_per_quarter, score.tempo), +adjustments
 
     def encode(self, score: Score) -> np.ndarray:
         """Ids [num_tokens] int32 of the score after `fit`, START and END included."""
-        score, _ = self.fit(score)
+        return self.encode_fitted(self.fit(score)[0])
+
+    def encode_fitted(self, score: Score) -> np.ndarray:
+        """Ids [num_tokens] int32 of a score that `fit` has returned, START and END included."""
         notes = score.notes
         shift = np.diff(notes["onset"], prepend=0)
         num_shifts = -(-shift // self.max_shift)
