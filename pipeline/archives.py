@@ -61,7 +61,7 @@ def _zip_members(archive: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[str
     with zipfile.ZipFile(archive) as opened:
         for member in opened.infolist():
             mode = member.external_attr >> 16  # the kind of file, where a Unix system wrote it
-            is_plain = not member.is_dir() and (mode & 0o170000) in (0, 0o100000)
+            is_plain = (mode & 0o170000) in (0, 0o100000)
             if is_plain and member.filename.lower().endswith(suffixes):
                 yield member.filename, opened.open(member)
 

@@ -8,6 +8,7 @@ damage that midi_music21.py names it passes over.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,13 @@ from pipeline.midi import NOTE_ON, PERCUSSION_CHANNEL, PROGRAM_CHANGE, checked_n
 from pipeline.notes import DRUMS, NOTE, Score
 
 END_OF_TRACK_BYTES = b"\xff\x2f\x00"
+SYSTEM_EXCLUSIVE, END_OF_EXCLUSIVE = 0xF0, 0xF7
+# The events of channels one after another, running status too.
+_DELTA = rb"[\x80-\xff]{0,3}+[\x00-\x7f]"
+_TWO = rb"[\x80-\xbf\xe0-\xef][\x00-\x7f]{2}(?:" + _DELTA + rb"[\x00-\x7f]{2})*+"
+_ONE = rb"[\xc0-\xdf][\x00-\x7f](?:" + _DELTA + rb"[\x00-\x7f])*+"
+CHANNEL_EVENTS = re.compile(rb"(?:" + _DELTA + rb"(?:" + _TWO + rb"|" + _ONE + rb"))*+")
+DELTA_TIME = re.compile(_DELTA)
 # For each channel a note-off for each key, by running status, all at the time of the first.
 ALL_NOTES_OFF = [
     b"".join(
@@ -34,14 +42,16 @@ class UnfitForSymusicError(ValueError):
 def score_by_symusic(kind: int, division: int, tracks: list[bytes]) -> Score:
     """The notes of a MIDI file's tracks, as `split_chunks` gives them.
 
-    Raises UnfitForSymusicError for what another reader has to read: format 2, time in seconds, a
-    program set in a track without notes, events that symusic refuses. Raises ValueError for more
-    music than a piece can have.
+    Raises UnfitForSymusicError for what another reader has to read, or has to name the fault of:
+    format 2, time in seconds, a program set in a track without notes, a damaged system exclusive
+    event, events that symusic refuses, more music than a piece can have.
     """
     if kind > 1 or not 0 < division < 0x8000:
         raise UnfitForSymusicError("only formats 0 and 1 in ticks per quarter")
     if not all(map(_ends_once, tracks)):
         raise UnfitForSymusicError("an End of Track event that is not the end, or none")
+    if not all(map(_exclusives_are_whole, tracks)):
+        raise UnfitForSymusicError("a damaged system exclusive event")
     if len(tracks) > 1 and any(_conducts_programs(division, track) for track in tracks):
         raise UnfitForSymusicError("a track without notes sets a program")
     parsed = _parse(division, tracks, num_sweeps=0)
@@ -56,7 +66,10 @@ def score_by_symusic(kind: int, division: int, tracks: list[bytes]) -> Score:
     if min(notes["onset"].min(initial=0), notes["duration"].min(initial=0)) < 0:
         raise UnfitForSymusicError("times over 32 bits")  # symusic lets them wrap around
     tempo = first_tempo((tempo.time, tempo.mspq) for tempo in parsed.tempos)
-    return checked_notes(notes, division, tempo)
+    try:
+        return checked_notes(notes, division, tempo)
+    except ValueError as error:  # of several faults the other reader names the first
+        raise UnfitForSymusicError(str(error)) from None
 
 
 def _parse(division: int, tracks: list[bytes], num_sweeps: int) -> Any:
@@ -77,6 +90,40 @@ def _parse(division: int, tracks: list[bytes], num_sweeps: int) -> Any:
 def _ends_once(track: bytes) -> bool:
     """Is the track's one End of Track event its end?"""
     return track.endswith(END_OF_TRACK_BYTES) and track.count(END_OF_TRACK_BYTES[:2]) == 1
+
+
+def _exclusives_are_whole(track: bytes) -> bool:
+    """Is every system exclusive event whole, and the event after it one with a status of its own?
+
+    What follows others the readers take for different events. Whole: F0, its length, data, F7.
+    """
+    if SYSTEM_EXCLUSIVE not in track and END_OF_EXCLUSIVE not in track:
+        return True
+    at = 0
+    while delta := DELTA_TIME.match(track, CHANNEL_EVENTS.match(track, at).end()):  # type: ignore[union-attr]
+        status, at = track[delta.end() : delta.end() + 1], delta.end() + 1
+        if status == b"\xff":
+            size, start = _number(track, at + 1)
+        elif status == bytes([SYSTEM_EXCLUSIVE]):
+            size, start = _number(track, at)
+            data = track[start : start + size]
+            if data[-1:] != bytes([END_OF_EXCLUSIVE]) or max(data[:-1], default=0) >= 0x80:
+                return False
+        else:
+            return False
+        at = start + size
+    return at == len(track)
+
+
+def _number(track: bytes, at: int) -> tuple[int, int]:
+    """The number of variable length at a place, and where it ends."""
+    value = 0
+    while at < len(track):
+        value = value << 7 | track[at] & 0x7F
+        at += 1
+        if track[at - 1] < 0x80:
+            break
+    return value, at
 
 
 def _appended(track: bytes, events: bytes) -> bytes:
