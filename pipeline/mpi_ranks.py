@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import socket
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -52,6 +53,10 @@ def open_ranks() -> Iterator[Ranks | None]:
             f"under mpirun with {num_ranks()} processes mpi4py is needed ({error}): pip install "
             "-c constraints.txt -e '.[horovod]', or start one process with --processes N"
         ) from None
+    hosts = Counter(MPI.COMM_WORLD.gather(socket.gethostname()) or ())
+    if hosts:  # on the first rank
+        found = ", ".join(f"{host} ({count})" for host, count in sorted(hosts.items()))
+        print(f"{hosts.total()} processes under mpirun: {found}", flush=True)
     with MPICommExecutor(MPI.COMM_WORLD, root=0) as executor:
         yield None if executor is None else Ranks(executor, MPI.COMM_WORLD.size - 1)  # type: ignore[arg-type]
 

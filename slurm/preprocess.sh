@@ -1,18 +1,19 @@
 #!/bin/bash
-# Make a data set on one node. From the root of the repository, flags of pipeline/preprocess.py behind:
+# Make a data set on one node or several. From the root of the repository, flags of pipeline/preprocess.py behind:
 #     sbatch slurm/preprocess.sh bach
-#     DATA=data/mine sbatch slurm/preprocess.sh my_midi_files/ --instruments
+#     DATA=data/mine sbatch --nodes=4 slurm/preprocess.sh my_midi_files/ --instruments
+# A job that was killed or ran out of time goes on where it was when it is submitted again.
 
 #SBATCH --job-name=preprocess
 #SBATCH --nodes=1
 #SBATCH --time=02:00:00
 #SBATCH --requeue
 #SBATCH --open-mode=append
-# One program that uses all cores of the node. GPUs would idle: none are asked for.
-#SBATCH --ntasks=1
+# One rank on each node, which parses on all its cores. GPUs would idle: none are asked for.
+#SBATCH --ntasks-per-node=1
 #SBATCH --exclusive
 
 set -euo pipefail
 cd "$SLURM_SUBMIT_DIR"
 source slurm/site.env || { echo "error: no slurm/site.env in $PWD: sbatch from the root" >&2; exit 1; }
-exec python pipeline/preprocess.py --out "$DATA" "$@"
+exec mpirun -np "$SLURM_NNODES" --bind-to none python pipeline/preprocess.py --out "$DATA" "$@"

@@ -219,11 +219,15 @@ class Testbed:
         self,
         script: Path,
         *flags: str,
+        options: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
     ) -> int:
-        """Submit a job script on the head, flags behind it; returns the job's number."""
-        return jobs.submit(self._run_on_head, script, *flags, env=env, cwd=cwd)
+        """Submit a job script on the head, sbatch's options before it, flags behind it.
+
+        Returns the job's number.
+        """
+        return jobs.submit(self._run_on_head, script, *flags, options=options, env=env, cwd=cwd)
 
     def job(self, number: int) -> jobs.Job:
         """A job as it is now."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -30,9 +30,11 @@ class Job:
         return self.state in ENDED
 
 
-def submit(run: RunOnHead, script: Path, *flags: str, **where: object) -> int:
+def submit(
+    run: RunOnHead, script: Path, *flags: str, options: Sequence[str] = (), **where: object
+) -> int:
     """Submit a script; returns the job's number, or raises RuntimeError with what sbatch said."""
-    done = run(["sbatch", "--parsable", str(script), *flags], **where)
+    done = run(["sbatch", "--parsable", *options, str(script), *flags], **where)
     if done.returncode:
         raise RuntimeError(f"sbatch {script}: {done.stderr.strip()}")
     return int(done.stdout)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,6 +73,28 @@ def test_the_data_set_is_named_by_the_environment_of_sbatch(
         job = testbed.wait_job(number, timeout=150)
         assert job.state == "COMPLETED", job.output
         assert "'data/jsb'" in job.output and "'last']" in job.output
+
+
+def test_preprocess_on_two_nodes_writes_the_bytes_of_one_process(
+    testbed: Testbed, tiny_corpus: Path, tmp_path: Path, root: Path
+) -> None:
+    for name in ("slurm", "pipeline"):
+        (tmp_path / name).symlink_to(root / name)
+    flags = [str(tiny_corpus), "--num-lanes", "2"]
+    one = tmp_path / "one"
+    alone = [sys.executable, str(root / "pipeline/preprocess.py"), *flags, "--out", str(one)]
+    subprocess.run([*alone, "--processes", "1"], check=True, capture_output=True)
+
+    two = tmp_path / "two"
+    script, where = Path("slurm/preprocess.sh"), {"env": {"DATA": str(two)}, "cwd": tmp_path}
+    number = testbed.sbatch(script, *flags, options=["--nodes=2"], **where)  # type: ignore[arg-type]
+    job = testbed.wait_job(number, timeout=200)
+    assert job.state == "COMPLETED", job.output
+    assert "2 processes under mpirun: bath (1), dorchester (1)" in job.output
+    files = sorted(path.name for path in one.iterdir())
+    assert sorted(path.name for path in two.iterdir()) == files
+    for name in files:
+        assert (two / name).read_bytes() == (one / name).read_bytes(), name
 
 
 def test_a_script_submitted_from_elsewhere_says_where_to_submit_it(
