@@ -141,8 +141,8 @@ class Composer:
 
         A function in place of the sampling is asked before each chunk: it may change.
         """
-        grammar = self._grammar(endless)
-        previous, state = self._listen(primer_ids, len(pieces))
+        grammar = self.grammar(endless)
+        previous, state = self.listen(primer_ids, len(pieces))
         position = 0
         while True:
             draws = tf.constant(uniforms(seed, pieces, position, chunk))
@@ -173,7 +173,7 @@ class Composer:
             score.notes["duration"] = np.minimum(score.notes["duration"], room)
         return score
 
-    def _listen(self, primer_ids: np.ndarray, batch_size: int) -> tuple[tf.Tensor, Any]:
+    def listen(self, primer_ids: np.ndarray, batch_size: int) -> tuple[tf.Tensor, Any]:
         """The last primer token and the state before it, once for all pieces."""
         state = self.model.zero_state(1)
         if primer_ids.size > 1:
@@ -202,7 +202,7 @@ class Composer:
             ids = ids.write(position, previous)
         return ids.stack(), state
 
-    def _grammar(self, endless: bool) -> tf.Tensor:
+    def grammar(self, endless: bool) -> tf.Tensor:
         """Which id may follow which [size, size] bool, within one piece: after END only PAD."""
         follows = self.vocabulary.follows.copy()
         follows[START] = self.vocabulary.may_begin

@@ -2,6 +2,7 @@
 
 python model/generate.py runs/a --out out/ --num-pieces 4 --bars 16
 python model/generate.py runs/a --primer "C4 E4 G4" --temperature 0.9 --seed 7
+python model/generate.py model/pretrained/chorales --given soprano.mid --page out/index.html
 python model/generate.py runs/a --live synth
 python model/generate.py runs/a --live port:Piano --input Keyboard
 
@@ -9,6 +10,9 @@ A piece lasts until the model ends it. --length-tokens is a bound: the piece may
 --bars and --seconds are kept: the model may not end before, and notes that would sound past the
 length are cut there. With a primer, --bars and --seconds count what is added to it; the bar in
 which it ends is the first one added.
+
+--given is a voice, from its first note to its last: a model of several voices composes the others.
+--page needs nothing beside it but the WAV files, and these only where they are large.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if __package__ in (None, ""):  # run as a script: import from the root, not from model/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -33,6 +37,7 @@ from pipeline.quiet import load_tensorflow
 
 if TYPE_CHECKING:
     from model.composer import Composer, Length, Piece
+    from model.engraving import Engraver
     from model.rendering import RenderedPiece, Renderer
 
 
@@ -60,7 +65,8 @@ def run(flags: argparse.Namespace) -> None:
 
 def generate(flags: argparse.Namespace) -> None:
     """Compose, write and report. Raises ValueError or OSError, with what to do."""
-    soundfont = None if flags.no_wav else _soundfont(flags)
+    soundfont = _soundfont(flags) if "wav" in flags.formats else None
+    engraver = _engraver(flags)
     if flags.data:
         Manifest.load(flags.data)  # a data set that is not there is told before the work
     seed = secrets.randbits(32) if flags.seed is None else flags.seed
@@ -68,22 +74,35 @@ def generate(flags: argparse.Namespace) -> None:
     load_tensorflow()
     from model.bundle import find_checkpoint
     from model.composer import Composer
+    from model.given_voice import read_given_voice
+    from model.harmonising import harmonise
     from model.primer import read_primer
-    from model.rendering import Renderer, write_json
+    from model.rendering import Renderer
     from model.sampling import Sampling
 
     sampling = Sampling(flags.temperature, flags.top_k, flags.top_p)
     checkpoint = find_checkpoint(flags.run)
     composer = Composer.load(checkpoint)
     primer = read_primer(flags.primer, composer.vocabulary) if flags.primer is not None else None
-    tempo = flags.tempo or (primer.tempo if primer else DEFAULT_TEMPO)
+    given = None
+    if flags.given:
+        given = read_given_voice(flags.given, flags.given_voice, composer.vocabulary)
+    known = primer or (given.line if given else None)
+    tempo = flags.tempo or (known.tempo if known else DEFAULT_TEMPO)
     length = _length(flags, composer, primer, tempo)
 
-    composer.warm_up()
+    if not given:
+        composer.warm_up()
     started = time.perf_counter()
-    pieces = composer.compose(range(flags.num_pieces), sampling, length, seed, primer)
+    numbers = range(flags.num_pieces)
+    if given:
+        pieces = harmonise(composer, numbers, sampling, given, seed)
+    else:
+        pieces = composer.compose(numbers, sampling, length, seed, primer)
     elapsed = time.perf_counter() - started
     scores = [composer.score(piece, length, tempo) for piece in pieces]
+    if given:
+        scores = [given.put_back(score) for score in scores]
     _check_composed(pieces, scores, flags.length_tokens is not None)
     num_tokens = sum(piece.num_composed for piece in pieces)
     print(
@@ -91,19 +110,58 @@ def generate(flags: argparse.Namespace) -> None:
         f"from {checkpoint}, seed {seed}"
     )
 
-    renderer = Renderer(flags.out, soundfont, flags.beats_per_bar, primer.end if primer else 0)
+    primer_end = primer.end if primer else 0
+    renderer = Renderer(
+        flags.out, soundfont, flags.beats_per_bar, primer_end, flags.formats, engraver
+    )
     rendered = _render(renderer, pieces, scores)
     if flags.data:
         _compare(flags.data, scores)
+    settings = {
+        **asdict(sampling),
+        "seed": seed,
+        "tempo": tempo,
+        "primer": flags.primer,
+        "given": str(flags.given) if flags.given else None,
+    }
+    speed = {"num_tokens": num_tokens, "tokens_per_second": num_tokens / elapsed}
     if flags.json:
-        contents = {
-            "checkpoint": str(checkpoint),
-            "settings": {**asdict(sampling), "seed": seed, "tempo": tempo, "primer": flags.primer},
-            "num_tokens": num_tokens,
-            "tokens_per_second": num_tokens / elapsed,
-            "pieces": [asdict(piece) for piece in rendered],
-        }
-        write_json(flags.json, contents)
+        _write_json(flags.json, checkpoint, settings, speed, rendered)
+    if flags.page:
+        from model.listening_page import write_page
+
+        told = {"model": checkpoint, **settings}
+        page = write_page(flags.page, list(zip(rendered, scores, strict=True)), told, renderer)
+        print(page.report())
+
+
+def _write_json(
+    path: Path,
+    checkpoint: Path,
+    settings: dict[str, Any],
+    speed: dict[str, float],
+    rendered: Sequence[RenderedPiece],
+) -> None:
+    from model.rendering import write_json
+
+    contents = {
+        "checkpoint": str(checkpoint),
+        "settings": settings,
+        **speed,
+        "pieces": [asdict(piece) for piece in rendered],
+    }
+    write_json(path, contents)
+
+
+def _engraver(flags: argparse.Namespace) -> Engraver | None:
+    """The program that prints scores, where one is asked for."""
+    from model.formats import PRINTED
+
+    if not set(PRINTED) & set(flags.formats):
+        return None
+    from model.engraving import find_engraver
+
+    return find_engraver()
 
 
 def _soundfont(flags: argparse.Namespace) -> Path:

@@ -7,10 +7,10 @@ import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
+from model.formats import DEFAULT_FORMATS, FORMATS, parse_formats
 from pipeline.command import described_parser
 
 SLOWEST, FASTEST = 4.0, 1000.0  # quarters a minute; MIDI says no tempo slower than 3.6
-FORMATS = ("mid", "wav", "png")
 LIBRARIES = ("mido", "midi2audio", "music21")  # the extra `compose`: absent on a training node
 
 
@@ -30,6 +30,8 @@ def parse_arguments(argv: Sequence[str] | None, doc: str) -> argparse.Namespace:
     add("--beats-per-bar", type=int, default=4, help="quarters in a bar (default: 4)")
     add("--tempo", type=float, help="quarters a minute (default: the primer's, else 100)")
     add("--primer", help="a score file to go on from, or notes: 'C4 E4 G4'")
+    add("--given", type=Path, metavar="FILE", help="a score file of one voice: compose the others")
+    add("--given-voice", default="1", metavar="NAME", help="soprano ... or 1 ... (the highest, 1)")
     add("--soundfont", type=Path, help="default: $SOUNDFONT, else an installed one")
     add("--json", type=Path, help="write the result here for programs")
     _add_files(parser.add_argument_group("pieces as files"))
@@ -39,6 +41,20 @@ def parse_arguments(argv: Sequence[str] | None, doc: str) -> argparse.Namespace:
         parser.error("which run? Give a run folder or a checkpoint")
     if flags.input and not flags.live:
         parser.error("--input is answered by --live OUTPUT")
+    if flags.given and (flags.live or flags.primer is not None):
+        parser.error("--given composes whole pieces: it does not go with --live or --primer")
+    if flags.given and (flags.length_tokens or flags.bars or flags.seconds):
+        parser.error("with --given a piece is as long as the given voice; leave the length out")
+    try:
+        flags.formats = parse_formats(flags.formats)
+    except ValueError as error:
+        parser.error(f"--formats: {error}")
+    if flags.no_wav:
+        flags.formats = tuple(kind for kind in flags.formats if kind != "wav")
+    if not flags.formats:
+        parser.error("--no-wav leaves none of the --formats")
+    if flags.page and (flags.live or "wav" not in flags.formats):
+        parser.error("--page plays the pieces' sound: it goes with wav files, not with --live")
     if flags.live and flags.length_tokens:
         parser.error("--live stops by --bars, --seconds, q or Ctrl-C, not by --length-tokens")
     return flags
@@ -48,7 +64,14 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--out", type=Path, default=Path("out"), help="folder for the pieces (default: out)")
     add("--num-pieces", type=int, default=1, help="composed side by side (default: 1)")
+    add(
+        "--formats",
+        default=",".join(DEFAULT_FORMATS),
+        metavar="NAME,...",
+        help=f"of {', '.join(FORMATS)}; png is the piano roll (default: %(default)s)",
+    )
     add("--no-wav", action="store_true", help="write no sound")
+    add("--page", type=Path, metavar="FILE", help="a page to see and hear the pieces (.html)")
     add("--data", type=Path, help="print music metrics beside those of this data set's pieces")
 
 

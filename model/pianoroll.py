@@ -49,7 +49,7 @@ def piano_roll(score: Score, title: str, beats_per_bar: int = 4, primer_end: int
     num_bars = max(1, -(-score.end // bar))
     bars_per_row = max(min(BARS_PER_ROW, num_bars), -(-num_bars // MAX_ROWS))
     num_rows = -(-num_bars // bars_per_row)
-    lowest, highest = _pitch_limits(score)
+    lowest, highest = pitch_limits(score)
 
     row_inches = 0.9 + 0.045 * (highest - lowest)
     width = min(max(1.2 + INCHES_PER_BAR * bars_per_row, NARROWEST), WIDEST)
@@ -69,7 +69,7 @@ def piano_roll(score: Score, title: str, beats_per_bar: int = 4, primer_end: int
     return figure
 
 
-def _pitch_limits(score: Score) -> tuple[int, int]:
+def pitch_limits(score: Score) -> tuple[int, int]:
     """Lowest and highest key shown: the notes' own and two more each way, an octave at least."""
     pitch = score.notes["pitch"]
     lowest, highest = (int(pitch.min()), int(pitch.max())) if pitch.size else (60, 60)
@@ -116,7 +116,7 @@ def _draw_notes(axes: Axes, score: Score) -> None:
     notes = score.notes
     shown = notes[(notes["onset"] < end) & (notes["onset"] + notes["duration"] > first)]
     gap = score.resolution / 24  # repeated notes stay apart to the eye
-    for colour, program in _programs(score):
+    for colour, program in colours_of_programs(score):
         boxes = [
             Rectangle((note["onset"], note["pitch"] - 0.42), max(note["duration"] - gap, gap), 0.84)
             for note in shown[shown["program"] == program]
@@ -132,7 +132,7 @@ def _draw_legend(figure: Figure, score: Score, primer_end: int) -> None:
     """What the colours mean, where there is more than one."""
     from matplotlib.patches import Patch
 
-    programs = _programs(score)
+    programs = colours_of_programs(score)
     entries = [
         Patch(color=colour, label="percussion" if program == DRUMS else f"program {program}")
         for colour, program in programs
@@ -146,7 +146,7 @@ def _draw_legend(figure: Figure, score: Score, primer_end: int) -> None:
         )
 
 
-def _programs(score: Score) -> list[tuple[str, int]]:
+def colours_of_programs(score: Score) -> list[tuple[str, int]]:
     """(colour, program) of the programs that play, ascending."""
     programs = np.unique(score.notes["program"]).tolist()
     return [(COLOURS[index % len(COLOURS)], program) for index, program in enumerate(programs)]

@@ -1,0 +1,18 @@
+"""The formats of a composed piece, each by the end of its file's name; what each needs."""
+
+from __future__ import annotations
+
+DEFAULT_FORMATS = ("mid", "wav", "png")  # png: the piano roll
+PRINTED = ("pdf", "score.png")  # need MuseScore or LilyPond
+FORMATS = (*DEFAULT_FORMATS, "musicxml", *PRINTED)
+
+
+def parse_formats(text: str) -> tuple[str, ...]:
+    """The formats in a list like 'mid,wav', in the order in which they are written.
+
+    Raises ValueError naming one that is unknown.
+    """
+    asked = [name.strip() for name in text.split(",")]
+    if unknown := [name for name in asked if name not in FORMATS]:
+        raise ValueError(f"no format {unknown[0]!r}; there are {', '.join(FORMATS)}")
+    return tuple(name for name in FORMATS if name in asked)
