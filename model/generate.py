@@ -114,9 +114,7 @@ def generate(flags: argparse.Namespace) -> None:
     renderer = Renderer(
         flags.out, soundfont, flags.beats_per_bar, primer_end, flags.formats, engraver
     )
-    rendered = _render(renderer, pieces, scores)
-    if flags.data:
-        _compare(flags.data, scores)
+    speed = {"num_tokens": num_tokens, "tokens_per_second": num_tokens / elapsed}
     settings = {
         **asdict(sampling),
         "seed": seed,
@@ -124,7 +122,22 @@ def generate(flags: argparse.Namespace) -> None:
         "primer": flags.primer,
         "given": str(flags.given) if flags.given else None,
     }
-    speed = {"num_tokens": num_tokens, "tokens_per_second": num_tokens / elapsed}
+    _hand_over(flags, renderer, pieces, scores, checkpoint, settings, speed)
+
+
+def _hand_over(
+    flags: argparse.Namespace,
+    renderer: Renderer,
+    pieces: Sequence[Piece],
+    scores: Sequence[Score],
+    checkpoint: Path,
+    settings: dict[str, Any],
+    speed: dict[str, float],
+) -> None:
+    """Write the pieces, and what the flags ask for beside them."""
+    rendered = _render(renderer, pieces, scores)
+    if flags.data:
+        _compare(flags.data, scores)
     if flags.json:
         _write_json(flags.json, checkpoint, settings, speed, rendered)
     if flags.page:
