@@ -105,11 +105,7 @@ def parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
 def measure(testbed: Testbed, part: Part, flags: argparse.Namespace) -> None:
     """Run one part to its end, its lines shown as they come. Raises RuntimeError if it fails."""
     testbed.set_rate(part.rate)
-    data, out_dir = as_seen_from_here(flags.data), as_seen_from_here(flags.work / part.name)
-    argv = ["python", "hpc/scaling.py", "-H", HOSTS, "--workers=1,2", f"--steps={flags.steps}"]
-    argv += [f"--data={data}", f"--out={out_dir}", *part.flags]
-    argv += [f"--repetitions={flags.repetitions}", "--", *WORKLOAD, *part.train_flags]
-    argv += flags.train_flags
+    argv = command_of(part, flags)
     print(f"{TITLES[part.name]}\n$ {shlex.join(argv)}", flush=True)
     command = testbed.popen(HEAD, argv, cwd=REPOSITORY)
     shown = 0
@@ -127,8 +123,17 @@ def measure(testbed: Testbed, part: Part, flags: argparse.Namespace) -> None:
         raise RuntimeError(f"{part.name}: {lines[-1].removeprefix('error: ')}")
 
 
+def command_of(part: Part, flags: argparse.Namespace) -> list[str]:
+    """The command that measures a part, as the results and the pictures tell it."""
+    data, out_dir = as_seen_from_here(flags.data), as_seen_from_here(flags.work / part.name)
+    argv = ["python", "hpc/scaling.py", "-H", HOSTS, "--workers=1,2", f"--steps={flags.steps}"]
+    argv += [f"--data={data}", f"--out={out_dir}", *part.flags]
+    argv += [f"--repetitions={flags.repetitions}", "--", *WORKLOAD, *part.train_flags]
+    return argv + flags.train_flags
+
+
 def as_seen_from_here(path: Path) -> Path:
-    """A path as the command of the results and the pictures may tell it."""
+    """A path without the place of this checkout, if it lies in it."""
     path = path.absolute()
     return path.relative_to(REPOSITORY) if path.is_relative_to(REPOSITORY) else path
 
