@@ -89,8 +89,8 @@ def open_browser(folder: Path) -> Iterator[Browser]:
         finally:
             call(session, method="DELETE")
     finally:
-        driver.terminate()
-        driver.wait(20)
+        driver.kill()  # its browser has been closed
+        driver.wait()
 
 
 def wait_for(address: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +51,17 @@ TINY_SPLITS = {
     "test": ["bwv65.2"],
 }
 NUM_LANES = 4
+
+
+SIGNALS = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR2)}
+
+
+@pytest.fixture(autouse=True)
+def signals_that_end_a_child() -> Iterator[None]:
+    """A training in this process ends with these signals ignored; children would inherit that."""
+    yield
+    for number, handler in SIGNALS.items():
+        signal.signal(number, handler)
 
 
 def missing_programs(*names: str) -> list[str]:
