@@ -2,7 +2,7 @@
 
 python model/release.py runs/chorales --out model/pretrained/chorales
 
-The bundle holds the weights in half precision and not what training would go on with.
+The bundle holds the weights in half precision, not what training would go on with, and no paths.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 if __package__ in (None, ""):  # run as a script: import from the root, not from model/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -43,13 +44,20 @@ def release(run: Path, out: Path) -> None:
         if not np.isfinite(values).all():
             raise ValueError(f"{checkpoint}: {path} holds values that half precision cannot")
     fresh = out.with_name(out.name + ".fresh")
-    write_bundle(fresh, replace(bundle, weights=weights, optimizer={}))
+    run = {**bundle.run, "config": _without_folders(bundle.run.get("config", {}))}
+    write_bundle(fresh, replace(bundle, weights=weights, optimizer={}, run=run))
     out.mkdir(parents=True, exist_ok=True)
     for file in sorted(fresh.iterdir()):
         file.replace(out / file.name)
     fresh.rmdir()
     size = sum(file.stat().st_size for file in out.iterdir()) / 1e6
     print(f"{out}: {size:.1f} MB, from {checkpoint}")
+
+
+def _without_folders(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration with data set and runs by name alone, not by place."""
+    paths = {name: config.get(name) for name in ("data", "run", "from_run")}
+    return {**config, **{name: Path(path).name for name, path in paths.items() if path}}
 
 
 if __name__ == "__main__":

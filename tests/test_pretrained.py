@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from model import evaluate
+from model.bundle import read_bundle
 from model.composer import Composer, Length
 from model.sampling import Sampling
 from pipeline.grid import GridVocabulary
@@ -31,3 +32,8 @@ def test_it_is_as_likely_as_it_was_when_it_was_shipped(shared_data: Path, tmp_pa
     flags = [str(CHORALES), "--data", source, "--pieces", "4", "--json", str(written)]
     assert evaluate.main(flags) == 0
     assert json.loads(written.read_text())["nats_per_note"] == pytest.approx(0.3914, abs=1e-3)
+
+
+def test_it_does_not_tell_where_it_was_trained() -> None:
+    config = read_bundle(CHORALES).run["config"]
+    assert not any(str(value).startswith("/") for value in config.values())
