@@ -44,8 +44,8 @@ def release(run: Path, out: Path) -> None:
         if not np.isfinite(values).all():
             raise ValueError(f"{checkpoint}: {path} holds values that half precision cannot")
     fresh = out.with_name(out.name + ".fresh")
-    run = {**bundle.run, "config": _without_folders(bundle.run.get("config", {}))}
-    write_bundle(fresh, replace(bundle, weights=weights, optimizer={}, run=run))
+    about = {**bundle.run, "config": _without_folders(bundle.run.get("config", {}))}
+    write_bundle(fresh, replace(bundle, weights=weights, optimizer={}, run=about))
     out.mkdir(parents=True, exist_ok=True)
     for file in sorted(fresh.iterdir()):
         file.replace(out / file.name)
