@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from model.frames import NEVER
 from model.networks import Network
 from pipeline.grid import REST, GridVocabulary
 from pipeline.marks import END, PAD
 
 PIECES_AT_ONCE = 8
-NEVER = -1e9  # the logit of an id that cannot come: finite, so that 0 times it is 0
 
 
 class Likelihood:

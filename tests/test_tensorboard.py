@@ -18,22 +18,13 @@ import pytest
 
 from hpc.connection import free_port
 from hpc.listening import missing_for_samples
+from tests.chromium import FLAGS
 from tests.conftest import SEARCH_PATH
 from tests.launching import run_training
 
 pytestmark = [pytest.mark.browser, pytest.mark.mpi]
 
-CHROMIUM = (
-    "chromium",
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--window-size=1500,1100",
-)
+CHROMIUM = ("chromium", *FLAGS[:-1], "--window-size=1500,1100")
 
 
 @pytest.fixture(scope="module")
