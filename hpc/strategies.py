@@ -153,7 +153,7 @@ class Horovod(Strategy):
             "HOROVOD_TIMELINE": "DYNAMIC" if config.timeline else None,  # begun after set-up
         }
         os.environ.update({name: str(v) for name, v in settings.items() if v is not None})
-        threads = _own_threads()
+        threads = own_threads()
         import horovod.tensorflow as hvd
 
         hvd.init()
@@ -164,7 +164,7 @@ class Horovod(Strategy):
             )
         self._hvd = hvd
         self._cores = sorted(os.sched_getaffinity(0))
-        for thread in _own_threads() - threads:
+        for thread in own_threads() - threads:
             _keep_off_the_compute(thread, self._cores)
 
     def sum_alike(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
@@ -233,8 +233,16 @@ def communication_facts() -> dict[str, Any]:
     }
 
 
-def _own_threads() -> set[int]:
-    return {int(thread.name) for thread in Path("/proc/self/task").iterdir()}
+def own_threads() -> set[int]:
+    """Numbers of all threads of this process.
+
+    Where a thread ends while Linux lists them, the list stops at it and lacks the threads begun
+    later. So they are listed until two lists agree.
+    """
+    last = None
+    while (found := {int(thread.name) for thread in Path("/proc/self/task").iterdir()}) != last:
+        last = found
+    return found
 
 
 def _keep_off_the_compute(thread: int, cores: Sequence[int]) -> None:

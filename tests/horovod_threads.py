@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 
 
 def threads() -> dict[int, tuple[int, list[int]]]:
     """Niceness and cores of every thread of this process."""
-    numbers = [int(thread.name) for thread in Path("/proc/self/task").iterdir()]
+    from hpc.strategies import own_threads
+
     return {
         number: (os.getpriority(os.PRIO_PROCESS, number), sorted(os.sched_getaffinity(number)))
-        for number in numbers
+        for number in own_threads()
     }
 
 

@@ -3,11 +3,13 @@
 import json
 import os
 import subprocess
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from hpc.strategies import own_threads
 from tests.conftest import REPOSITORY
 from tests.launching import (
     MPI_ENVIRONMENT,
@@ -126,3 +128,18 @@ def test_horovods_thread_gives_way_and_stays_on_the_cores_of_its_own_worker() ->
         assert all(set(cores) <= set(worker["cores"]) for _, cores in worker["others"])
     if len(os.sched_getaffinity(0)) > 1:
         assert not set(workers[0]["cores"]) & set(workers[1]["cores"])
+
+
+def test_own_threads_lacks_none_while_others_end() -> None:
+    for _ in range(1000):
+        end_early, end_late = threading.Event(), threading.Event()
+        early = [threading.Thread(target=end_early.wait) for _ in range(6)]
+        late = threading.Thread(target=end_late.wait)
+        for thread in (*early, late):
+            thread.start()
+        end_early.set()
+        found = own_threads()
+        end_late.set()
+        for thread in (*early, late):
+            thread.join()
+        assert late.native_id in found
