@@ -237,11 +237,12 @@ def own_threads() -> set[int]:
     """Numbers of all threads of this process.
 
     Where a thread ends while Linux lists them, the list stops at it and lacks the threads begun
-    later. So they are listed until two lists agree.
+    later. So they are listed until they are as many as Linux counts.
     """
-    last = None
-    while (found := {int(thread.name) for thread in Path("/proc/self/task").iterdir()}) != last:
-        last = found
+    count = -1
+    while count != len(found := {int(thread.name) for thread in Path("/proc/self/task").iterdir()}):
+        status = Path("/proc/self/status").read_text()
+        count = int(status.split("Threads:")[1].split()[0])
     return found
 
 
