@@ -18,6 +18,8 @@ def threads() -> dict[int, tuple[int, list[int]]]:
 
 def main() -> None:
     """Print one line of JSON: the worker's cores, and niceness and cores of its threads."""
+    from mpi4py import MPI
+
     from hpc.cluster import chief_address, find_place, share_of_cores
     from hpc.config import TrainConfig
     from hpc.devices import use_devices
@@ -36,6 +38,8 @@ def main() -> None:
         "others": [found[number] for number in found if number in before],
     }
     os.write(1, f"{json.dumps(line)}\n".encode())
+    # A worker that shuts Horovod down ends its thread at every worker, looked at or not.
+    MPI.COMM_WORLD.Barrier()
     strategy.close()
 
 
