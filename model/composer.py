@@ -11,10 +11,13 @@ import numpy as np
 import tensorflow as tf
 
 from model.bundle import Bundle, read_bundle
+from model.condition_plan import ConditionPlan, Place, come_round
 from model.networks import Network, build_network, config_from_dict
 from model.sampling import Sampling, sample, uniforms
+from pipeline.conditions import check_wishes
+from pipeline.features import NO_FEATURES, Features
 from pipeline.notes import Score
-from pipeline.vocabulary import END, PAD, START, Vocabulary, vocabulary_from_dict
+from pipeline.vocabulary import END, PAD, EventVocabulary, Vocabulary, vocabulary_from_dict
 
 # Tokens of one call of the compiled loop: long enough to hide the call, short enough that what is
 # composed past the end of the last piece costs little.
@@ -54,9 +57,18 @@ class Piece:
 class Composer:
     """A trained network that composes pieces of its vocabulary."""
 
-    def __init__(self, model: Network, vocabulary: Vocabulary) -> None:
+    def __init__(
+        self, model: Network, vocabulary: Vocabulary, wishes: Features = NO_FEATURES
+    ) -> None:
+        """`wishes`: what its pieces shall be like, where the model was trained to be asked.
+
+        Raises ValueError for a wish that the vocabulary has no condition for.
+        """
+        check_wishes(wishes, vocabulary.conditions)
         self.model = model
         self.vocabulary = vocabulary
+        self.wishes = wishes
+        self._plan = ConditionPlan.of(vocabulary, wishes)
         state = tf.nest.map_structure(
             lambda part: tf.TensorSpec([None, *part.shape[1:]][: part.shape.rank], part.dtype),
             model.zero_state(1),
@@ -76,6 +88,7 @@ class Composer:
                 tf.TensorSpec([], tf.float32),  # temperature
                 tf.TensorSpec([], tf.int32),  # top_k
                 tf.TensorSpec([], tf.float32),  # top_p
+                Place(*2 * [tf.TensorSpec([None], tf.int32)]) if self._plan else (),
             ],
         )
 
@@ -96,6 +109,13 @@ class Composer:
         model = build_network(config)
         _assign(model, bundle, checkpoint)
         return cls(model, vocabulary)
+
+    def asked(self, wishes: Features) -> Composer:
+        """The composer of the same network that composes with these wishes.
+
+        Raises ValueError for a wish that the model was not trained for.
+        """
+        return Composer(self.model, self.vocabulary, wishes) if wishes.known() else self
 
     def warm_up(self) -> None:
         """Compile the loop, once for all batches and lengths: about a second."""
@@ -143,12 +163,13 @@ class Composer:
         """
         grammar = self.grammar(endless)
         previous, state = self.listen(primer_ids, len(pieces))
+        place = self._plan.begin(primer_ids, len(pieces)) if self._plan else ()
         position = 0
         while True:
             draws = tf.constant(uniforms(seed, pieces, position, chunk))
             current = sampling() if callable(sampling) else sampling
             settings = current.tensors(self.vocabulary.size)
-            ids, state = self._steps(previous, state, draws, grammar, *settings)
+            ids, state, place = self._steps(previous, state, draws, grammar, *settings, place)
             yield ids.numpy().T
             previous = ids[-1]
             position += chunk
@@ -156,14 +177,26 @@ class Composer:
     def primer_ids(self, primer: Score | None) -> np.ndarray:
         """START and the primer's tokens [num_tokens], without END, ready to be continued."""
         if primer is None:
-            return self.vocabulary.opening
-        ids = self.vocabulary.encode(primer)[:-1]
-        if ids.size == self.vocabulary.opening.size:
+            return self._opening()
+        ids = self._encode(primer)[:-1]
+        if not (self.vocabulary.pitches[ids] >= 0).any():
             raise ValueError(
                 f"the primer has no note that this model's vocabulary can say ({len(primer.notes)} "
                 "notes before percussion was left out). Give one with notes, e.g. 'C4 E4 G4'"
             )
         return ids
+
+    def _opening(self) -> np.ndarray:
+        """Ids with which a piece of these wishes begins."""
+        if isinstance(self.vocabulary, EventVocabulary):
+            return self.vocabulary.opening_of(self.wishes)
+        return self.vocabulary.opening
+
+    def _encode(self, primer: Score) -> np.ndarray:
+        """Ids of the primer, as if it had been composed with these wishes."""
+        if isinstance(self.vocabulary, EventVocabulary):
+            return self.vocabulary.encode(primer, come_round(self.wishes))
+        return self.vocabulary.encode(primer)
 
     def score(self, piece: Piece, length: Length, tempo: float) -> Score:
         """The piece as notes; a note that would sound past the length ends there."""
@@ -192,20 +225,25 @@ class Composer:
         temperature: tf.Tensor,
         top_k: tf.Tensor,
         top_p: tf.Tensor,
-    ) -> tuple[tf.Tensor, Any]:
-        """Ids [time, batch] chosen by draws [time, batch]; the state before the last of them."""
+        place: Any,
+    ) -> tuple[tf.Tensor, Any, Any]:
+        """Ids [time, batch] chosen by draws [time, batch]; state and place before the last one."""
         ids = tf.TensorArray(tf.int32, size=tf.shape(draws)[0])
         for position in tf.range(tf.shape(draws)[0]):
             logits, state = self.model.step(previous, state)
             allowed = tf.gather(grammar, previous)
+            if self._plan is not None:
+                allowed = self._plan.restrict(allowed, place)
             previous = sample(logits, allowed, draws[position], temperature, top_k, top_p)
+            if self._plan is not None:
+                place = self._plan.move_on(place, previous)
             ids = ids.write(position, previous)
-        return ids.stack(), state
+        return ids.stack(), state, place
 
     def grammar(self, endless: bool) -> tf.Tensor:
         """Which id may follow which [size, size] bool, within one piece: after END only PAD."""
         follows = self.vocabulary.follows.copy()
-        follows[START] = self.vocabulary.may_begin
+        follows[self._opening()[-1]] = self.vocabulary.may_begin
         follows[[PAD, END], :] = False
         follows[[PAD, END], PAD] = True
         if endless:
@@ -226,7 +264,8 @@ class Composer:
         end = self._end(ids, length)
         whole = ids[:end]
         may_end = self.vocabulary.follows[whole, END]
-        whole = whole[: may_end.size - may_end[::-1].argmax()] if may_end.any() else whole[:1]
+        num_whole = may_end.size - may_end[::-1].argmax() if may_end.any() else 1
+        whole = whole[: max(num_whole, self.vocabulary.opening.size)]
         num_composed = min(ids.size if end is None else end, ids.size) - primer_ids.size
         return Piece(index, np.append(whole, END), num_composed, end is not None)
 

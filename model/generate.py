@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 if __package__ in (None, ""):  # run as a script: import from the root, not from model/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from model.generate_flags import check, parse_arguments
+from model.generate_flags import check, parse_arguments, wishes_of
 from pipeline.command import run_command
 from pipeline.manifest import SPLITS, Manifest
 from pipeline.notes import DEFAULT_TEMPO, Score
@@ -83,6 +83,7 @@ def generate(flags: argparse.Namespace) -> None:
     sampling = Sampling(flags.temperature, flags.top_k, flags.top_p)
     checkpoint = find_checkpoint(flags.run)
     composer = Composer.load(checkpoint)
+    composer = composer.asked(wishes_of(flags, composer.vocabulary.conditions))
     primer = read_primer(flags.primer, composer.vocabulary) if flags.primer is not None else None
     given = None
     if flags.given:
@@ -121,6 +122,7 @@ def generate(flags: argparse.Namespace) -> None:
         "tempo": tempo,
         "primer": flags.primer,
         "given": str(flags.given) if flags.given else None,
+        "wishes": composer.wishes.known(),
     }
     _hand_over(flags, renderer, pieces, scores, checkpoint, settings, speed)
 

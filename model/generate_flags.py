@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from model.formats import DEFAULT_FORMATS, FORMATS, parse_formats
 from pipeline.command import described_parser
+from pipeline.conditions import parse_chords, parse_emotion, parse_key
+from pipeline.features import Features
 
 SLOWEST, FASTEST = 4.0, 1000.0  # quarters a minute; MIDI says no tempo slower than 3.6
 LIBRARIES = ("mido", "midi2audio", "music21")  # the extra `compose`: absent on a training node
@@ -32,6 +35,7 @@ def parse_arguments(argv: Sequence[str] | None, doc: str) -> argparse.Namespace:
     add("--primer", help="a score file to go on from, or notes: 'C4 E4 G4'")
     add("--given", type=Path, metavar="FILE", help="a score file of one voice: compose the others")
     add("--given-voice", default="1", metavar="NAME", help="soprano ... or 1 ... (the highest, 1)")
+    _add_wishes(parser.add_argument_group("what a model trained with --conditions may be asked"))
     add("--soundfont", type=Path, help="default: $SOUNDFONT, else an installed one")
     add("--json", type=Path, help="write the result here for programs")
     _add_files(parser.add_argument_group("pieces as files"))
@@ -41,6 +45,8 @@ def parse_arguments(argv: Sequence[str] | None, doc: str) -> argparse.Namespace:
         parser.error("which run? Give a run folder or a checkpoint")
     if flags.input and not flags.live:
         parser.error("--input is answered by --live OUTPUT")
+    if flags.given and (flags.key or flags.emotion or flags.chords):
+        parser.error("--given is for models of voices: they cannot be asked for key or chords")
     if flags.given and (flags.live or flags.primer is not None):
         parser.error("--given composes whole pieces: it does not go with --live or --primer")
     if flags.given and (flags.length_tokens or flags.bars or flags.seconds):
@@ -58,6 +64,52 @@ def parse_arguments(argv: Sequence[str] | None, doc: str) -> argparse.Namespace:
     if flags.live and flags.length_tokens:
         parser.error("--live stops by --bars, --seconds, q or Ctrl-C, not by --length-tokens")
     return flags
+
+
+def _add_wishes(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--key", type=_said(parse_key), help="'A minor', Bb, f#m; --tempo is asked for, too")
+    add(
+        "--emotion",
+        type=_said(parse_emotion),
+        metavar="V,A",
+        help="valence and arousal, each -1 to 1; of both the sign counts, 0 is no wish",
+    )
+    add(
+        "--chords",
+        type=_said(parse_chords),
+        metavar="'C G Am F'",
+        help="a symbol a bar, again and again; N.C. is no wish",
+    )
+    add("--chords-per", choices=("bar", "beat"), default="bar", help="(default: bar)")
+
+
+def _said(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """The parser of a flag's text, whose own words are the error."""
+
+    def parse_flag(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse_flag
+
+
+def wishes_of(flags: argparse.Namespace, conditions: Sequence[str]) -> Features:
+    """What the flags ask of a model with these conditions.
+
+    The tempo is a wish only to a model that knows tempos; music has one anyhow.
+    """
+    valence, arousal = flags.emotion or (None, None)
+    eighths = 2 * (flags.beats_per_bar if flags.chords_per == "bar" else 1)
+    return Features(
+        key=flags.key,
+        tempo=flags.tempo if "tempo" in conditions else None,
+        valence=valence or None,
+        arousal=arousal or None,
+        chords=tuple(symbol for symbol in flags.chords or () for _ in range(eighths)),
+    )
 
 
 def _add_files(group: argparse._ArgumentGroup) -> None:

@@ -78,7 +78,8 @@ def compose_piece(
 def whole_notes(composer: Composer, ids: np.ndarray) -> np.ndarray:
     """The ids up to the last one after which a piece may end."""
     may_end = np.flatnonzero(composer.vocabulary.follows[ids, END])
-    return ids[: may_end[-1] + 1] if may_end.size else ids[:1]
+    num_whole = may_end[-1] + 1 if may_end.size else 1
+    return ids[: max(num_whole, composer.vocabulary.opening.size)]
 
 
 class ComposingAhead:

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from model.generate_flags import wishes_of
 from model.players import Player, open_player
 from pipeline.notes import DEFAULT_TEMPO, Score
 from pipeline.quiet import load_tensorflow
@@ -47,6 +48,7 @@ def _perform(flags: argparse.Namespace, player: Player) -> None:
     seed = secrets.randbits(32) if flags.seed is None else flags.seed
     checkpoint = find_checkpoint(flags.run)
     composer = Composer.load(checkpoint)
+    composer = composer.asked(wishes_of(flags, composer.vocabulary.conditions))
     heard = _input_file(flags)
     primer = _primer(flags, composer)
     given = heard or primer

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.conditions import check_labelled
 from pipeline.encoder import Encoder
 from pipeline.features import NO_FEATURES, summarise
 from pipeline.manifest import FILE_NAME, SPLITS, Manifest
@@ -102,6 +103,7 @@ def build_data_set(settings: Settings, ranks: Ranks | None = None) -> dict[str, 
     settings.reading.check()
     started = time.monotonic()
     with open_sources(settings.sources) as pieces:
+        check_labelled(settings.vocabulary.conditions, [piece.features for piece in pieces])
         digests = content_digests(pieces)
         request = settings.for_manifest(digests, label_digests(pieces))
         found = _existing(settings, request)

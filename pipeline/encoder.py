@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.notes import Score
+from pipeline.conditions import CHORDS, is_understood
+from pipeline.features import Features
+from pipeline.notes import DRUMS, Score
 from pipeline.pieces import Piece
 from pipeline.reading import AS_WRITTEN, SYMUSIC, Reading
 from pipeline.score_cache import ScoreCache
-from pipeline.vocabulary import Vocabulary
+from pipeline.vocabulary import EventVocabulary, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,28 @@ class Encoder:
             fitted, changed = self.vocabulary.fit(score)
             adjustments += changed
             if fitted.notes.size:
-                encoded.append(self.vocabulary.encode_fitted(fitted))
+                encoded.append(self._encode(fitted, score, piece.features))
+        adjustments += self._chords_not_understood(piece.features)
         if not encoded:
             raise AllLeftOutError("only percussion, which needs --instruments")
         return Encoded(encoded, adjustments)
+
+    def _encode(self, fitted: Score, score: Score, features: Features) -> np.ndarray:
+        """Ids of a fitted score, which says what is known of it where the vocabulary can."""
+        if not isinstance(self.vocabulary, EventVocabulary) or not self.vocabulary.conditions:
+            return self.vocabulary.encode_fitted(fitted)
+        # The labels' time starts with the file, a vocabulary's with the first note.
+        onsets = score.notes["onset"]
+        if not self.vocabulary.instruments:
+            onsets = onsets[score.notes["program"] != DRUMS]
+        first_step = round(int(onsets.min()) * fitted.resolution / score.resolution)
+        return self.vocabulary.encode_fitted(fitted, features, first_step)
+
+    def _chords_not_understood(self, features: Features) -> Counter[str]:
+        if CHORDS not in self.vocabulary.conditions:
+            return Counter()
+        wrong = sum(not is_understood(symbol) for symbol in features.chords)
+        return +Counter({"chord symbols not understood": wrong})
 
     def _scores(self, piece: Piece) -> list[Score]:
         from pipeline.scores import read_scores  # music21: only the parsing processes load it

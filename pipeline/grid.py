@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from pipeline.grammar import check_grammar
 from pipeline.marks import END, MARKS, START
 from pipeline.notes import DEFAULT_TEMPO, DEFAULT_VELOCITY, DRUMS, NOTE, Score, quantise, sort_notes
 
@@ -35,6 +36,7 @@ class GridVocabulary:
     lowest_pitch: int = 36
     highest_pitch: int = 81
     voices: int = 4
+    conditions: ClassVar[tuple[str, ...]] = ()  # frames say nothing of a piece but its notes
 
     def __post_init__(self) -> None:
         if not 0 <= self.lowest_pitch <= self.highest_pitch - 11 <= 116:
@@ -177,16 +179,7 @@ class GridVocabulary:
         """
         ids = np.asarray(ids, np.int64)
         ids = ids[ids >= MARKS]
-        if ids.size and ids.max() >= self.size:
-            raise ValueError(f"id {ids.max()} is not in a vocabulary of {self.size}")
-        chain = np.concatenate([[START], ids, [END]]) if ids.size else ids
-        wrong = np.flatnonzero(~self.follows[chain[:-1], chain[1:]])
-        if wrong.size:
-            before, after = (self.token_name(int(chain[wrong[0] + i])) for i in (0, 1))
-            raise ValueError(
-                f"{after} may not follow {before} (token {wrong[0]} of {ids.size}): not a sequence "
-                "of this vocabulary"
-            )
+        check_grammar(self, ids)
         pitches = self.pitches[ids.reshape(-1, self.tokens_per_frame)[:, 1:]]
         return np.where(pitches < 0, REST, pitches)
 

@@ -15,11 +15,36 @@ import tensorflow as tf
 
 from pipeline.manifest import Manifest
 from pipeline.records import parse_records
-from pipeline.vocabulary import END
+from pipeline.vocabulary import END, EventVocabulary, Vocabulary
 
 PIECES_PER_CHUNK = 64  # parsed and shuffled together: enough to share what one op costs
 ENDLESS = np.iinfo(np.int64).max
 NUM_HASHES = 2**62  # buckets, of an int64
+# In one of so many passes a piece does not say its conditions, and in one of so many not a certain
+# one: the network learns also what music is of which little is known (Ho and Salimans 2022).
+PASSES_PER_SILENCE = 10
+
+
+@dataclass(frozen=True)
+class ConditionTables:
+    """What each id of a vocabulary with conditions becomes in another key, or unsaid."""
+
+    roots: tf.Tensor  # [vocabulary size] int32: the pitch class of a key or chord, -1 for none
+    unknowns: tf.Tensor  # [vocabulary size] int32: of a whole condition its UNKNOWN; else itself
+    divisors: tf.Tensor  # [vocabulary size] int64: which digit of a piece's draw decides
+
+    @classmethod
+    def of(cls, vocabulary: Vocabulary) -> ConditionTables | None:
+        """The tables; None for a vocabulary without conditions."""
+        if not isinstance(vocabulary, EventVocabulary) or not vocabulary.conditions:
+            return None
+        unknowns = np.arange(vocabulary.size, dtype=np.int32)
+        divisors = np.ones(vocabulary.size, np.int64)
+        for place, name in enumerate(vocabulary.whole_conditions, start=1):
+            block = vocabulary.blocks[name]
+            unknowns[block.start : block.stop] = block.start
+            divisors[block.start : block.stop] = PASSES_PER_SILENCE**place
+        return cls(tf.constant(vocabulary.roots), tf.constant(unknowns), tf.constant(divisors))
 
 
 @dataclass(frozen=True)
@@ -36,6 +61,7 @@ class LaneReader:
     pitches: tf.Tensor  # [vocabulary size] int32: the MIDI key of an id, -1 for none
     seed: int | None  # None: stored order, own keys
     max_transpose: int
+    conditions: ConditionTables | None = None  # of a vocabulary that has some
 
     @classmethod
     def of(
@@ -49,13 +75,15 @@ class LaneReader:
     ) -> LaneReader:
         """The reader of a split. Without a seed the order is the stored one."""
         shards = manifest.of_split(split)
+        vocabulary = manifest.open_vocabulary
         return cls(
             tf.constant([str(data_dir / shard.file) for shard in shards], tf.string),
             tf.constant([shard.num_tokens for shard in shards], tf.int64),
             manifest.num_lanes,
-            tf.constant(manifest.open_vocabulary.pitches),
+            tf.constant(vocabulary.pitches),
             seed,
             max_transpose,
+            ConditionTables.of(vocabulary),
         )
 
     def tokens_per_pass(self, lane: tf.Tensor) -> tf.Tensor:
@@ -115,6 +143,7 @@ class LaneReader:
             records = self.shuffled(records, "pieces", number, shard, index)
             pieces = parse_records(records)
             tokens = tf.cast(pieces["tokens"], tf.int32)
+            tokens = self._partly_silent(tokens, pieces["piece"], number)
             return self._transposed(tokens, pieces["piece"], number).values
 
         records = tf.data.TFRecordDataset(self.files[shard])
@@ -144,7 +173,23 @@ class LaneReader:
         draw = self._hashes(pieces, "transpose", number)
         semitones = tf.cast(draw % tf.cast(down + up + 1, tf.int64), tf.int32) - down
         of_each = tf.gather(semitones, piece_of_each)
-        return tokens.with_values(tokens.values + tf.where(is_pitch, of_each, 0))
+        moved = tokens.values + tf.where(is_pitch, of_each, 0)
+        if self.conditions:
+            root = tf.gather(self.conditions.roots, tokens.values)
+            moved += tf.where(root >= 0, (root + of_each) % 12 - root, 0)
+        return tokens.with_values(moved)
+
+    def _partly_silent(
+        self, tokens: tf.RaggedTensor, pieces: tf.Tensor, number: tf.Tensor
+    ) -> tf.RaggedTensor:
+        """Each piece with some of its conditions unknown, or all, in some passes of training."""
+        if self.conditions is None or self.seed is None:
+            return tokens
+        draw = tf.gather(self._hashes(pieces, "conditions", number), tokens.value_rowids())
+        divisor = tf.gather(self.conditions.divisors, tokens.values)
+        unknown = tf.gather(self.conditions.unknowns, tokens.values)
+        silent = (draw % PASSES_PER_SILENCE == 0) | (draw // divisor % PASSES_PER_SILENCE == 0)
+        return tokens.with_values(tf.where(silent, unknown, tokens.values))
 
 
 def _after_end(chunks: tf.data.Dataset) -> tf.data.Dataset:

@@ -17,6 +17,7 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pipeline.command import run_command
+from pipeline.conditions import CONDITIONS, MEANING, parse_conditions
 from pipeline.data_set import Settings, build_data_set
 from pipeline.grid import GridVocabulary
 from pipeline.manifest import SPLITS
@@ -39,9 +40,17 @@ def _pitches(text: str) -> tuple[int, int]:
     return int(lowest), int(highest)
 
 
+def _conditions(text: str) -> tuple[str, ...]:
+    """('valence', 'arousal') from 'emotion'."""
+    try:
+        return parse_conditions(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _vocabulary(flags: argparse.Namespace) -> Vocabulary:
     """The vocabulary that the flags say. Raises ValueError for a flag of the other one."""
-    events_only = ("velocity_bins", "instruments")
+    events_only = ("velocity_bins", "instruments", "conditions")
     wrong = events_only if flags.vocabulary == "grid" else ("voices",)
     for name in wrong:
         if getattr(flags, name):
@@ -65,6 +74,7 @@ def _vocabulary(flags: argparse.Namespace) -> Vocabulary:
         max_duration=8 * steps_per_quarter,
         velocity_bins=flags.velocity_bins,
         instruments=flags.instruments,
+        conditions=flags.conditions,
         **options,
     )
 
@@ -120,6 +130,15 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[Settings, Path | None]:
     add("--pitches", type=_pitches, metavar="LOW:HIGH", help="MIDI keys (default: by vocabulary)")
     add("--velocity-bins", type=int, default=0, help="levels of loudness; 0: none")
     add("--instruments", action="store_true", help="keep programs and percussion")
+    add(
+        "--conditions",
+        type=_conditions,
+        default=(),
+        metavar="NAME,...",
+        help="labels to ask a model for: "
+        + ", ".join((*CONDITIONS, *MEANING))
+        + " (default: none)",
+    )
     add("--force", action="store_true", help="replace a data set of other settings")
     add("--json", type=Path, metavar="FILE", help="write the summary there too")
     flags = parser.parse_args(argv)

@@ -9,6 +9,20 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.conditions import (
+    CHORDS,
+    CONDITIONS,
+    QUARTERS,
+    UNKNOWN,
+    chord_changes,
+    num_values,
+    number_of,
+    put_in_time,
+    roots,
+    value_name,
+)
+from pipeline.features import NO_FEATURES, Features
+from pipeline.grammar import check_grammar, event_grammar
 from pipeline.grid import GridVocabulary
 from pipeline.marks import END, MARKS, START
 from pipeline.marks import PAD as PAD  # its users know it from here
@@ -30,7 +44,8 @@ class EventVocabulary:
     A piece is START, then for each note, in the order (onset, program, pitch):
     SHIFT (as often as needed; none for notes that start together), PROGRAM (only with
     `instruments`, only when it changes; 0 at the start), NOTE or DRUM, DURATION, VELOCITY (only
-    with `velocity_bins`); then END. Time starts at the first note.
+    with `velocity_bins`); then END. Time starts at the first note. With `conditions`
+    (see pipeline/conditions.py) a token of each follows START, and others come between notes.
     """
 
     steps_per_quarter: int = 12  # triplets and 16ths are exact
@@ -40,6 +55,7 @@ class EventVocabulary:
     max_duration: int = 96  # steps; a longer note is clipped
     velocity_bins: int = 0  # 0: loudness is not modelled
     instruments: bool = False  # False: one instrument, percussion left out
+    conditions: tuple[str, ...] = ()  # of pipeline/conditions.py, in its order
 
     def __post_init__(self) -> None:
         if not 0 <= self.lowest_pitch <= self.highest_pitch - 11 <= 116:
@@ -51,6 +67,13 @@ class EventVocabulary:
             raise ValueError("steps_per_quarter, max_shift and max_duration must be 1 or more")
         if not 0 <= self.velocity_bins <= 127:
             raise ValueError(f"velocity_bins is {self.velocity_bins}; 0 to 127 is possible")
+        if self.conditions != tuple(name for name in CONDITIONS if name in self.conditions):
+            raise ValueError(f"conditions {self.conditions}: needed are some of {CONDITIONS}")
+        if CHORDS in self.conditions and self.steps_per_quarter % 2:
+            raise ValueError(
+                f"steps_per_quarter is {self.steps_per_quarter}; chords change on eighth notes, "
+                "which need an even number"
+            )
 
     @cached_property
     def blocks(self) -> dict[str, range]:
@@ -62,6 +85,7 @@ class EventVocabulary:
             "velocity": self.velocity_bins,
             "program": 128 if self.instruments else 0,
             "drum": 128 if self.instruments else 0,
+            **{name: num_values(name) for name in self.conditions},
         }
         blocks, first = {}, MARKS
         for kind, size in sizes.items():
@@ -81,15 +105,56 @@ class EventVocabulary:
         pitches[self._slice("note")] = np.arange(self.lowest_pitch, self.highest_pitch + 1)
         return pitches
 
+    @cached_property
+    def roots(self) -> np.ndarray:
+        """[size] int32: the pitch class of an id's key or chord, -1 for none; 12 are neighbours."""
+        found = np.full(self.size, -1, np.int32)
+        for name in self.conditions:
+            found[self._slice(name)] = roots(name)
+        return found
+
+    @property
+    def whole_conditions(self) -> tuple[str, ...]:
+        """The conditions that say one thing of a whole piece."""
+        return tuple(name for name in self.conditions if name != CHORDS)
+
     @property
     def opening(self) -> np.ndarray:
-        """Ids with which every piece begins."""
-        return np.array([START], np.int32)
+        """Ids with which a piece begins of which nothing is known or asked."""
+        return self.opening_of(NO_FEATURES)
+
+    def opening_of(self, features: Features) -> np.ndarray:
+        """Ids with which a piece of these features begins: START and a token a condition."""
+        said = [
+            self.blocks[name].start + number_of(name, features) for name in self.whole_conditions
+        ]
+        return np.array([START, *said], np.int32)
+
+    def said_of(
+        self, features: Features, last_step: int, first_step: int = 0
+    ) -> list[tuple[int, int]]:
+        """(grid step, id) of all that a piece of these features says beside its notes, in order.
+
+        From step 0, the first note, to `last_step`. The first chord is `first_step` steps earlier.
+        """
+        changes = {}
+        if CHORDS in self.conditions:
+            changes = dict(chord_changes(features, self.steps_per_quarter, first_step))
+        bars = range(0, last_step + 1, QUARTERS * self.steps_per_quarter)
+        said: list[tuple[int, int]] = []
+        chord = UNKNOWN
+        for step in sorted({*bars, *(step for step in changes if step <= last_step)}):
+            if step in bars:
+                said += [(step, int(token)) for token in self.opening_of(features)[1:]]
+            if changes:
+                chord = changes.get(step, chord)
+                said.append((step, self.blocks[CHORDS].start + chord))
+        return said
 
     @cached_property
     def may_begin(self) -> np.ndarray:
         """[size] bool: which ids may follow the opening. No SHIFT: time starts at a note."""
-        return self.follows[START] & (self.steps == 0)
+        return self.follows[self.opening[-1]] & (self.steps == 0)
 
     @property
     def tokens_per_frame(self) -> int:
@@ -102,6 +167,8 @@ class EventVocabulary:
             return ("PAD", "START", "END")[token]
         for kind, block in self.blocks.items():
             if token in block:
+                if kind in self.conditions:
+                    return f"{kind.upper()} {value_name(kind, token - block.start)}"
                 first = {"note": self.lowest_pitch, "program": 0, "drum": 0, "velocity": 0}
                 return f"{kind.upper()} {token - block.start + first.get(kind, 1)}"
         raise ValueError(f"id {token} is not in a vocabulary of {self.size}")
@@ -141,13 +208,26 @@ class EventVocabulary:
         # Still in order: no two notes have one onset, program and pitch.
         return Score(notes, self.steps_per_quarter, score.tempo), +adjustments
 
-    def encode(self, score: Score) -> np.ndarray:
+    def encode(self, score: Score, features: Features = NO_FEATURES) -> np.ndarray:
         """Ids [num_tokens] int32 of the score after `fit`, START and END included."""
-        return self.encode_fitted(self.fit(score)[0])
+        return self.encode_fitted(self.fit(score)[0], features)
 
-    def encode_fitted(self, score: Score) -> np.ndarray:
-        """Ids [num_tokens] int32 of a score that `fit` has returned, START and END included."""
-        notes = score.notes
+    def encode_fitted(
+        self, score: Score, features: Features = NO_FEATURES, first_step: int = 0
+    ) -> np.ndarray:
+        """Ids [num_tokens] int32 of a score that `fit` has returned, START and END included.
+
+        The first note is `first_step` steps after the first of the features' chords.
+        """
+        music = self._encode_notes(score.notes)
+        if self.conditions:
+            last_step = int(score.notes["onset"].max(initial=0))
+            said = self.said_of(features, last_step, first_step)
+            music = put_in_time(music, said, self.steps, self.blocks["shift"].start)
+        return np.concatenate([[START], music, [END]]).astype(np.int32)
+
+    def _encode_notes(self, notes: np.ndarray) -> np.ndarray:
+        """Ids [num_tokens] int32 of notes in order, without marks."""
         shift = np.diff(notes["onset"], prepend=0)
         num_shifts = -(-shift // self.max_shift)
         is_drum = notes["program"] == DRUMS
@@ -174,16 +254,18 @@ class EventVocabulary:
         ids[at + 1] = self.blocks["duration"].start + notes["duration"] - 1
         if self.velocity_bins:
             ids[at + 2] = self.blocks["velocity"].start + self._velocity_bin(notes["velocity"])
-        return np.concatenate([[START], ids, [END]]).astype(np.int32)
+        return ids
 
     def decode(self, ids: np.ndarray, tempo: float = DEFAULT_TEMPO) -> Score:
-        """The score that ids [num_tokens] say; marks may be absent.
+        """The score that ids [num_tokens] say; marks may be absent. Conditions are no notes.
 
         Raises ValueError, naming the place, where a token may not follow the one before it.
         """
         ids = np.asarray(ids, np.int64)
         ids = ids[ids >= MARKS]
-        self._check_grammar(ids)
+        is_music = ids < self._first_condition
+        check_grammar(self, ids, ends=bool(is_music.any()))
+        ids = ids[is_music]
         shift = np.where(self._is("shift", ids), ids - self.blocks["shift"].start + 1, 0)
         time = np.cumsum(shift)
         is_drum = self._is("drum", ids)
@@ -210,25 +292,7 @@ class EventVocabulary:
     @cached_property
     def follows(self) -> np.ndarray:
         """[size, size] bool: may the column's token follow the row's? PAD follows nothing."""
-        allowed = np.zeros((self.size, self.size), bool)
-        between_notes = ("shift", "program", "note", "drum")
-        after: dict[str, tuple[str, ...]] = {
-            "shift": between_notes,
-            "program": ("note",),
-            "note": ("duration",),
-            "drum": ("duration",),
-            "duration": ("velocity",) if self.velocity_bins else between_notes,
-            "velocity": between_notes,
-        }
-        for kind, followers in after.items():
-            for follower in followers:
-                allowed[self._slice(kind), self._slice(follower)] = True
-        ends_note = "velocity" if self.velocity_bins else "duration"
-        allowed[self._slice(ends_note), END] = True
-        for follower in between_notes:
-            allowed[START, self._slice(follower)] = True
-        allowed[END, START] = True
-        return allowed
+        return event_grammar(self.size, self.blocks, self.conditions)
 
     @cached_property
     def steps(self) -> np.ndarray:
@@ -243,25 +307,20 @@ class EventVocabulary:
 
     def to_dict(self) -> dict[str, Any]:
         """What `vocabulary_from_dict` needs to make this vocabulary again."""
-        return {"kind": "events", **asdict(self)}
+        settings = {"kind": "events", **asdict(self), "conditions": list(self.conditions)}
+        if not self.conditions:  # what was made before there were any stays what it is
+            del settings["conditions"]
+        return settings
+
+    @property
+    def _first_condition(self) -> int:
+        return self.blocks["drum"].stop
 
     def _slice(self, kind: str) -> slice:
         return slice(self.blocks[kind].start, self.blocks[kind].stop)
 
     def _is(self, kind: str, ids: np.ndarray) -> np.ndarray:
         return (ids >= self.blocks[kind].start) & (ids < self.blocks[kind].stop)
-
-    def _check_grammar(self, ids: np.ndarray) -> None:
-        if ids.size and ids.max() >= self.size:
-            raise ValueError(f"id {ids.max()} is not in a vocabulary of {self.size}")
-        chain = np.concatenate([[START], ids, [END]]) if ids.size else np.array([], np.int64)
-        wrong = np.flatnonzero(~self.follows[chain[:-1], chain[1:]])
-        if wrong.size:
-            before, after = (self.token_name(int(chain[wrong[0] + i])) for i in (0, 1))
-            raise ValueError(
-                f"{after} may not follow {before} (token {wrong[0]} of {ids.size}): not a sequence "
-                "of this vocabulary"
-            )
 
     @staticmethod
     def _program_before_each(program: np.ndarray, is_drum: np.ndarray) -> np.ndarray:
@@ -294,4 +353,6 @@ def vocabulary_from_dict(settings: dict[str, Any]) -> Vocabulary:
             f"vocabulary {kind!r} is unknown; this program has {', '.join(kinds)}. Was the data "
             "set or checkpoint made by a newer version?"
         )
+    if "conditions" in settings:
+        settings["conditions"] = tuple(settings["conditions"])
     return kinds[kind](**settings)
