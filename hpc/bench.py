@@ -23,6 +23,7 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
 from hpc import (
     bench_generation,
     bench_input,
+    bench_large,
     bench_live,
     bench_lstm,
     bench_preprocess,
@@ -39,6 +40,7 @@ GROUPS = [
     bench_live,
     bench_training,
     bench_preprocess,
+    bench_large,
 ]
 
 

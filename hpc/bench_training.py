@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -99,20 +98,22 @@ def memory_row(folder: Path, options: Options) -> Row:
     for copies, out_dir in data.items():
         repeat_data(options.data, out_dir, copies)
 
-    def peak(data_dir: Path) -> float:
-        run = folder / "memory"
-        found = train(run, data_dir, *MEMORY_FLAGS)
-        shutil.rmtree(run)
-        return found
-
     few, many = data.values()
-    bytes_of = alternate({"few": lambda: peak(few), "many": lambda: peak(many)}, options.rounds)
+    bytes_of = alternate(
+        {"few": lambda: peak_memory(few), "many": lambda: peak_memory(many)}, options.rounds
+    )
     value, spread = paired_ratio(bytes_of["many"], bytes_of["few"])
     peaks = [f"{statistics.median(bytes_of[name]) / 1e6:.0f}" for name in ("many", "few")]
     sizes = [f"{folder_bytes(path) / 1e6:.1f}" for path in (many, few)]
     held = [f"{peak} MB with {size} MB of data" for peak, size in zip(peaks, sizes, strict=True)]
     note = f"{' against '.join(held)}; pairs {spread}"
     return Row.judged("memory", value, ROWS["memory"], note)
+
+
+def peak_memory(data_dir: Path) -> float:
+    """Peak of resident memory of a short training on a data set, in bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        return train(Path(folder) / "run", data_dir, *MEMORY_FLAGS)
 
 
 def train(run: Path, data_dir: Path, *flags: str) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hpc import bench_generation, bench_input, bench_training
+from hpc import bench_generation, bench_input, bench_large, bench_training
 from hpc.bench_rows import Options
 from hpc.bench_training import repeat_data, shares, train
 from pipeline.manifest import Manifest
@@ -52,7 +52,8 @@ def test_rows_without_their_data_set_say_how_to_make_it(tmp_path: Path) -> None:
     options = Options(data=tmp_path / "none")
     rows = bench_training.measure(["overhead", "memory"], options)
     rows += bench_input.measure(["batches"], options)
-    assert [row.name for row in rows] == ["overhead", "memory", "batches"]
+    rows += bench_large.measure(["large-speed"], options)
+    assert [row.name for row in rows] == ["overhead", "memory", "batches", "large-speed"]
     for row in rows:
         assert (row.value, row.met) == (None, None)
         assert "pipeline/preprocess.py" in row.note
