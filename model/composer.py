@@ -23,6 +23,7 @@ from pipeline.vocabulary import END, PAD, EventVocabulary, Vocabulary, vocabular
 # composed past the end of the last piece costs little.
 CHUNK = 64
 DEFAULT_MAX_TOKENS = 4096
+FEW = 16  # tokens of an opening: compiling would take longer than they do
 # A chorale takes about 9 tokens a quarter. A piece of this many is stuck within one chord.
 MAX_TOKENS_PER_QUARTER = 64
 
@@ -77,7 +78,10 @@ class Composer:
         self._state_after = tf.function(
             model.state_after,
             input_signature=[tf.TensorSpec([1, None], tf.int32), state],
+            autograph=False,
         )
+        # Networks say their loops in TensorFlow's words. To look for Python's takes seconds.
+        self.step = tf.autograph.experimental.do_not_convert(model.step)
         self._steps = tf.function(
             self._take_steps,
             input_signature=[
@@ -208,9 +212,11 @@ class Composer:
 
     def listen(self, primer_ids: np.ndarray, batch_size: int) -> tuple[tf.Tensor, Any]:
         """The last primer token and the state before it, once for all pieces."""
-        state = self.model.zero_state(1)
+        state: Any = self.model.zero_state(1)
         if primer_ids.size > 1:
-            state = self._state_after(tf.constant(primer_ids[None, :-1]), state)
+            few = primer_ids.size <= FEW
+            state_after = self.model.state_after if few else self._state_after
+            state = state_after(tf.constant(primer_ids[None, :-1]), state)
         tiled = tf.nest.map_structure(
             lambda part: tf.repeat(part, batch_size, axis=0) if part.shape.rank else part, state
         )
@@ -230,7 +236,7 @@ class Composer:
         """Ids [time, batch] chosen by draws [time, batch]; state and place before the last one."""
         ids = tf.TensorArray(tf.int32, size=tf.shape(draws)[0])
         for position in tf.range(tf.shape(draws)[0]):
-            logits, state = self.model.step(previous, state)
+            logits, state = self.step(previous, state)
             allowed = tf.gather(grammar, previous)
             if self._plan is not None:
                 allowed = self._plan.restrict(allowed, place)

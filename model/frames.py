@@ -129,7 +129,14 @@ class FrameModel(keras.Model):
             dense(size, name=f"choices_{voice}", dtype=precision) for voice in range(voices)
         ]
         self.ending = dense(2, name="ending", dtype=precision)
-        self(tf.zeros([1, 1 + voices], tf.int32))
+        self(self._smallest_window())
+
+    def build(self, input_shape: object = None) -> None:
+        """Make the weights by a call, at once: Keras by itself would trace a graph first."""
+        self.call(self._smallest_window())
+
+    def _smallest_window(self) -> tf.Tensor:
+        return tf.zeros([1, 1 + self.config.num_voices], tf.int32)
 
     @property
     def _num_indices(self) -> int:

@@ -42,7 +42,7 @@ def harmonise(
     assert isinstance(composer.vocabulary, GridVocabulary)
     forced = given.forced(composer.vocabulary)
     grammar = composer.grammar(endless=True)
-    compose = tf.function(lambda *start: _compose_drafts(composer.model.step, grammar, *start))
+    compose = tf.function(lambda *start: _compose_drafts(composer.step, grammar, *start))
     composed = []
     for index in pieces:
         numbers = [index * drafts + draft for draft in range(drafts)]

@@ -39,6 +39,7 @@ class Sampling:
         )
 
 
+@tf.autograph.experimental.do_not_convert  # no Python branch to convert; saves a second
 def sample(
     logits: tf.Tensor,
     allowed: tf.Tensor,
