@@ -36,8 +36,8 @@ class TrainConfig:
     seed: int = option(1, "of initial weights, order of the data, dropout")
 
     # The model
-    model: Literal["lstm", "frames"] = option(
-        "lstm", "network: over tokens, or over the frames of a grid data set"
+    model: Literal["lstm", "lstm-attention", "transformer", "frames"] = option(
+        "lstm", "network: the first three over tokens, frames over those of a grid data set"
     )
     preset: Literal["tiny", "small", "base"] = option("small", "size of the network")
     dropout: float = option(0.2, "share of activations dropped between layers")

@@ -107,7 +107,13 @@ def open_run(config: TrainConfig, place: Place, peers: Peers, findings: Findings
     from hpc.link import time_allreduce
     from hpc.steps import Steps, build_optimizer
     from hpc.strategies import open_strategy
-    from model.networks import build_network, config_from_dict, network_config, with_dropout
+    from model.networks import (
+        build_network,
+        config_from_dict,
+        network_config,
+        with_dropout,
+        within,
+    )
     from pipeline.batches import check_fit, steps_per_epoch
 
     chief = peers.roll[0]
@@ -150,6 +156,7 @@ def open_run(config: TrainConfig, place: Place, peers: Peers, findings: Findings
         model_config = config_from_dict(chief["model"])
     else:
         model_config = network_config(config.model, config.preset, manifest.open_vocabulary)
+        model_config = within(model_config, sequence_length)
     rates = config.dropout, config.head_dropout, config.history_dropout
     model = build_network(with_dropout(model_config, *rates), config.precision)
     steps = Steps(model, build_optimizer(config, place.size), strategy, config, manifest.num_lanes)

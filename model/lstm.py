@@ -12,7 +12,7 @@ import tensorflow as tf
 from model.dropout import dropout
 from model.hoisted import HoistedLSTM
 
-State = list[tuple[tf.Tensor, tf.Tensor]]  # per layer: hidden and cell, each [batch, units]
+State = Any  # per layer (hidden, cell), each [batch, units]; a subclass may carry more
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,6 @@ class MusicLSTM(keras.Model):
             if config.tied_output
             else keras.layers.Dense(config.vocab_size, name="logits", dtype=precision)
         )
-        self(tf.zeros([1, 1], tf.int32))
 
     def call(
         self,
@@ -97,24 +96,12 @@ class MusicLSTM(keras.Model):
         dropout on: the batch is cut into that many equal slices, and the mask of each depends on
         its seed alone, so it does not matter which worker holds which slice.
         """
-        x = self.embedding(tokens)
-        new_state = []
-        for layer, lstm in enumerate(self.recurrent):
-            inputs = self._layer_input(x, layer, dropout_seeds)
-            outputs, hidden, cell = lstm(inputs, initial_state=state[layer] if state else None)
-            new_state.append((hidden, cell))
-            x = x + outputs if self.config.residual and layer else outputs
+        x, new_state = self._outputs(tokens, state, dropout_seeds)
         return self._logits(x, dropout_seeds), new_state
 
     def step(self, tokens: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
         """Logits [batch, vocab] float32 and state after one token [batch]: what sampling calls."""
-        x = self.embedding(tokens)
-        new_state = []
-        for layer, lstm in enumerate(self.recurrent):
-            inputs = self._layer_input(x, layer, None)
-            outputs, (hidden, cell) = lstm.cell(inputs, state[layer])
-            new_state.append((hidden, cell))
-            x = x + outputs if self.config.residual and layer else outputs
+        x, new_state = self._step_outputs(tokens, state)
         return self._logits(x, None), new_state
 
     def state_after(self, tokens: tf.Tensor, state: State) -> State:
@@ -132,6 +119,30 @@ class MusicLSTM(keras.Model):
     def named_weights(self) -> dict[str, keras.Variable]:
         """Every weight by its path, e.g. 'music/lstm_0/lstm_cell/kernel'."""
         return {weight.path: weight for weight in self.weights}
+
+    def _outputs(
+        self, tokens: tf.Tensor, state: State | None, seeds: tf.Tensor | None
+    ) -> tuple[tf.Tensor, State]:
+        """The last layer's outputs [batch, time, units] and the state after them."""
+        x = self.embedding(tokens)
+        new_state = []
+        for layer, lstm in enumerate(self.recurrent):
+            inputs = self._layer_input(x, layer, seeds)
+            outputs, hidden, cell = lstm(inputs, initial_state=state[layer] if state else None)
+            new_state.append((hidden, cell))
+            x = x + outputs if self.config.residual and layer else outputs
+        return x, new_state
+
+    def _step_outputs(self, tokens: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
+        """The last layer's output [batch, units] after one token [batch], and the state."""
+        x = self.embedding(tokens)
+        new_state = []
+        for layer, lstm in enumerate(self.recurrent):
+            inputs = self._layer_input(x, layer, None)
+            outputs, (hidden, cell) = lstm.cell(inputs, state[layer])
+            new_state.append((hidden, cell))
+            x = x + outputs if self.config.residual and layer else outputs
+        return x, new_state
 
     def _layer_input(self, x: tf.Tensor, layer: int, seeds: tf.Tensor | None) -> tf.Tensor:
         if layer:
@@ -154,7 +165,9 @@ def build_lstm(config: LSTMConfig, precision: str = "float32") -> MusicLSTM:
 
     `precision` is a Keras dtype policy: float32, mixed_bfloat16 or mixed_float16.
     """
-    return MusicLSTM(config, precision)
+    model = MusicLSTM(config, precision)
+    model(tf.zeros([1, 1], tf.int32))  # not in __init__: a subclass adds layers first
+    return model
 
 
 def sequence_loss(logits: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:

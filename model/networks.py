@@ -5,14 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from model import frames, lstm
+from model import frames, lstm, lstm_attention, transformer
 from model.frames import FrameModel, FramesConfig
 from model.lstm import LSTMConfig, MusicLSTM
+from model.lstm_attention import AttentionLSTMConfig
+from model.transformer import MusicTransformer, TransformerConfig
 from pipeline.grid import GridVocabulary
 from pipeline.vocabulary import Vocabulary
 
-Network = MusicLSTM | FrameModel
-NetworkConfig = LSTMConfig | FramesConfig
+Network = MusicLSTM | MusicTransformer | FrameModel  # AttentionLSTM is a MusicLSTM
+NetworkConfig = LSTMConfig | TransformerConfig | FramesConfig
+
+# Over tokens of any vocabulary: the kind of configuration, and the sizes of its presets.
+OVER_TOKENS: dict[str, tuple[Any, dict[str, dict[str, Any]]]] = {
+    "lstm": (LSTMConfig, lstm.PRESETS),
+    "lstm-attention": (AttentionLSTMConfig, lstm_attention.PRESETS),
+    "transformer": (TransformerConfig, transformer.PRESETS),
+}
 
 
 def network_config(kind: str, preset: str, vocabulary: Vocabulary) -> NetworkConfig:
@@ -20,8 +29,9 @@ def network_config(kind: str, preset: str, vocabulary: Vocabulary) -> NetworkCon
 
     Raises ValueError where the network cannot speak it.
     """
-    if kind == "lstm":
-        return replace(LSTMConfig(vocab_size=vocabulary.size), **lstm.PRESETS[preset])
+    if kind in OVER_TOKENS:
+        make, presets = OVER_TOKENS[kind]
+        return make(vocab_size=vocabulary.size, **presets[preset])
     if not isinstance(vocabulary, GridVocabulary):
         raise ValueError(
             "--model frames needs a data set of frames. Make one with: "
@@ -31,18 +41,28 @@ def network_config(kind: str, preset: str, vocabulary: Vocabulary) -> NetworkCon
     return replace(config, **frames.PRESETS[preset])
 
 
+def within(config: NetworkConfig, sequence_length: int) -> Any:
+    """The configuration for windows of so many positions in training.
+
+    Attention must not meet a distance when it composes that it never met in training.
+    """
+    if isinstance(config, AttentionLSTMConfig | TransformerConfig):
+        return replace(config, window=min(config.window, max(sequence_length - 1, 1)))
+    return config
+
+
 def with_dropout(config: NetworkConfig, dropout: float, head: float, history: float) -> Any:
-    """The configuration with other rates of dropout; the LSTM over tokens has only the first."""
-    if isinstance(config, LSTMConfig):
-        return replace(config, dropout=dropout)
-    return replace(config, dropout=dropout, head_dropout=head, history_dropout=history)
+    """The configuration with other rates of dropout; those over tokens have only the first."""
+    if isinstance(config, FramesConfig):
+        return replace(config, dropout=dropout, head_dropout=head, history_dropout=history)
+    return replace(config, dropout=dropout)
 
 
 def config_from_dict(settings: dict[str, Any]) -> NetworkConfig:
     """The configuration that `to_dict` described. Raises ValueError for one unknown here."""
     settings = dict(settings)
     kind = settings.pop("kind", "lstm")
-    kinds = {"lstm": LSTMConfig, "frames": FramesConfig}
+    kinds = {name: make for name, (make, _) in OVER_TOKENS.items()} | {"frames": FramesConfig}
     if kind not in kinds:
         raise ValueError(
             f"network {kind!r} is unknown; this program has {', '.join(kinds)}. Was the checkpoint "
@@ -56,6 +76,10 @@ def build_network(config: NetworkConfig, precision: str = "float32") -> Network:
 
     `precision` is a Keras dtype policy: float32, mixed_bfloat16 or mixed_float16.
     """
+    if isinstance(config, TransformerConfig):
+        return MusicTransformer(config, precision)
+    if isinstance(config, AttentionLSTMConfig):
+        return lstm_attention.build_lstm_attention(config, precision)
     if isinstance(config, LSTMConfig):
         return lstm.build_lstm(config, precision)
     return FrameModel(config, precision)

@@ -10,6 +10,7 @@ import numpy as np
 from model.frames import FrameModel
 from model.lstm import MusicLSTM
 from model.networks import Network
+from model.transformer import MusicTransformer
 from pipeline.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -76,10 +77,10 @@ def _by_pitch(table: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:
     return np.stack([table[vocabulary.pitches == pitch].ravel() for pitch in pitches])
 
 
-def _token_tables(model: MusicLSTM) -> dict[str, np.ndarray]:
-    """The LSTM over tokens: its embedding, and its logits' columns."""
+def _token_tables(model: MusicLSTM | MusicTransformer) -> dict[str, np.ndarray]:
+    """A network over tokens: its embedding, and its logits' columns."""
     tables = {"input": np.asarray(model.embedding.embeddings)}
-    if not model.config.tied_output:
+    if isinstance(model, MusicTransformer) or not model.config.tied_output:
         tables["output"] = np.asarray(model.projection.kernel).T
     return tables
 

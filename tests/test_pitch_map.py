@@ -25,7 +25,14 @@ def test_points_on_a_line_have_one_component() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "vocabulary"), [("frames", GRID), ("lstm", GRID), ("lstm", EventVocabulary())]
+    ("kind", "vocabulary"),
+    [
+        ("frames", GRID),
+        ("lstm", GRID),
+        ("lstm", EventVocabulary()),
+        ("lstm-attention", GRID),
+        ("transformer", GRID),
+    ],
 )
 def test_the_weights_of_a_pitch_are_those_that_make_it_likely(
     kind: str, vocabulary: Vocabulary
