@@ -38,7 +38,7 @@ def attend(
     """Scaled dot-product attention [batch, time, heads, size], and the past after these positions.
 
     queries, keys and values are [batch, time, heads, size]; `count` [] int32 is how many positions
-    came before them, of which `past` holds the last; without a past none came, and None is what comes after.
+    came before them, of which `past` holds the last; without one none came, and None comes after.
     """
     after = None
     if past is not None:
