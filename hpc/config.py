@@ -197,7 +197,7 @@ def parse_flags(argv: Sequence[str] | None) -> tuple[TrainConfig, argparse.Names
     """
     parser = argparse.ArgumentParser(
         prog="train.py",
-        description="Train the LSTM on one or many machines.",
+        description="Train a network on one or many machines.",
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )

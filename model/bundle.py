@@ -34,7 +34,7 @@ Arrays = dict[str, np.ndarray]
 class Bundle:
     """What a checkpoint folder holds."""
 
-    model: dict[str, Any]  # LSTMConfig's fields
+    model: dict[str, Any]  # the configuration's fields and kind
     vocabulary: dict[str, Any]  # what vocabulary_from_dict takes
     weights: Arrays
     optimizer: Arrays = field(default_factory=dict)  # empty in a bundle that is only composed from
