@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import re
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,7 +42,7 @@ def parse_arguments(argv: Sequence[str] | None, doc: str) -> argparse.Namespace:
     add("--json", type=Path, help="write the result here for programs")
     _add_files(parser.add_argument_group("pieces as files"))
     _add_live(parser.add_argument_group("played while they are composed"))
-    flags = parser.parse_args(argv)
+    flags = parser.parse_args(_emotion_joined(sys.argv[1:] if argv is None else argv))
     if flags.run is None and not flags.list_ports:
         parser.error("which run? Give a run folder or a checkpoint")
     if flags.input and not flags.live:
@@ -94,6 +96,15 @@ def _said(parse: Callable[[str], Any]) -> Callable[[str], Any]:
             raise argparse.ArgumentTypeError(str(error)) from None
 
     return parse_flag
+
+
+def _emotion_joined(argv: Sequence[str]) -> list[str]:
+    """'--emotion -1,1' as one word: argparse takes what begins with a minus for a flag."""
+    words = list(argv)
+    for place in range(len(words) - 1, 0, -1):
+        if words[place - 1] == "--emotion" and re.match(r"-[\d.]", words[place]):
+            words[place - 1 : place + 1] = [f"--emotion={words[place]}"]
+    return words
 
 
 def wishes_of(flags: argparse.Namespace, conditions: Sequence[str]) -> Features:

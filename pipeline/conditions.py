@@ -73,7 +73,7 @@ VALUES: dict[str, tuple[str, ...]] = {
 def parse_conditions(text: str) -> tuple[str, ...]:
     """The names in 'key,emotion', each once and in the order of `CONDITIONS`.
 
-    Raises ValueError for a name that is none.
+    Raises ValueError for a name that is none, and where there is no name.
     """
     asked = [name.strip() for name in text.split(",") if name.strip()]
     found = {part for name in asked for part in MEANING.get(name, (name,))}
@@ -81,6 +81,8 @@ def parse_conditions(text: str) -> tuple[str, ...]:
         raise ValueError(
             f"{wrong[0]!r} is no condition; there are {', '.join((*CONDITIONS, *MEANING))}"
         )
+    if not found:
+        raise ValueError(f"{text!r} names no condition; leave the flag out for none")
     return tuple(name for name in CONDITIONS if name in found)
 
 

@@ -184,9 +184,10 @@ def test_a_condition_without_labels_is_refused(
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "valence" in error and "key, tempo, chords" in error
     assert not (tmp_path / "out").exists()
-    with pytest.raises(SystemExit):
-        preprocess([*command[:-1], "colour"])
-    assert "'colour' is no condition" in capsys.readouterr().err
+    for text, told in (("colour", "'colour' is no condition"), (",", "names no condition")):
+        with pytest.raises(SystemExit):
+            preprocess([*command[:-1], text])
+        assert told in capsys.readouterr().err
 
 
 def test_chords_that_are_not_understood_are_counted(
@@ -296,11 +297,29 @@ def test_the_command_asks_and_tells(untrained: Path, tmp_path: Path) -> None:
 def test_live_music_keeps_to_its_wishes(
     untrained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = ["--live", "stdout", "--bars=1", "--tempo=1000", "--seed=2"]
-    plain = [generate([str(untrained), *flags]), capsys.readouterr().out]
-    asked = [generate([str(untrained), *flags, "--chords", "C F"]), capsys.readouterr().out]
-    assert plain[0] == asked[0] == 0
-    assert json.loads(asked[1].splitlines()[0])["event"] == "note_on"
+    def composed(wishes: Features) -> set[tuple[int, int]]:
+        composer = Composer.load(step_folder(untrained, 1)).asked(wishes)
+        (piece,) = composer.compose([0], Sampling(), Length(), seed=2)
+        notes = VOCABULARY.decode(piece.ids).notes
+        return {(int(n["onset"]), int(n["pitch"])) for n in notes if n["onset"] < 2 * BAR}
+
+    flags = ["--live=stdout", "--bars=2", "--tempo=1000", "--seed=2", "--key=E", "--chords", "C F"]
+    assert generate([str(untrained), *flags]) == 0
+    events = map(json.loads, capsys.readouterr().out.splitlines())
+    played = {(e["step"], e["pitch"]) for e in events if e["event"] == "note_on"}
+    wishes = Features(key="E major", tempo=1000.0, chords=tuple("C" * 8 + "F" * 8))
+    assert played == composed(wishes) != composed(Features())
+
+
+@pytest.mark.parametrize("emotion", [["--emotion", "-0.5,-1"], ["--emotion=-0.5,-1"]])
+def test_an_emotion_may_begin_with_a_minus(
+    untrained: Path, tmp_path: Path, emotion: list[str]
+) -> None:
+    told = tmp_path / "told.json"
+    files = [f"--out={tmp_path}", "--no-wav", "--seed=1", "--bars=2", f"--json={told}"]
+    assert generate([str(untrained), *emotion, *files]) == 0
+    wishes = json.loads(told.read_text())["settings"]["wishes"]
+    assert wishes == {"valence": -0.5, "arousal": -1.0}
 
 
 @pytest.mark.parametrize(
