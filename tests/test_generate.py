@@ -78,6 +78,19 @@ def test_a_seed_gives_the_same_bytes_again(run_dir: Path, tmp_path: Path) -> Non
     assert other[0].read_bytes() != first[0].read_bytes()
 
 
+def test_a_primer_is_heard_alike_compiled_or_not(
+    composer: Composer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    primer = Score(make_notes([(12 * i, 0, 60 + i, 12, 80) for i in range(8)]), 12)
+    ids = composer.primer_ids(primer)
+    heard = []
+    for few in (ids.size - 1, ids.size):  # compiled, and not
+        monkeypatch.setattr("model.composer.FEW", few)
+        previous, state = composer.listen(ids, 2)
+        heard.append(composer.step(previous, state)[0].numpy())
+    np.testing.assert_allclose(*heard, atol=1e-5)
+
+
 def test_without_a_seed_pieces_differ_and_the_seed_is_told(
     run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
