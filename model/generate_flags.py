@@ -6,12 +6,11 @@ import argparse
 import importlib.util
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from model.formats import DEFAULT_FORMATS, FORMATS, parse_formats
-from pipeline.command import described_parser
+from pipeline.command import described_parser, flag_type
 from pipeline.conditions import parse_chords, parse_emotion, parse_key
 from pipeline.features import Features
 
@@ -70,32 +69,20 @@ def parse_arguments(argv: Sequence[str] | None, doc: str) -> argparse.Namespace:
 
 def _add_wishes(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--key", type=_said(parse_key), help="'A minor', Bb, f#m; --tempo is asked for, too")
+    add("--key", type=flag_type(parse_key), help="'A minor', Bb, f#m; --tempo is asked for, too")
     add(
         "--emotion",
-        type=_said(parse_emotion),
+        type=flag_type(parse_emotion),
         metavar="V,A",
         help="valence and arousal, each -1 to 1; of both the sign counts, 0 is no wish",
     )
     add(
         "--chords",
-        type=_said(parse_chords),
+        type=flag_type(parse_chords),
         metavar="'C G Am F'",
         help="a symbol a bar, again and again; N.C. is no wish",
     )
     add("--chords-per", choices=("bar", "beat"), default="bar", help="(default: bar)")
-
-
-def _said(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """The parser of a flag's text, whose own words are the error."""
-
-    def parse_flag(text: str) -> Any:
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return parse_flag
 
 
 def _emotion_joined(argv: Sequence[str]) -> list[str]:

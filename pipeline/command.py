@@ -6,6 +6,9 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 def run_command(work: Callable[[], int | None], who: str = "") -> int:
@@ -32,6 +35,18 @@ def run_command(work: Callable[[], int | None], who: str = "") -> int:
     except (ValueError, RuntimeError) as error:
         print(f"{prefix}{' '.join(str(error).split())}", file=sys.stderr)
     return 1
+
+
+def flag_type(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """`parse` as the type of a flag: the words of its ValueError are what argparse prints."""
+
+    def parse_flag(text: str) -> T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse_flag
 
 
 def described_parser(doc: str | None) -> argparse.ArgumentParser:

@@ -16,7 +16,7 @@ from typing import Any
 if __package__ in (None, ""):  # run as a script: import from the root, not from pipeline/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pipeline.command import run_command
+from pipeline.command import flag_type, run_command
 from pipeline.conditions import CONDITIONS, MEANING, parse_conditions
 from pipeline.data_set import Settings, build_data_set
 from pipeline.grid import GridVocabulary
@@ -38,14 +38,6 @@ def _pitches(text: str) -> tuple[int, int]:
     """(36, 81) from '36:81'."""
     lowest, _, highest = text.partition(":")
     return int(lowest), int(highest)
-
-
-def _conditions(text: str) -> tuple[str, ...]:
-    """('valence', 'arousal') from 'emotion'."""
-    try:
-        return parse_conditions(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _vocabulary(flags: argparse.Namespace) -> Vocabulary:
@@ -132,7 +124,7 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[Settings, Path | None]:
     add("--instruments", action="store_true", help="keep programs and percussion")
     add(
         "--conditions",
-        type=_conditions,
+        type=flag_type(parse_conditions),
         default=(),
         metavar="NAME,...",
         help="labels to ask a model for: "
