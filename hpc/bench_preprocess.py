@@ -35,7 +35,12 @@ ROWS = {  # name -> target
 SAMPLE, NOTATION_SAMPLE = 16, 6  # files: music21 takes up to a second for one
 CORPUS_FILES = 400  # for the rows of whole commands, and a tenth of them
 LONG_CORPUS_FILES = 2000  # for two processes: what a command does once weighs less
-SHORT = {"two-ranks", "preprocess-memory"}  # rows of the short corpora
+# Row -> its two commands in turn: files of the corpus, processes, ranks.
+COMMANDS = {
+    "two-processes": {"one": (LONG_CORPUS_FILES, 1, 1), "two": (LONG_CORPUS_FILES, 2, 1)},
+    "two-ranks": {"local": (CORPUS_FILES, 2, 1), "ranks": (CORPUS_FILES, 1, 2)},
+    "preprocess-memory": {"few": (CORPUS_FILES // 10, 2, 1), "many": (CORPUS_FILES, 2, 1)},
+}
 WHOLE_COMMANDS = 5  # rounds at most: each is two runs of half a minute
 
 
@@ -55,18 +60,11 @@ def measure(names: list[str], options: Options) -> list[Row]:
         if "notation-cache" in names:
             sample = chorales[:: len(chorales) // NOTATION_SAMPLE]
             rows.append(cache_row(sample, folder / "cache", options.rounds))
-        if {"two-processes", "two-ranks", "preprocess-memory"} & set(names):
-            counts = {CORPUS_FILES // 10, CORPUS_FILES} if set(names) & SHORT else set()
-            counts |= {LONG_CORPUS_FILES} if "two-processes" in names else set()
-            corpora = {
-                count: make_corpus(files, folder / f"corpus-{count}", count) for count in counts
-            }
-            rounds = min(options.rounds, WHOLE_COMMANDS)
-            rows += [
-                command_row(name, corpora, rounds)
-                for name in ("two-processes", "two-ranks", "preprocess-memory")
-                if name in names
-            ]
+        whole = [name for name in COMMANDS if name in names]
+        counts = {count for name in whole for count, _, _ in COMMANDS[name].values()}
+        corpora = {count: make_corpus(files, folder / f"corpus-{count}", count) for count in counts}
+        rounds = min(options.rounds, WHOLE_COMMANDS)
+        rows += [command_row(name, corpora, rounds) for name in whole]
     return sorted(rows, key=lambda row: names.index(row.name))
 
 
@@ -134,14 +132,9 @@ def make_corpus(files: list[Path], folder: Path, count: int) -> Path:
 
 def command_row(name: str, corpora: dict[int, Path], rounds: int) -> Row:
     """A row of whole commands, in turn."""
-    few, many = CORPUS_FILES // 10, CORPUS_FILES
     if name == "two-ranks" and shutil.which("mpirun") is None:
         return Row.judged(name, None, ROWS[name], "this machine has no mpirun")
-    flags = {
-        "two-processes": {"one": (LONG_CORPUS_FILES, 1, 1), "two": (LONG_CORPUS_FILES, 2, 1)},
-        "two-ranks": {"local": (many, 2, 1), "ranks": (many, 1, 2)},
-        "preprocess-memory": {"few": (few, 2, 1), "many": (many, 2, 1)},
-    }[name]
+    flags = COMMANDS[name]
     which = 1 if name == "preprocess-memory" else 0
     parts = {
         part: lambda given=given: preprocess(corpora[given[0]], *given[1:])[which]  # type: ignore[misc]
