@@ -37,7 +37,7 @@ class TrainConfig:
 
     # The model
     model: Literal["lstm", "lstm-attention", "transformer", "frames"] = option(
-        "lstm", "network: the first three over tokens, frames over those of a grid data set"
+        "lstm", "network over tokens, or over the frames of a grid data set"
     )
     preset: Literal["tiny", "small", "base"] = option("small", "size of the network")
     dropout: float = option(0.2, "share of activations dropped between layers")

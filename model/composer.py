@@ -17,7 +17,7 @@ from model.sampling import Sampling, sample, uniforms
 from pipeline.conditions import check_wishes
 from pipeline.features import NO_FEATURES, Features
 from pipeline.notes import Score
-from pipeline.vocabulary import END, PAD, EventVocabulary, Vocabulary, vocabulary_from_dict
+from pipeline.vocabulary import END, PAD, START, EventVocabulary, Vocabulary, vocabulary_from_dict
 
 # Tokens of one call of the compiled loop: long enough to hide the call, short enough that what is
 # composed past the end of the last piece costs little.
@@ -121,9 +121,14 @@ class Composer:
         """
         return Composer(self.model, self.vocabulary, wishes) if wishes.known() else self
 
-    def warm_up(self) -> None:
-        """Compile the loop, once for all batches and lengths: about a second."""
+    def warm_up(self, hears: bool = False) -> None:
+        """Compile the loop, once for all batches and lengths: about a second.
+
+        With `hears` also what a long primer or phrase goes through, or the first would wait for it.
+        """
         next(self.stream([0], Sampling(), 0, self.primer_ids(None), chunk=1))
+        if hears:
+            self._state_after(tf.fill([1, FEW], START), self.model.zero_state(1))
 
     def compose(
         self,
@@ -270,7 +275,7 @@ class Composer:
         end = self._end(ids, length)
         whole = ids[:end]
         may_end = self.vocabulary.follows[whole, END]
-        num_whole = may_end.size - may_end[::-1].argmax() if may_end.any() else 1
+        num_whole = may_end.size - may_end[::-1].argmax() if may_end.any() else 0
         whole = whole[: max(num_whole, self.vocabulary.opening.size)]
         num_composed = min(ids.size if end is None else end, ids.size) - primer_ids.size
         return Piece(index, np.append(whole, END), num_composed, end is not None)

@@ -93,7 +93,7 @@ def generate(flags: argparse.Namespace) -> None:
     length = _length(flags, composer, primer, tempo)
 
     if not given:
-        composer.warm_up()
+        composer.warm_up(hears=primer is not None)
     started = time.perf_counter()
     numbers = range(flags.num_pieces)
     if given:
@@ -122,7 +122,7 @@ def generate(flags: argparse.Namespace) -> None:
         "tempo": tempo,
         "primer": flags.primer,
         "given": str(flags.given) if flags.given else None,
-        "wishes": composer.wishes.known(),
+        "wishes": composer.wishes.known() or None,
     }
     _hand_over(flags, renderer, pieces, scores, checkpoint, settings, speed)
 

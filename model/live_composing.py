@@ -78,7 +78,7 @@ def compose_piece(
 def whole_notes(composer: Composer, ids: np.ndarray) -> np.ndarray:
     """The ids up to the last one after which a piece may end."""
     may_end = np.flatnonzero(composer.vocabulary.follows[ids, END])
-    num_whole = may_end[-1] + 1 if may_end.size else 1
+    num_whole = may_end[-1] + 1 if may_end.size else 0
     return ids[: max(num_whole, composer.vocabulary.opening.size)]
 
 

@@ -53,7 +53,7 @@ def _perform(flags: argparse.Namespace, player: Player) -> None:
     primer = _primer(flags, composer)
     given = heard or primer
     tempo = flags.tempo or (given.tempo if given else DEFAULT_TEMPO)
-    composer.warm_up()
+    composer.warm_up(hears=bool(flags.input or flags.primer))
     print(f"playing from {checkpoint}, seed {seed}, tempo {tempo:g}", file=sys.stderr)
     controls = Controls(sampling, tempo)
     with interrupted_by_sigterm(), keyboard(controls) as keys:

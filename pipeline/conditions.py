@@ -4,6 +4,7 @@ Key, tempo, valence and arousal are one token each, before the piece's first not
 four quarters: a network learns from windows, and most begin within a piece. A chord is a token
 where it begins, and with the others. Value 0 of every condition is UNKNOWN: the label is missing or
 is not understood, or, when composing, nothing is asked. (Control tokens: Keskar et al. 2019, CTRL.)
+They are learned like notes, and count in the loss per token.
 
 Values are drawn from the labels of `features.Features`, which are also the form of a wish:
 
