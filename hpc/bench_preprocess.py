@@ -7,16 +7,22 @@ count its processor seconds; rows of several count the wall time that the comman
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import statistics
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hpc.bench_rows import REPOSITORY, Options, Row, alternate, cpu_seconds, paired_ratio
+from hpc.bench_rows import (
+    REPOSITORY,
+    Options,
+    Row,
+    alternate,
+    cpu_seconds,
+    paired_ratio,
+    run_to_its_end,
+)
 from pipeline.encoder import Encoder
 from pipeline.notes import DRUMS, Score
 from pipeline.pieces import Piece
@@ -147,14 +153,14 @@ def command_row(name: str, corpora: dict[int, Path], rounds: int) -> Row:
     )
     (one, two), unit = (statistics.median(x) for x in (second, first)), "s"
     if name == "preprocess-memory":
-        one, two, unit = one / 2**20, two / 2**20, "GiB"
+        one, two, unit = one / 2**30, two / 2**30, "GiB"
     num_files = max(given[0] for given in flags.values())
     note = f"{one:.3g} against {two:.3g} {unit}, {num_files} files, {rounds} rounds; pairs {spread}"
     return Row.judged(name, value, ROWS[name], note)
 
 
 def preprocess(corpus: Path, num_processes: int, num_ranks: int) -> tuple[float, float]:
-    """(Wall seconds as the command says them, peak KiB of its largest process) of a whole run."""
+    """(Wall seconds as the command says them, peak bytes of its largest process) of a whole run."""
     out = corpus.with_name("out")
     shutil.rmtree(out, ignore_errors=True)
     summary = corpus.with_name("summary.json")
@@ -163,11 +169,5 @@ def preprocess(corpus: Path, num_processes: int, num_ranks: int) -> tuple[float,
     program += ["--processes", str(num_processes)]
     if num_ranks > 1:
         program = ["mpirun", "-np", str(num_ranks), *program]
-    process = subprocess.Popen(
-        program, env=os.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"{' '.join(program)} ended with code {process.returncode}")
-    return json.loads(summary.read_text())["seconds"], usage.ru_maxrss
+    peak = run_to_its_end(program)
+    return json.loads(summary.read_text())["seconds"], peak

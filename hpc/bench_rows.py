@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import statistics
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from hpc.cluster import processor
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+KILOBYTE = 1024  # of ru_maxrss, on Linux
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,28 @@ class Row:
         if value is not None:
             met = value >= float(bound) if relation == ">=" else value <= float(bound)
         return cls(name, value, target, met, note)
+
+
+def run_to_its_end(command: Sequence[str]) -> float:
+    """Run a command; the peak of resident memory of its largest process, in bytes.
+
+    Raises RuntimeError with its last line if it fails.
+    """
+    with tempfile.TemporaryFile() as told:
+        process = subprocess.Popen(command, stdout=told, stderr=subprocess.STDOUT)
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            with suppress(ProcessLookupError):
+                process.kill()
+            raise
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            told.seek(0)
+            lines = told.read().decode(errors="replace").splitlines()
+            said = [line for line in lines if line.strip(" -")]  # mpirun ends with a rule
+            raise RuntimeError(f"{' '.join(command)}: {said[-1] if said else 'no reason told'}")
+    return float(usage.ru_maxrss * KILOBYTE)
 
 
 def describe_machine() -> dict[str, str | int]:

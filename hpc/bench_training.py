@@ -8,17 +8,21 @@ and 100 times as often, in turn.
 from __future__ import annotations
 
 import hashlib
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from hpc.bench_rows import Options, Row, alternate, paired_ratio, pin_to_one_core
+from hpc.bench_rows import (
+    Options,
+    Row,
+    alternate,
+    paired_ratio,
+    pin_to_one_core,
+    run_to_its_end,
+)
 from hpc.runs import METRICS, read_lines
 from pipeline.manifest import FILE_NAME, Manifest, Shard
 
@@ -32,7 +36,6 @@ WORKLOAD = ("--preset=small", "--global-batch-size=16", "--sequence-length=128")
 INTERVAL = 200  # steps between checkpoints, by default: of all intervals the longest
 COPIES = (10, 1000)  # of the data set: few MB, and many against what a process holds anyway
 MEMORY_FLAGS = ("--preset=tiny", "--global-batch-size=32", "--sequence-length=128", "--steps=60")
-KILOBYTE = 1024  # of ru_maxrss, on Linux
 
 
 def measure(names: list[str], options: Options) -> list[Row]:
@@ -123,20 +126,7 @@ def train(run: Path, data_dir: Path, *flags: str) -> float:
     """
     script = str(Path(__file__).with_name("train.py"))
     command = [sys.executable, script, f"--run={run}", f"--data={data_dir}", *flags]
-    with tempfile.TemporaryFile() as told:
-        process = subprocess.Popen(command, stdout=told, stderr=subprocess.STDOUT)
-        try:
-            _, status, usage = os.wait4(process.pid, 0)
-        except BaseException:
-            with suppress(ProcessLookupError):
-                process.kill()
-            raise
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            told.seek(0)
-            lines = told.read().decode(errors="replace").strip().splitlines() or ["no reason told"]
-            raise RuntimeError(f"{' '.join(command)}: {lines[-1]}")
-    return float(usage.ru_maxrss * KILOBYTE)
+    return run_to_its_end(command)
 
 
 def repeat_data(source: Path, out_dir: Path, copies: int) -> None:
