@@ -204,7 +204,8 @@ class Composer:
     def _encode(self, primer: Score) -> np.ndarray:
         """Ids of the primer, as if it had been composed with these wishes."""
         if isinstance(self.vocabulary, EventVocabulary):
-            return self.vocabulary.encode(primer, come_round(self.wishes))
+            eighths = 1 + 2 * primer.end // primer.resolution
+            return self.vocabulary.encode(primer, come_round(self.wishes, eighths))
         return self.vocabulary.encode(primer)
 
     def score(self, piece: Piece, length: Length, tempo: float) -> Score:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from pipeline.conditions import CHORDS
+from pipeline.conditions import CHORDS, QUARTERS
 from pipeline.features import Features
 from pipeline.vocabulary import EventVocabulary, Vocabulary
-
-QUARTERS = 4096  # that are planned, longer than any piece
-NEVER = np.iinfo(np.int32).max
 
 
 class Place(NamedTuple):
@@ -25,10 +23,15 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class ConditionPlan:
-    """When which condition is said, and what the grammar allows until then."""
+    """When which condition is said, and what the grammar allows until then.
 
-    times: tf.Tensor  # [num_tokens + 1] int32: grid steps; the last one is never reached
-    ids: tf.Tensor  # [num_tokens + 1] int32
+    What is said comes round again after a period: the first one that is a number of times both
+    that of all conditions and that of the chords asked for.
+    """
+
+    period: int  # grid steps
+    times: tf.Tensor  # [num_tokens] int32: grid steps within the period
+    ids: tf.Tensor  # [num_tokens] int32
     steps: tf.Tensor  # [vocabulary size] int32: by how many each id moves time on
     is_planned: tf.Tensor  # [vocabulary size] bool: is it of a condition that the plan says?
 
@@ -46,12 +49,14 @@ class ConditionPlan:
         numbers = np.arange(vocabulary.size)
         blocks = [vocabulary.blocks[name] for name in planned]
         is_planned = np.any([(numbers >= b.start) & (numbers < b.stop) for b in blocks], axis=0)
-        end = QUARTERS * vocabulary.steps_per_quarter
-        said = vocabulary.said_of(come_round(wishes), end)
+        eighths = math.lcm(2 * QUARTERS, len(wishes.chords) or 1)
+        period = eighths * vocabulary.steps_per_quarter // 2
+        said = vocabulary.said_of(come_round(wishes, eighths), period - 1)
         times, ids = np.array([(time, token) for time, token in said if is_planned[token]]).T
         return cls(
-            tf.constant(np.append(times, NEVER), tf.int32),
-            tf.constant(np.append(ids, 0), tf.int32),
+            period,
+            tf.constant(times, tf.int32),
+            tf.constant(ids, tf.int32),
             tf.constant(vocabulary.steps, tf.int32),
             tf.constant(is_planned),
         )
@@ -67,9 +72,10 @@ class ConditionPlan:
 
         A token that is due is the only one; time moves to the next one at most.
         """
-        left = tf.gather(self.times, place.due) - place.time
+        periods, number = place.due // tf.size(self.ids), place.due % tf.size(self.ids)
+        left = periods * self.period + tf.gather(self.times, number) - place.time
         within = allowed & ~self.is_planned & (self.steps <= left[:, None])
-        due = tf.range(tf.size(self.steps)) == tf.gather(self.ids, place.due)[:, None]
+        due = tf.range(tf.size(self.steps)) == tf.gather(self.ids, number)[:, None]
         return tf.where(left[:, None] == 0, due, within)
 
     def move_on(self, place: Place, ids: tf.Tensor) -> Place:
@@ -78,7 +84,7 @@ class ConditionPlan:
         return Place(place.time + tf.gather(self.steps, ids), place.due + said)
 
 
-def come_round(wishes: Features) -> Features:
-    """The wishes with their chords again and again, longer than any piece."""
-    times = -(-2 * QUARTERS // len(wishes.chords)) if wishes.chords else 0
+def come_round(wishes: Features, eighths: int) -> Features:
+    """The wishes with their chords again and again, for at least so many eighth notes."""
+    times = -(-eighths // len(wishes.chords)) if wishes.chords else 0
     return replace(wishes, chords=wishes.chords * times)

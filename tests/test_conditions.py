@@ -280,6 +280,21 @@ def test_a_piece_keeps_to_the_chords_asked_for(
             assert composer.score(piece, length, 100).end <= 8 * BAR
 
 
+def test_wishes_come_round_for_as_long_as_a_piece_lasts(untrained: Path) -> None:
+    five = ("C", "C", "F", "F", "F")  # eighths: with the bars it all begins again after 20 quarters
+    composer = Composer.load(step_folder(untrained, 1)).asked(Features(key="G major", chords=five))
+    steps = 50 * 4
+    (piece,) = composer.compose([0], Sampling(), Length(20_000, steps), 3)
+    conditions = [
+        (int(time), int(token))
+        for time, token in zip(VOCABULARY.times(piece.ids), piece.ids, strict=True)
+        if token >= VOCABULARY.blocks["key"].start
+    ]
+    whole = VOCABULARY.said_of(Features(key="G major", chords=five * 20), steps)
+    assert conditions == whole[: len(conditions)]
+    assert conditions[-1][0] > 45 * 4
+
+
 def test_the_command_asks_and_tells(untrained: Path, tmp_path: Path) -> None:
     wishes = ["--key", "f#m", "--emotion", "1,-1", "--tempo", "90", "--chords", "C G/B", "--bars=4"]
     files = ["--out", str(tmp_path), "--no-wav", "--seed=1", "--json", str(tmp_path / "told.json")]
