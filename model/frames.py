@@ -3,7 +3,8 @@
 LSTM layers carry the piece from frame to frame. Within a frame a small head chooses the voices one
 after another, each seeing those already chosen, so the recurrent part takes a fifth of the steps of
 a network over tokens. Both are told features of the past (model/frame_features.py): what each voice
-sang and for how long, the intervals between voices, what followed where the past was like now.
+sang and for how long, the intervals between voices, what followed where the past was like now, and
+which key the music is in (model/tonality.py).
 
 Inputs and outputs are those of `MusicLSTM`: ids in, logits of the next ids out. A window must begin
 with a whole row of ids: STEP (or END) and one id a voice.
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from model import tonality
 from model.dropout import dropout
 from model.frame_features import (
     LONGEST_AGE,
@@ -123,8 +125,7 @@ class FrameModel(keras.Model):
             dense(config.head_units, use_bias=False, name=f"seen_{voice}", dtype=precision)
             for voice in range(voices)
         ]
-        # Logits of pitches, of moves from the voice's last pitch, of intervals to the voice above.
-        size = self._num_indices + 2 * self._num_moves
+        size = sum(self._choice_sizes)
         self.choices = [
             dense(size, name=f"choices_{voice}", dtype=precision) for voice in range(voices)
         ]
@@ -150,6 +151,17 @@ class FrameModel(keras.Model):
     def _num_moves(self) -> int:
         return 2 * self.config.num_pitches + 1
 
+    @property
+    def _choice_sizes(self) -> list[int]:
+        """How many numbers of a head speak for each thing that makes a pitch likely."""
+        return [
+            self._num_indices,  # the pitch itself
+            self._num_moves,  # the move from the voice's last one
+            self._num_moves,  # the interval to the voice above
+            len(tonality.KEYED) * tonality.NUM_CLASSES,  # its degree in each key
+            tonality.NUM_TALLIES,  # how much its class was sung: one weight for each tally
+        ]
+
     def call(
         self, tokens: tf.Tensor, state: None = None, dropout_seeds: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, None]:
@@ -163,7 +175,7 @@ class FrameModel(keras.Model):
         shape = tf.shape(tokens)
         rows = tf.reshape(tokens, [shape[0], -1, 1 + self.config.num_voices])
         row = self._take_apart(rows)
-        known = features_of_frames(row.voices, self._unknown)
+        known = features_of_frames(row.voices, self._unknown, self.config.num_places)
         x = self.embedding(self._told(known, row.place))
         x = self._dropped(x, "history_dropout", 0, dropout_seeds)
         for layer, lstm in enumerate(self.recurrent):
@@ -250,7 +262,9 @@ class FrameModel(keras.Model):
         row = tf.where(column, self._pitch_index(tokens[:, None]), state.row)
         is_whole = state.slot == self.config.num_voices
         memory = tf.cond(
-            is_whole, lambda: remember(state.memory, row, self._unknown), lambda: state.memory
+            is_whole,
+            lambda: remember(state.memory, row, self._unknown, self.config.num_places),
+            lambda: state.memory,
         )
         slot = tf.where(is_whole, 0, state.slot + 1)
         return state._replace(slot=slot, row=row, memory=memory)
@@ -293,6 +307,14 @@ class FrameModel(keras.Model):
         ]
         if between:
             parts.append(self._one_hots(tf.stack(between, -1), self._num_moves + 1))
+        tonic, mode = tonality.keys(known.tallies)
+        salience = tonality.salience(known.tallies)
+        shape = tf.concat([tf.shape(salience)[:-2], [salience.shape[-2] * salience.shape[-1]]], 0)
+        parts += [
+            self._degrees(frame, tonic),
+            self._one_hots(mode, tonality.NUM_MODES),
+            tf.cast(tf.reshape(salience, shape), self.compute_dtype),
+        ]
         return tf.concat(parts, -1)
 
     def _contexts(self, outputs: tf.Tensor) -> list[tf.Tensor]:
@@ -309,20 +331,24 @@ class FrameModel(keras.Model):
         """Logits [..., vocab] float32 of a voice's ids, from the past and the voices above."""
         last = known.frame[..., voice]
         above = [row.voices[..., other] for other in range(voice)]
+        tonic, mode = tonality.keys(known.tallies)
+        origin = tf.where(last == 0, known.before[..., voice], last)  # a voice comes back near by
         told = [
+            self._degrees(tf.stack([origin, *above], -1), tonic),
+            self._one_hots(mode, tonality.NUM_MODES),
             self._one_hot(last, self._unknown + 1),
             self._one_hot(known.before[..., voice], self._unknown + 1),
             self._one_hot(known.age[..., voice], LONGEST_AGE + 1),
             self._one_hot(row.place, self.config.num_places + 1),
             self._one_hots(known.match, NUM_MATCHES),
             self._one_hots(
-                self._interval(known.copied[..., voice], last[..., None]), self._num_moves + 1
+                self._interval(known.copied[..., voice], origin[..., None]), self._num_moves + 1
             ),
         ]
         for other, pitch in enumerate(above):
             told += [
                 self._one_hot(pitch, self._unknown + 1),
-                self._one_hot(self._interval(pitch, last), self._num_moves + 1),
+                self._one_hot(self._interval(pitch, origin), self._num_moves + 1),
                 self._one_hot(self._interval(pitch, known.frame[..., other]), self._num_moves + 1),
                 # Does the voice above follow the copy that the search proposes?
                 tf.cast(known.copied[..., other] == pitch[..., None], self.compute_dtype),
@@ -330,10 +356,9 @@ class FrameModel(keras.Model):
         x = tf.nn.relu(context + self.seen[voice](tf.concat(told, -1)))
         x = self._dropped(x, "head_dropout", 100 + voice, seeds)
         x = tf.cast(self.choices[voice](x), tf.float32)
-        pitches, moves, intervals = tf.split(
-            x, [self._num_indices, self._num_moves, self._num_moves], axis=-1
-        )
-        logits = pitches + self._shifted(moves, last)
+        pitches, moves, intervals, in_key, weights = tf.split(x, self._choice_sizes, axis=-1)
+        logits = pitches + self._shifted(moves, origin)
+        logits += self._by_class(in_key, weights, tonic, tonality.salience(known.tallies))
         if above:
             logits += self._shifted(intervals, above[-1])
         return self._at(logits, MARKS + self.config.num_places + voice * self._num_indices)
@@ -358,6 +383,31 @@ class FrameModel(keras.Model):
         values = tf.gather(moves, index, batch_dims=index.shape.rank - 1)
         values = tf.where(is_pitch[..., None], values, 0.0)
         return tf.concat([tf.zeros_like(values[..., :1]), values], -1)
+
+    def _by_class(
+        self, in_key: tf.Tensor, weights: tf.Tensor, tonic: tf.Tensor, salience: tf.Tensor
+    ) -> tf.Tensor:
+        """Logits of pitches [..., 1 + pitches] from what speaks for their classes; 0 for a rest.
+
+        in_key [..., keys * 12] of the degrees of each key, `weights` [..., tallies] of the salience
+        [..., tallies, 12].
+        """
+        classes = tf.range(tonality.NUM_CLASSES)
+        of_class = tf.reduce_sum(weights[..., None] * salience, -2)  # [..., 12]
+        in_keys = tf.split(in_key, len(tonality.KEYED), axis=-1)
+        for degree_logits, key in zip(in_keys, tf.unstack(tonic, axis=-1), strict=True):
+            index = (classes - key[..., None]) % tonality.NUM_CLASSES
+            values = tf.gather(degree_logits, index, batch_dims=index.shape.rank - 1)
+            of_class += tf.where(key[..., None] < tonality.NO_KEY, values, 0.0)
+        octaves = -(-self.config.num_pitches // tonality.NUM_CLASSES)
+        of_pitch = tf.concat([of_class] * octaves, -1)[..., : self.config.num_pitches]
+        return tf.concat([tf.zeros_like(of_pitch[..., :1]), of_pitch], -1)
+
+    def _degrees(self, pitches: tf.Tensor, tonic: tf.Tensor) -> tf.Tensor:
+        """[..., voices * keys * 13], a one at the degree of each of [..., voices] in each key."""
+        degrees = tonality.degrees(pitches[..., None], tonic[..., None, :], self.config.num_pitches)
+        flat = tf.concat(tf.unstack(degrees, axis=-1), -1)
+        return self._one_hots(flat, tonality.NUM_CLASSES + 1)
 
     def _at(self, logits: tf.Tensor, first: int) -> tf.Tensor:
         """The logits of a block of ids, spread over the vocabulary."""

@@ -117,8 +117,10 @@ def test_a_piece_in_a_window_does_not_hear_the_piece_before_it() -> None:
     first, second = np.maximum(first, 0), np.maximum(second, 0)
     mark = np.full((1, 3), UNKNOWN)
     together = np.concatenate([first, mark, second])[None]
-    alone = features_of_frames(tf.constant(second[None], tf.int32), UNKNOWN)
-    after = features_of_frames(tf.constant(together, tf.int32), UNKNOWN)
+    alone = features_of_frames(
+        tf.constant(second[None], tf.int32), UNKNOWN, VOCABULARY.steps_per_bar
+    )
+    after = features_of_frames(tf.constant(together, tf.int32), UNKNOWN, VOCABULARY.steps_per_bar)
     for name, values in alone._asdict().items():
         there = getattr(after, name)[:, len(first) + 1 :]
         np.testing.assert_array_equal(there, values, err_msg=name)
@@ -127,7 +129,9 @@ def test_a_piece_in_a_window_does_not_hear_the_piece_before_it() -> None:
 def test_what_followed_the_longest_match_is_proposed() -> None:
     tune = [1, 2, 3, 4, 9, 3, 4, 8, 1, 2, 3, 4]
     frames = tf.constant([[[pitch, 5, 5] for pitch in tune]], tf.int32)
-    known = features_of_frames(tf.concat([frames, frames[:, :1]], 1), UNKNOWN)
+    known = features_of_frames(
+        tf.concat([frames, frames[:, :1]], 1), UNKNOWN, VOCABULARY.steps_per_bar
+    )
     # After 1 2 3 4 comes 9, as at the beginning, though 3 4 was followed by 8 more lately.
     assert known.copied[0, -1].numpy().tolist() == [[9, 5, 5]] * 2
     assert known.match[0, -1].numpy().tolist() == [3, 3]  # four frames alike
