@@ -122,7 +122,7 @@ def features_of_frames(frames: tf.Tensor, unknown: int, frames_per_bar: int) -> 
 
     loop = tf.while_loop(lambda time, *_: time < length, step, (0, memory, told, tallies))
     parts = tf.split(tf.transpose(loop[2].stack(), [1, 0, 2]), sizes, axis=2)
-    numbers = [
+    told_of_each = [
         tf.reshape(x, [batch_size, length, *shape]) for x, shape in zip(parts, shapes, strict=True)
     ]
-    return Features(*numbers, tallies=tf.transpose(loop[3].stack(), [1, 0, 2, 3]))
+    return Features(*told_of_each, tf.transpose(loop[3].stack(), [1, 0, 2, 3]))
