@@ -125,4 +125,4 @@ def features_of_frames(frames: tf.Tensor, unknown: int, frames_per_bar: int) -> 
     told_of_each = [
         tf.reshape(x, [batch_size, length, *shape]) for x, shape in zip(parts, shapes, strict=True)
     ]
-    return Features(*told_of_each, tf.transpose(loop[3].stack(), [1, 0, 2, 3]))
+    return Features._make([*told_of_each, tf.transpose(loop[3].stack(), [1, 0, 2, 3])])
