@@ -32,7 +32,9 @@ from model.frame_features import (
     features_of_frames,
     remember,
 )
+from model.frame_head import VoiceHead, degrees, flat
 from model.hoisted import HoistedLSTM
+from model.pitch_codes import PitchCodes
 from pipeline.marks import END, MARKS
 
 NEVER = -1e9  # the logit of an id that cannot come: finite, so that 0 times it is 0
@@ -106,6 +108,7 @@ class FrameModel(keras.Model):
     def __init__(self, config: FramesConfig, precision: str = "float32") -> None:
         super().__init__(name="frames", dtype=precision)
         self.config = config
+        self.codes = PitchCodes(config.num_pitches, self.compute_dtype)
         dense = keras.layers.Dense
         self.embedding = dense(config.embedding_size, name="embedding", dtype=precision)
         self.recurrent = [
@@ -121,13 +124,9 @@ class FrameModel(keras.Model):
         # The recurrent output is projected once for all voices; each adds what it alone sees.
         voices = config.num_voices
         self.context = dense(voices * config.head_units, name="context", dtype=precision)
-        self.seen = [
-            dense(config.head_units, use_bias=False, name=f"seen_{voice}", dtype=precision)
+        self.heads = [
+            VoiceHead(voice, self.codes, config.num_places, config.head_units, precision)
             for voice in range(voices)
-        ]
-        size = sum(self._choice_sizes)
-        self.choices = [
-            dense(size, name=f"choices_{voice}", dtype=precision) for voice in range(voices)
         ]
         self.ending = dense(2, name="ending", dtype=precision)
         self(self._smallest_window())
@@ -138,29 +137,6 @@ class FrameModel(keras.Model):
 
     def _smallest_window(self) -> tf.Tensor:
         return tf.zeros([1, 1 + self.config.num_voices], tf.int32)
-
-    @property
-    def _num_indices(self) -> int:
-        return 1 + self.config.num_pitches
-
-    @property
-    def _unknown(self) -> int:
-        return 1 + self.config.num_pitches
-
-    @property
-    def _num_moves(self) -> int:
-        return 2 * self.config.num_pitches + 1
-
-    @property
-    def _choice_sizes(self) -> list[int]:
-        """How many numbers of a head speak for each thing that makes a pitch likely."""
-        return [
-            self._num_indices,  # the pitch itself
-            self._num_moves,  # the move from the voice's last one
-            self._num_moves,  # the interval to the voice above
-            len(tonality.KEYED) * tonality.NUM_CLASSES,  # its degree in each key
-            tonality.NUM_TALLIES,  # how much its class was sung: one weight for each tally
-        ]
 
     def call(
         self, tokens: tf.Tensor, state: None = None, dropout_seeds: tf.Tensor | None = None
@@ -175,7 +151,7 @@ class FrameModel(keras.Model):
         shape = tf.shape(tokens)
         rows = tf.reshape(tokens, [shape[0], -1, 1 + self.config.num_voices])
         row = self._take_apart(rows)
-        known = features_of_frames(row.voices, self._unknown, self.config.num_places)
+        known = features_of_frames(row.voices, self.codes.unknown, self.config.num_places)
         x = self.embedding(self._told(known, row.place))
         x = self._dropped(x, "history_dropout", 0, dropout_seeds)
         for layer, lstm in enumerate(self.recurrent):
@@ -199,7 +175,7 @@ class FrameModel(keras.Model):
     def zero_state(self, batch_size: int) -> Composing:
         """The state before the first id of a piece: after the END of the one before."""
         config = self.config
-        memory = empty_memory(batch_size, MEMORY_FRAMES, config.num_voices, self._unknown)
+        memory = empty_memory(batch_size, MEMORY_FRAMES, config.num_voices, self.codes.unknown)
         zeros = tf.zeros([batch_size, config.units], self.compute_dtype)
         parts = (zeros,) * config.num_layers
         state = Composing(
@@ -223,7 +199,7 @@ class FrameModel(keras.Model):
         All pieces of a batch are at the same id of their rows.
         """
         state = self._after(tokens, state)
-        known = features(state.memory, self._unknown)
+        known = features(state.memory, self.codes.unknown)
         row = Row(state.place, state.row)
         contexts = self._contexts(state.output)
 
@@ -242,7 +218,7 @@ class FrameModel(keras.Model):
 
     def _open(self, tokens: tf.Tensor, state: Composing) -> Composing:
         place = self._place(tokens)
-        x = self.embedding(self._told(features(state.memory, self._unknown), place))
+        x = self.embedding(self._told(features(state.memory, self.codes.unknown), place))
         hidden, cell = [], []
         for layer, lstm in enumerate(self.recurrent):
             x, (new_hidden, new_cell) = lstm.cell(x, [state.hidden[layer], state.cell[layer]])
@@ -251,7 +227,7 @@ class FrameModel(keras.Model):
         return state._replace(
             slot=tf.constant(1),
             place=place,
-            row=tf.ones_like(state.row) * self._unknown,
+            row=tf.ones_like(state.row) * self.codes.unknown,
             hidden=tuple(hidden),
             cell=tuple(cell),
             output=x,
@@ -263,7 +239,7 @@ class FrameModel(keras.Model):
         is_whole = state.slot == self.config.num_voices
         memory = tf.cond(
             is_whole,
-            lambda: remember(state.memory, row, self._unknown, self.config.num_places),
+            lambda: remember(state.memory, row, self.codes.unknown, self.config.num_places),
             lambda: state.memory,
         )
         slot = tf.where(is_whole, 0, state.slot + 1)
@@ -285,83 +261,51 @@ class FrameModel(keras.Model):
 
     def _pitch_index(self, tokens: tf.Tensor) -> tf.Tensor:
         first = MARKS + self.config.num_places
-        return tf.where(tokens < first, self._unknown, (tokens - first) % self._num_indices)
+        return tf.where(
+            tokens < first, self.codes.unknown, (tokens - first) % self.codes.num_indices
+        )
 
     def _told(self, known: Features, place: tf.Tensor) -> tf.Tensor:
         """What the LSTM is told before a frame [..., n], as ones and zeros."""
-        frame = known.frame
+        codes, frame = self.codes, known.frame
+        copies = tf.concat(
+            tf.unstack(codes.interval(known.copied, frame[..., None, :]), VIEWS, axis=-2), -1
+        )
+        tonic, mode = tonality.keys(known.tallies)
+        parts = [
+            codes.pitches(frame),
+            codes.pitches(known.before),
+            codes.one_hots(known.age, LONGEST_AGE + 1),
+            codes.one_hot(place, self.config.num_places + 1),
+            codes.one_hots(known.match, NUM_MATCHES),
+            codes.moves(copies),
+            degrees(frame, tonic, codes),
+            codes.one_hots(mode, tonality.NUM_MODES),
+            flat(tf.cast(tonality.salience(known.tallies), self.compute_dtype)),
+        ]
         between = [
-            self._interval(frame[..., low], frame[..., high])
+            codes.interval(frame[..., low], frame[..., high])
             for high in range(self.config.num_voices)
             for low in range(high + 1, self.config.num_voices)
         ]
-        moves = self._interval(known.copied, frame[..., None, :])
-        copies = tf.concat(tf.unstack(moves, VIEWS, axis=-2), -1)
-        parts = [
-            self._one_hots(frame, self._unknown + 1),
-            self._one_hots(known.before, self._unknown + 1),
-            self._one_hots(known.age, LONGEST_AGE + 1),
-            self._one_hot(place, self.config.num_places + 1),
-            self._one_hots(known.match, NUM_MATCHES),
-            self._one_hots(copies, self._num_moves + 1),
-        ]
         if between:
-            parts.append(self._one_hots(tf.stack(between, -1), self._num_moves + 1))
-        tonic, mode = tonality.keys(known.tallies)
-        salience = tonality.salience(known.tallies)
-        shape = tf.concat([tf.shape(salience)[:-2], [salience.shape[-2] * salience.shape[-1]]], 0)
-        parts += [
-            self._degrees(frame, tonic),
-            self._one_hots(mode, tonality.NUM_MODES),
-            tf.cast(tf.reshape(salience, shape), self.compute_dtype),
-        ]
+            parts.append(codes.moves(tf.stack(between, -1)))
         return tf.concat(parts, -1)
 
     def _contexts(self, outputs: tf.Tensor) -> list[tf.Tensor]:
         return tf.split(self.context(outputs), self.config.num_voices, axis=-1)
 
     def _voice_logits(
-        self,
-        voice: int,
-        context: tf.Tensor,
-        known: Features,
-        row: Row,
-        seeds: tf.Tensor | None,
+        self, voice: int, context: tf.Tensor, known: Features, row: Row, seeds: tf.Tensor | None
     ) -> tf.Tensor:
         """Logits [..., vocab] float32 of a voice's ids, from the past and the voices above."""
-        last = known.frame[..., voice]
-        above = [row.voices[..., other] for other in range(voice)]
-        tonic, mode = tonality.keys(known.tallies)
-        origin = tf.where(last == 0, known.before[..., voice], last)  # a voice comes back near by
-        told = [
-            self._degrees(tf.stack([origin, *above], -1), tonic),
-            self._one_hots(mode, tonality.NUM_MODES),
-            self._one_hot(last, self._unknown + 1),
-            self._one_hot(known.before[..., voice], self._unknown + 1),
-            self._one_hot(known.age[..., voice], LONGEST_AGE + 1),
-            self._one_hot(row.place, self.config.num_places + 1),
-            self._one_hots(known.match, NUM_MATCHES),
-            self._one_hots(
-                self._interval(known.copied[..., voice], origin[..., None]), self._num_moves + 1
-            ),
-        ]
-        for other, pitch in enumerate(above):
-            told += [
-                self._one_hot(pitch, self._unknown + 1),
-                self._one_hot(self._interval(pitch, origin), self._num_moves + 1),
-                self._one_hot(self._interval(pitch, known.frame[..., other]), self._num_moves + 1),
-                # Does the voice above follow the copy that the search proposes?
-                tf.cast(known.copied[..., other] == pitch[..., None], self.compute_dtype),
-            ]
-        x = tf.nn.relu(context + self.seen[voice](tf.concat(told, -1)))
-        x = self._dropped(x, "head_dropout", 100 + voice, seeds)
-        x = tf.cast(self.choices[voice](x), tf.float32)
-        pitches, moves, intervals, in_key, weights = tf.split(x, self._choice_sizes, axis=-1)
-        logits = pitches + self._shifted(moves, origin)
-        logits += self._by_class(in_key, weights, tonic, tonality.salience(known.tallies))
-        if above:
-            logits += self._shifted(intervals, above[-1])
-        return self._at(logits, MARKS + self.config.num_places + voice * self._num_indices)
+        head = self.heads[voice]
+        others = [row.voices[..., other] for other in range(voice)]
+        hidden = head.hidden(context, known, row.place, others)
+        logits = head.logits(
+            self._dropped(hidden, "head_dropout", 100 + voice, seeds), known, others
+        )
+        return self._at(logits, MARKS + self.config.num_places + voice * self.codes.num_indices)
 
     def _step_logits(self, outputs: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
         """Logits [..., vocab] float32 of what follows a frame: END, or the next place of a bar."""
@@ -374,62 +318,11 @@ class FrameModel(keras.Model):
         never = tf.fill(tf.shape(ends), NEVER)
         return self._at(tf.concat([*[never] * END, ends, places], -1), 0)
 
-    def _shifted(self, moves: tf.Tensor, origin: tf.Tensor) -> tf.Tensor:
-        """Logits of pitches [..., 1 + pitches] from those of moves from a pitch; 0 for a rest."""
-        num_pitches = self.config.num_pitches
-        is_pitch = (origin > 0) & (origin <= num_pitches)
-        target = tf.range(1, num_pitches + 1)
-        index = tf.clip_by_value(target - origin[..., None] + num_pitches, 0, self._num_moves - 1)
-        values = tf.gather(moves, index, batch_dims=index.shape.rank - 1)
-        values = tf.where(is_pitch[..., None], values, 0.0)
-        return tf.concat([tf.zeros_like(values[..., :1]), values], -1)
-
-    def _by_class(
-        self, in_key: tf.Tensor, weights: tf.Tensor, tonic: tf.Tensor, salience: tf.Tensor
-    ) -> tf.Tensor:
-        """Logits of pitches [..., 1 + pitches] from what speaks for their classes; 0 for a rest.
-
-        in_key [..., keys * 12] of the degrees of each key, `weights` [..., tallies] of the salience
-        [..., tallies, 12].
-        """
-        classes = tf.range(tonality.NUM_CLASSES)
-        of_class = tf.reduce_sum(weights[..., None] * salience, -2)  # [..., 12]
-        in_keys = tf.split(in_key, len(tonality.KEYED), axis=-1)
-        for degree_logits, key in zip(in_keys, tf.unstack(tonic, axis=-1), strict=True):
-            index = (classes - key[..., None]) % tonality.NUM_CLASSES
-            values = tf.gather(degree_logits, index, batch_dims=index.shape.rank - 1)
-            of_class += tf.where(key[..., None] < tonality.NO_KEY, values, 0.0)
-        octaves = -(-self.config.num_pitches // tonality.NUM_CLASSES)
-        of_pitch = tf.concat([of_class] * octaves, -1)[..., : self.config.num_pitches]
-        return tf.concat([tf.zeros_like(of_pitch[..., :1]), of_pitch], -1)
-
-    def _degrees(self, pitches: tf.Tensor, tonic: tf.Tensor) -> tf.Tensor:
-        """[..., voices * keys * 13], a one at the degree of each of [..., voices] in each key."""
-        degrees = tonality.degrees(pitches[..., None], tonic[..., None, :], self.config.num_pitches)
-        flat = tf.concat(tf.unstack(degrees, axis=-1), -1)
-        return self._one_hots(flat, tonality.NUM_CLASSES + 1)
-
     def _at(self, logits: tf.Tensor, first: int) -> tf.Tensor:
         """The logits of a block of ids, spread over the vocabulary."""
         after = self.config.vocab_size - first - logits.shape[-1]
         padding = [[0, 0]] * (logits.shape.rank - 1) + [[first, after]]
         return tf.pad(logits, padding, constant_values=NEVER)
-
-    def _interval(self, pitch: tf.Tensor, origin: tf.Tensor) -> tf.Tensor:
-        """Index of the move from a pitch to another; the last index where either is none."""
-        num_pitches = self.config.num_pitches
-        both = (pitch > 0) & (pitch <= num_pitches) & (origin > 0) & (origin <= num_pitches)
-        return tf.where(both, pitch - origin + num_pitches, self._num_moves)
-
-    def _one_hot(self, values: tf.Tensor, depth: int) -> tf.Tensor:
-        """[..., depth], a one at the value of [...]."""
-        return tf.one_hot(values, depth, dtype=self.compute_dtype)
-
-    def _one_hots(self, values: tf.Tensor, depth: int) -> tf.Tensor:
-        """[..., n * depth], a one for each of the n values of [..., n]."""
-        ones = self._one_hot(values, depth)
-        shape = tf.concat([tf.shape(values)[:-1], [values.shape[-1] * depth]], 0)
-        return tf.reshape(ones, shape)
 
     def _dropped(self, x: tf.Tensor, rate: str, site: int, seeds: tf.Tensor | None) -> tf.Tensor:
         whole_steps = rate == "history_dropout"

@@ -4,7 +4,8 @@ A frame model is told of every pitch how it lies in the key, and chooses pitches
 it too. So what it learns of one key holds in all, and music that it composes stays in a key instead
 of wandering off.
 
-Pitch classes count from the lowest pitch of the vocabulary, not from C: only distances matter here.
+Pitch classes count from the lowest pitch of the vocabulary, as in model/pitch_codes.py: only
+distances matter here.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from model.pitch_codes import NO_CLASS, NUM_CLASSES
+
 HALF_LIVES = (1.0, 4.0)  # bars after which a note counts half; a third tally forgets nothing
 NUM_TALLIES = len(HALF_LIVES) + 1
 KEYED = (1, 2)  # the tallies that a key is told of: lately, and in the whole piece so far
-NUM_CLASSES = 12
-NO_KEY = NUM_CLASSES  # the tonic before the first note
 NUM_MODES = 3  # major, minor, none yet
 
 # How well each degree fits a key: probe-tone ratings of Krumhansl and Kessler 1982 (Psychological
@@ -48,7 +49,7 @@ def salience(tallies: tf.Tensor) -> tf.Tensor:
 
 
 def keys(tallies: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Tonics (12: none yet) and modes [..., keys] int32 that fit the keyed tallies best.
+    """Tonics (12 before the first note) and modes [..., keys] int32 that fit the tallies best.
 
     The key whose profile correlates most with the tally (Krumhansl and Schmuckler).
     """
@@ -56,14 +57,8 @@ def keys(tallies: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     fit = tf.tensordot(tallies, tf.constant(_profiles()), [[-1], [1]])  # [..., keys, 24]
     best = tf.argmax(fit, -1, output_type=tf.int32)
     is_known = tf.reduce_sum(tallies, -1) > 0
-    tonic = tf.where(is_known, best % NUM_CLASSES, NO_KEY)
+    tonic = tf.where(is_known, best % NUM_CLASSES, NO_CLASS)
     return tonic, tf.where(is_known, best // NUM_CLASSES, NUM_MODES - 1)
-
-
-def degrees(pitch: tf.Tensor, tonic: tf.Tensor, num_pitches: int) -> tf.Tensor:
-    """Semitones above the tonic, 0..11, of pitch indices; 12 for no pitch or no key."""
-    both = (pitch > 0) & (pitch <= num_pitches) & (tonic < NO_KEY)
-    return tf.where(both, (pitch - 1 - tonic) % NUM_CLASSES, NUM_CLASSES)
 
 
 def _profiles() -> np.ndarray:
