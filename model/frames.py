@@ -12,6 +12,7 @@ with a whole row of ids: STEP (or END) and one id a voice.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -93,13 +94,14 @@ class Row(NamedTuple):
 class Composing(NamedTuple):
     """What a composing model carries from id to id."""
 
-    slot: tf.Tensor  # [] int32: which id of its row comes next, 0 the STEP
     row: tf.Tensor  # [batch, voices] int32: the pitch indices of this frame so far
     place: tf.Tensor  # [batch] int32
     memory: Memory
+    known: Features  # of the memory, once a frame: they take longer than a voice
     hidden: tuple[tf.Tensor, ...]  # per layer [batch, units]: after this frame's recurrent step
     cell: tuple[tf.Tensor, ...]
     output: tf.Tensor  # [batch, units]: of the last layer
+    contexts: tuple[tf.Tensor, ...]  # per voice [batch, head_units]: of the output
 
 
 class FrameModel(keras.Model):
@@ -147,7 +149,7 @@ class FrameModel(keras.Model):
         the window is unknown. `dropout_seeds` [num_slices, 2]: as in `MusicLSTM.call`.
         """
         if state is not None:
-            raise ValueError("a frame model takes whole windows: compose with step()")
+            raise ValueError("a frame model takes whole windows: compose with its steps")
         shape = tf.shape(tokens)
         rows = tf.reshape(tokens, [shape[0], -1, 1 + self.config.num_voices])
         row = self._take_apart(rows)
@@ -179,77 +181,87 @@ class FrameModel(keras.Model):
         zeros = tf.zeros([batch_size, config.units], self.compute_dtype)
         parts = (zeros,) * config.num_layers
         state = Composing(
-            tf.constant(0), memory.frame, tf.zeros([batch_size], tf.int32), memory, parts, parts,
-            zeros,
-        )  # fmt: skip
-        return self._after(tf.fill([batch_size], END), state)
+            row=memory.frame,
+            place=tf.zeros([batch_size], tf.int32),
+            memory=memory,
+            known=features(memory, self.codes.unknown),
+            hidden=parts,
+            cell=parts,
+            output=zeros,
+            contexts=tuple(self._contexts(zeros)),
+        )
+        return self._open(tf.fill([batch_size], END), state)
 
     def state_after(self, tokens: tf.Tensor, state: Composing) -> Composing:
-        """The state after ids [batch, time] from the given one on."""
-        return tf.while_loop(
-            lambda time, _: time < tf.shape(tokens)[1],
-            lambda time, state: (time + 1, self._after(tokens[:, time], state)),
-            (0, state),
-            shape_invariants=(tf.TensorShape([]), self._shapes(state)),
-        )[1]
+        """The state after ids [batch, time] from the zero state on; a STEP may not be the last."""
+        voices = self.config.num_voices
+        num_rows = tf.shape(tokens)[1] // (1 + voices)
+        whole = num_rows * (1 + voices)
+        rows = tf.reshape(tokens[:, :whole], [-1, num_rows, 1 + voices])  # voices, then a STEP
 
-    def step(self, tokens: tf.Tensor, state: Composing) -> tuple[tf.Tensor, Composing]:
-        """Logits [batch, vocab] float32 and state after one id [batch]: what sampling calls.
+        def hear(index: tf.Tensor, state: Composing) -> tuple[tf.Tensor, Composing]:
+            row = tf.gather(rows, index, axis=1)
+            state = self._remember(self._pitch_index(row[:, :-1]), state)
+            return index + 1, self._open(row[:, -1], state)
 
-        All pieces of a batch are at the same id of their rows.
-        """
-        state = self._after(tokens, state)
-        known = features(state.memory, self.codes.unknown)
-        row = Row(state.place, state.row)
-        contexts = self._contexts(state.output)
-
-        def of_voice(voice: int) -> tf.Tensor:
-            return self._voice_logits(voice, contexts[voice], known, row, None)
-
-        voices = [partial(of_voice, voice) for voice in range(self.config.num_voices)]
-        branches = [lambda: self._step_logits(state.output, state.place), *voices]
-        return tf.switch_case(state.slot, branches), state
-
-    def _after(self, tokens: tf.Tensor, state: Composing) -> Composing:
-        """The state after one more id: a STEP takes the recurrent step, the others fill the row."""
-        return tf.cond(
-            state.slot == 0, lambda: self._open(tokens, state), lambda: self._fill(tokens, state)
+        shapes = tf.nest.map_structure(lambda part: tf.TensorShape([None, *part.shape[1:]]), state)
+        _, state = tf.while_loop(
+            lambda index, _: index < num_rows, hear, (0, state), (tf.TensorShape([]), shapes)
         )
+        begun = self._pitch_index(tokens[:, whole:])
+        row = tf.concat([begun, state.row[:, tf.shape(begun)[1] :]], 1)
+        return state._replace(row=tf.ensure_shape(row, [None, voices]))
+
+    @property
+    def steps(self) -> list[Callable[[tf.Tensor, Composing], tuple[tf.Tensor, Composing]]]:
+        """For each id of a row, STEP first: logits [batch, vocab] float32 of it and the state.
+
+        Each takes the id before it [batch]. All pieces of a batch are at the same id of their rows.
+        """
+        voices = range(self.config.num_voices)
+        return [self._to_next_row, *(partial(self._to_voice, voice) for voice in voices)]
+
+    def _to_next_row(self, tokens: tf.Tensor, state: Composing) -> tuple[tf.Tensor, Composing]:
+        row = self._filled(self.config.num_voices - 1, tokens, state)
+        state = self._remember(row, state)
+        return self._step_logits(state.output, state.place), state
+
+    def _to_voice(
+        self, voice: int, tokens: tf.Tensor, state: Composing
+    ) -> tuple[tf.Tensor, Composing]:
+        if voice == 0:
+            state = self._open(tokens, state)
+        else:
+            state = state._replace(row=self._filled(voice - 1, tokens, state))
+        row = Row(state.place, state.row)
+        return self._voice_logits(voice, state.contexts[voice], state.known, row, None), state
 
     def _open(self, tokens: tf.Tensor, state: Composing) -> Composing:
+        """The state after a STEP or END: the recurrent step."""
         place = self._place(tokens)
-        x = self.embedding(self._told(features(state.memory, self.codes.unknown), place))
+        x = self.embedding(self._told(state.known, place))
         hidden, cell = [], []
         for layer, lstm in enumerate(self.recurrent):
             x, (new_hidden, new_cell) = lstm.cell(x, [state.hidden[layer], state.cell[layer]])
             hidden.append(new_hidden)
             cell.append(new_cell)
         return state._replace(
-            slot=tf.constant(1),
             place=place,
-            row=tf.ones_like(state.row) * self.codes.unknown,
             hidden=tuple(hidden),
             cell=tuple(cell),
             output=x,
+            contexts=tuple(self._contexts(x)),
         )
 
-    def _fill(self, tokens: tf.Tensor, state: Composing) -> Composing:
-        column = tf.one_hot(state.slot - 1, self.config.num_voices, True, False, dtype=tf.bool)
-        row = tf.where(column, self._pitch_index(tokens[:, None]), state.row)
-        is_whole = state.slot == self.config.num_voices
-        memory = tf.cond(
-            is_whole,
-            lambda: remember(state.memory, row, self.codes.unknown, self.config.num_places),
-            lambda: state.memory,
-        )
-        slot = tf.where(is_whole, 0, state.slot + 1)
-        return state._replace(slot=slot, row=row, memory=memory)
+    def _filled(self, voice: int, tokens: tf.Tensor, state: Composing) -> tf.Tensor:
+        """The row with a voice's id in it."""
+        column = tf.constant([index == voice for index in range(self.config.num_voices)])
+        return tf.where(column, self._pitch_index(tokens[:, None]), state.row)
 
-    def _shapes(self, state: Composing) -> Composing:
-        """The shapes of a state of any batch size."""
-        return tf.nest.map_structure(
-            lambda part: tf.TensorShape([None, *part.shape[1:]] if part.shape.rank else []), state
-        )
+    def _remember(self, row: tf.Tensor, state: Composing) -> Composing:
+        """The state after the last voice of a row."""
+        memory = remember(state.memory, row, self.codes.unknown, self.config.num_places)
+        return state._replace(row=row, memory=memory, known=features(memory, self.codes.unknown))
 
     def _take_apart(self, rows: tf.Tensor) -> Row:
         """Rows of ids [..., 1 + voices]; a frame that END begins is unknown, as before a piece."""

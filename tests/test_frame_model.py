@@ -88,11 +88,14 @@ def test_one_id_at_a_time_gives_the_logits_of_the_whole_window(
 ) -> None:
     inputs, _ = as_batch(pieces(2, 6))
     whole = logits_of(inputs).numpy()
-    step = tf.function(model.step)
-    state = model.zero_state(2)  # has heard the END before the piece
-    for position in range(1, inputs.shape[1]):
-        logits, state = step(inputs[:, position], state)
-        np.testing.assert_allclose(logits, whole[:, position], rtol=1e-4, atol=1e-4)
+    steps = [tf.function(step) for step in model.steps]
+    per_frame = VOCABULARY.tokens_per_frame
+    for heard in (0, VOCABULARY.opening.size - 1, 5 * per_frame - 2):
+        # The zero state has heard the END before the piece.
+        state = model.state_after(inputs[:, 1 : 1 + heard], model.zero_state(2))
+        for position in range(1 + heard, inputs.shape[1]):
+            logits, state = steps[(1 + position) % per_frame](inputs[:, position], state)
+            np.testing.assert_allclose(logits, whole[:, position], rtol=1e-4, atol=1e-4)
 
 
 def test_the_nats_of_the_ids_are_those_of_the_frames(
