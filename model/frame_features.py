@@ -40,7 +40,9 @@ class Features(NamedTuple):
     before: tf.Tensor  # [batch, voices]
     copied: tf.Tensor  # [batch, views, voices]: what followed where the past was most like now
     match: tf.Tensor  # [batch, views]: bucket of how long it was alike
-    tallies: tf.Tensor  # [batch, tallies, 12] float32
+    tonic: tf.Tensor  # [batch, keys]: see model/tonality.py
+    mode: tf.Tensor  # [batch, keys]
+    salience: tf.Tensor  # [batch, tallies, 12] float32
 
 
 def empty_memory(batch_size: int | tf.Tensor, room: int, num_voices: int, unknown: int) -> Memory:
@@ -82,7 +84,12 @@ def remember(memory: Memory, frame: tf.Tensor, unknown: int, frames_per_bar: int
 
 
 def features(memory: Memory, unknown: int) -> Features:
-    """What is known of the past before the next frame.
+    """What is known of the past before the next frame."""
+    return Features._make([*_looked_up(memory, unknown), *tonality.heard(memory.tallies)])
+
+
+def _looked_up(memory: Memory, unknown: int) -> list[tf.Tensor]:
+    """The features that are whole numbers and need no more than the memory, in their order.
 
     Of matches of equal length the latest counts. After one at lag n came the frame of n - 1 ago.
     """
@@ -94,7 +101,7 @@ def features(memory: Memory, unknown: int) -> Features:
     bounds = tf.constant([2**power for power in range(NUM_MATCHES - 1)])
     match = tf.reduce_sum(tf.cast(length[:, :, None] >= bounds, tf.int32), 2)
     age = tf.minimum(memory.age, LONGEST_AGE)
-    return Features(memory.frame, age, memory.before, copied, match, memory.tallies)
+    return [memory.frame, age, memory.before, copied, match]
 
 
 def features_of_frames(frames: tf.Tensor, unknown: int, frames_per_bar: int) -> Features:
@@ -114,15 +121,17 @@ def features_of_frames(frames: tf.Tensor, unknown: int, frames_per_bar: int) -> 
     def step(
         time: tf.Tensor, memory: Memory, told: tf.TensorArray, tallies: tf.TensorArray
     ) -> tuple[tf.Tensor, Memory, tf.TensorArray, tf.TensorArray]:
-        *values, tally = features(memory, unknown)
+        values = _looked_up(memory, unknown)
         flat = [tf.reshape(x, [batch_size, n]) for x, n in zip(values, sizes, strict=True)]
-        told, tallies = told.write(time, tf.concat(flat, 1)), tallies.write(time, tally)
+        told = told.write(time, tf.concat(flat, 1))
+        tallies = tallies.write(time, memory.tallies)
         memory = remember(memory, frames[:, time], unknown, frames_per_bar)
         return time + 1, memory, told, tallies
 
     loop = tf.while_loop(lambda time, *_: time < length, step, (0, memory, told, tallies))
     parts = tf.split(tf.transpose(loop[2].stack(), [1, 0, 2]), sizes, axis=2)
-    told_of_each = [
+    looked_up = [
         tf.reshape(x, [batch_size, length, *shape]) for x, shape in zip(parts, shapes, strict=True)
     ]
-    return Features._make([*told_of_each, tf.transpose(loop[3].stack(), [1, 0, 2, 3])])
+    heard = tonality.heard(tf.transpose(loop[3].stack(), [1, 0, 2, 3]))
+    return Features._make([*looked_up, *heard])

@@ -57,10 +57,8 @@ class VoiceHead(keras.layers.Layer):
         pitches, moves, intervals, harmony, parallels, in_keys, weights = tf.split(
             numbers, self.sizes, axis=-1
         )
-        tonic, _ = tonality.keys(known.tallies)
-        salience = tonality.salience(known.tallies)
-        of_classes = tf.reduce_sum(weights[..., None] * salience, -2)
-        of_classes += from_roots(_in_rows(in_keys, len(tonality.KEYED)), tonic)
+        of_classes = tf.reduce_sum(weights[..., None] * known.salience, -2)
+        of_classes += from_roots(_in_rows(in_keys, len(tonality.KEYED)), known.tonic)
         logits = pitches + codes.logits_of_moves(moves, self._origin(known))
         if others:
             roots = codes.class_of(tf.stack(others, -1))
@@ -91,15 +89,14 @@ class VoiceHead(keras.layers.Layer):
     ) -> list[tf.Tensor]:
         codes, voice = self.codes, self.voice
         last, origin = known.frame[..., voice], self._origin(known)
-        tonic, mode = tonality.keys(known.tallies)
         told = [
             codes.pitches(tf.stack([last, known.before[..., voice]], -1)),
             codes.one_hot(known.age[..., voice], LONGEST_AGE + 1),
             codes.one_hot(place, self.num_places + 1),
             codes.one_hots(known.match, NUM_MATCHES),
             codes.moves(codes.interval(known.copied[..., voice], origin[..., None])),
-            degrees(tf.stack([origin, *others], -1), tonic, codes),
-            codes.one_hots(mode, tonality.NUM_MODES),
+            degrees(tf.stack([origin, *others], -1), known.tonic, codes),
+            codes.one_hots(known.mode, tonality.NUM_MODES),
         ]
         if others:
             now, before = tf.stack(others, -1), known.frame[..., :voice]

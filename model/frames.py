@@ -283,7 +283,6 @@ class FrameModel(keras.Model):
         copies = tf.concat(
             tf.unstack(codes.interval(known.copied, frame[..., None, :]), VIEWS, axis=-2), -1
         )
-        tonic, mode = tonality.keys(known.tallies)
         parts = [
             codes.pitches(frame),
             codes.pitches(known.before),
@@ -291,9 +290,9 @@ class FrameModel(keras.Model):
             codes.one_hot(place, self.config.num_places + 1),
             codes.one_hots(known.match, NUM_MATCHES),
             codes.moves(copies),
-            degrees(frame, tonic, codes),
-            codes.one_hots(mode, tonality.NUM_MODES),
-            flat(tf.cast(tonality.salience(known.tallies), self.compute_dtype)),
+            degrees(frame, known.tonic, codes),
+            codes.one_hots(known.mode, tonality.NUM_MODES),
+            flat(tf.cast(known.salience, self.compute_dtype)),
         ]
         between = [
             codes.interval(frame[..., low], frame[..., high])

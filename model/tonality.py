@@ -41,6 +41,11 @@ def count(frame: tf.Tensor, num_pitches: int) -> tf.Tensor:
     return tf.reduce_sum(tf.one_hot(classes, NUM_CLASSES), 1)
 
 
+def heard(tallies: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Tonics and modes [..., keys] int32, and saliences, of tallies [..., tallies, 12]."""
+    return *keys(tallies), salience(tallies)
+
+
 def salience(tallies: tf.Tensor) -> tf.Tensor:
     """Log shares [..., tallies, 12] of the pitch classes, 0 where all have been sung alike."""
     prior = 0.5  # of a frame for each class, so that what was never sung has a share

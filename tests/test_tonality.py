@@ -24,8 +24,7 @@ def keys_after(pitches: list[int]) -> tuple[list[int], list[int]]:
     index = np.array(pitches)[None, :, None] - GRID.lowest_pitch + 1
     frames = tf.constant(np.concatenate([index, index[:, -1:]], 1), tf.int32)
     known = features_of_frames(frames, CODES.unknown, GRID.steps_per_bar)
-    tonic, mode = tonality.keys(known.tallies)
-    return tonic[0, -1].numpy().tolist(), mode[0, -1].numpy().tolist()
+    return known.tonic[0, -1].numpy().tolist(), known.mode[0, -1].numpy().tolist()
 
 
 @pytest.mark.parametrize("tonic", [48, 53, 58])
@@ -49,10 +48,9 @@ def test_what_is_heard_lately_changes_before_the_key_of_the_whole_piece() -> Non
 def test_before_the_first_note_there_is_no_key() -> None:
     unknown = tf.fill([1, 2, 4], CODES.unknown)
     known = features_of_frames(unknown, CODES.unknown, GRID.steps_per_bar)
-    tonic, mode = tonality.keys(known.tallies)
-    assert (tonic.numpy() == NO_CLASS).all()
-    assert (mode.numpy() == tonality.NUM_MODES - 1).all()
-    assert not tonality.salience(known.tallies).numpy().any()
+    assert (known.tonic.numpy() == NO_CLASS).all()
+    assert (known.mode.numpy() == tonality.NUM_MODES - 1).all()
+    assert not known.salience.numpy().any()
 
 
 def test_the_keys_of_transposed_chorales_are_those_of_the_chorales_transposed(shared_data) -> None:
@@ -64,7 +62,7 @@ def test_the_keys_of_transposed_chorales_are_those_of_the_chorales_transposed(sh
             known = features_of_frames(
                 tf.constant(index[None], tf.int32), CODES.unknown, GRID.steps_per_bar
             )
-            moved.append([part.numpy() for part in tonality.keys(known.tallies)])
+            moved.append((known.tonic.numpy(), known.mode.numpy()))
         (tonic, mode), (higher, mode_there) = moved
         expected = np.where(tonic == NO_CLASS, NO_CLASS, (tonic + 3) % 12)
         np.testing.assert_array_equal(higher, expected)
