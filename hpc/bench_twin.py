@@ -95,7 +95,7 @@ def export(run: RecordedRun, config: TrainConfig, path: Path) -> dict[str, int]:
         optimizer.iterations.assign(step)
         rates.append(float(optimizer.learning_rate))
     network = network_config("lstm", config.preset, vocabulary)
-    network = with_dropout(network, config.dropout, 0.0, 0.0)
+    network = with_dropout(network, config.dropout)
     settings = {
         **network.to_dict(),
         "learning_rates": rates,

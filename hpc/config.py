@@ -43,6 +43,9 @@ class TrainConfig:
     dropout: float = option(0.2, "share of activations dropped between layers")
     head_dropout: float = option(0.4, "frames: the same in the head that chooses the voices")
     history_dropout: float = option(0.1, "frames: share of frames whose past the LSTM is not told")
+    recurrent_dropout: float = option(
+        0.0, "frames: share of the LSTM's state that it does not carry on, the same in a window"
+    )
     windows: Literal["stream", "pieces"] = option(
         "stream", "a window is a stretch of the stream of pieces, or one whole piece"
     )
@@ -125,7 +128,9 @@ class TrainConfig:
         for name in (*at_least_0, "patience", "save_minutes", "fusion_threshold", "cycle_time"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{flag(name)} is {getattr(self, name)}; it must be 0 or more")
-        for name in ("dropout", "head_dropout", "history_dropout", "average"):
+        for name in (
+            "dropout", "head_dropout", "history_dropout", "recurrent_dropout", "average",
+        ):  # fmt: skip
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(
                     f"{flag(name)} is {getattr(self, name)}; it must be at least 0 and below 1"

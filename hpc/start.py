@@ -158,8 +158,14 @@ def open_run(config: TrainConfig, place: Place, peers: Peers, findings: Findings
     else:
         model_config = network_config(config.model, config.preset, manifest.open_vocabulary)
         model_config = within(model_config, sequence_length)
-    rates = config.dropout, config.head_dropout, config.history_dropout
-    model = build_network(with_dropout(model_config, *rates), config.precision)
+    model_config = with_dropout(
+        model_config,
+        config.dropout,
+        head_dropout=config.head_dropout,
+        history_dropout=config.history_dropout,
+        recurrent_dropout=config.recurrent_dropout,
+    )
+    model = build_network(model_config, config.precision)
     steps = Steps(
         model,
         build_optimizer(config, place.size),

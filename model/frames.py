@@ -56,12 +56,13 @@ class FramesConfig:
     dropout: float = 0.5  # of the LSTM layers' outputs
     head_dropout: float = 0.4
     history_dropout: float = 0.1  # share of frames of which the LSTM is told nothing
+    recurrent_dropout: float = 0.0  # of the state that goes from frame to frame
 
     def __post_init__(self) -> None:
         sizes = (self.num_voices, self.num_pitches, self.num_places, self.embedding_size)
         if min(*sizes, self.units, self.num_layers, self.head_units) < 1:
             raise ValueError(f"{self}: sizes must be 1 or more")
-        for name in ("dropout", "head_dropout", "history_dropout"):
+        for name in ("dropout", "head_dropout", "history_dropout", "recurrent_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(
                     f"{name} is {getattr(self, name)}; it must be at least 0 and below 1"
@@ -159,7 +160,8 @@ class FrameModel(keras.Model):
         for layer, lstm in enumerate(self.recurrent):
             if layer:
                 x = self._dropped(x, "dropout", layer, dropout_seeds)
-            x, _, _ = lstm(x)
+            scale = self._recurrent_scale(layer, shape[0], dropout_seeds)
+            x, _, _ = lstm(x, recurrent_scale=scale)
         x = self._dropped(x, "dropout", self.config.num_layers, dropout_seeds)
         contexts = self._contexts(x)
         logits = [
