@@ -337,6 +337,18 @@ class FrameModel(keras.Model):
         padding = [[0, 0]] * (logits.shape.rank - 1) + [[first, after]]
         return tf.pad(logits, padding, constant_values=NEVER)
 
+    def _recurrent_scale(
+        self, layer: int, num_rows: tf.Tensor, seeds: tf.Tensor | None
+    ) -> tf.Tensor | None:
+        """What a layer's state [batch, units] is multiplied by: the same in all frames of a window.
+
+        Gal and Ghahramani 2016 (arXiv 1512.05287).
+        """
+        if seeds is None or not self.config.recurrent_dropout:
+            return None
+        ones = tf.ones([num_rows, 1, self.config.units], self.compute_dtype)
+        return self._dropped(ones, "recurrent_dropout", 200 + layer, seeds)[:, 0]
+
     def _dropped(self, x: tf.Tensor, rate: str, site: int, seeds: tf.Tensor | None) -> tf.Tensor:
         whole_steps = rate == "history_dropout"
         return dropout(x, getattr(self.config, rate), site, seeds, whole_steps=whole_steps)
