@@ -11,7 +11,7 @@ from model.composer import Composer, Length
 from model.frame_features import features_of_frames
 from model.frames import FrameModel, FramesConfig
 from model.likelihood import frame_nats
-from model.networks import build_network, config_from_dict, network_config
+from model.networks import build_network, config_from_dict, network_config, with_dropout
 from model.sampling import Sampling
 from pipeline.grid import GridVocabulary
 from pipeline.marks import END, MARKS
@@ -161,6 +161,22 @@ def test_its_configuration_comes_back_from_what_a_checkpoint_keeps() -> None:
     config = network_config("frames", "small", VOCABULARY)
     assert config_from_dict(config.to_dict()) == config
     assert config.vocab_size == VOCABULARY.size
+
+
+@pytest.mark.slow
+def test_every_kind_of_dropout_leaves_the_same_out_of_a_window_cut_short() -> None:
+    inputs, _ = as_batch(pieces(2, 6))
+    seeds = tf.constant([[7, 1]])
+    cut = inputs[:, : 6 * VOCABULARY.tokens_per_frame]
+    without = network_config("frames", "tiny", VOCABULARY)
+    for rate in ("dropout", "head_dropout", "history_dropout", "recurrent_dropout"):
+        none = dict.fromkeys(("head_dropout", "history_dropout", "recurrent_dropout"), 0.0)
+        keras.utils.set_random_seed(5)
+        model = build_network(with_dropout(without, **{"dropout": 0.0, **none, rate: 0.5}))
+        whole, dropped = model(inputs)[0], model(inputs, dropout_seeds=seeds)[0]
+        assert np.abs(whole - dropped).max() > 1e-3, rate
+        again = model(cut, dropout_seeds=seeds)[0]
+        np.testing.assert_allclose(dropped[:, : cut.shape[1]], again, atol=1e-5, err_msg=rate)
 
 
 def test_it_refuses_a_vocabulary_without_frames() -> None:
