@@ -80,7 +80,7 @@ class Composer:
             input_signature=[tf.TensorSpec([1, None], tf.int32), state],
             autograph=False,
         )
-        # Networks say their loops in TensorFlow's words. To look for Python's takes seconds.
+        # Loops are said in TensorFlow's words: to look for Python's takes seconds.
         self.steps = [tf.autograph.experimental.do_not_convert(step) for step in model.steps]
         self._steps = tf.function(
             self._take_steps,
@@ -94,6 +94,7 @@ class Composer:
                 tf.TensorSpec([], tf.float32),  # top_p
                 Place(*2 * [tf.TensorSpec([None], tf.int32)]) if self._plan else (),
             ],
+            autograph=False,
         )
 
     @classmethod
@@ -245,8 +246,11 @@ class Composer:
 
         The time is of whole rows: the loop is over rows, whose ids each have a part of the graph.
         """
-        ids = tf.TensorArray(tf.int32, size=tf.shape(draws)[0])
-        for row in tf.range(tf.shape(draws)[0] // len(self.steps)):
+        num_rows = tf.shape(draws)[0] // len(self.steps)
+
+        def take_row(
+            row: tf.Tensor, previous: tf.Tensor, state: Any, place: Any, ids: tf.TensorArray
+        ) -> tuple[Any, ...]:
             for index, step in enumerate(self.steps):
                 position = row * len(self.steps) + index
                 logits, state = step(previous, state)
@@ -257,6 +261,12 @@ class Composer:
                 if self._plan is not None:
                     place = self._plan.move_on(place, previous)
                 ids = ids.write(position, previous)
+            return row + 1, previous, state, place, ids
+
+        ids = tf.TensorArray(tf.int32, size=tf.shape(draws)[0])
+        _, _, state, place, ids = tf.while_loop(
+            lambda row, *_: row < num_rows, take_row, (0, previous, state, place, ids)
+        )
         return ids.stack(), state, place
 
     def grammar(self, endless: bool) -> tf.Tensor:

@@ -132,7 +132,7 @@ class FrameModel(keras.Model):
             for voice in range(voices)
         ]
         self.ending = dense(2, name="ending", dtype=precision)
-        self(self._smallest_window())
+        self.build()
 
     def build(self, input_shape: object = None) -> None:
         """Make the weights by a call, at once: Keras by itself would trace a graph first."""
