@@ -9,6 +9,7 @@ set. And it is lenient: some damage that midi_music21.py names it passes over.
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -69,12 +70,15 @@ def _with_all_programs(tracks: list[bytes]) -> list[bytes]:
 
     Raises UnfitForSymusicError where one would have to be set later.
     """
-    plays = [channels(track, NOTE_ON) - {PERCUSSION_CHANNEL} for track in tracks]
     sets = [channels(track, PROGRAM_CHANGE) for track in tracks]
-    setters = Counter(channel for found in sets for channel in found)
+    setters = Counter(chain.from_iterable(sets))
     asked = [
-        {c for c in plays[i] if setters[c] > (c in sets[i]) or _sets_with_a_note(track, c)}
-        for i, track in enumerate(tracks)
+        {
+            channel
+            for channel in channels(track, NOTE_ON) - {PERCUSSION_CHANNEL}
+            if setters[channel] > (channel in own) or _sets_with_a_note(track, channel)
+        }
+        for track, own in zip(tracks, sets, strict=True)
     ]
     if not any(asked):
         return tracks
@@ -84,7 +88,7 @@ def _with_all_programs(tracks: list[bytes]) -> list[bytes]:
             set() if begun.first_note is None else missing - begun.channels
             for missing, begun in zip(asked, openings, strict=True)
         ]
-        wanted = set().union(*asked)
+        wanted = set(chain.from_iterable(asked))
         later = set().union(
             *(sets_later(t, wanted, o.size) for t, o in zip(tracks, openings, strict=True))
         )

@@ -57,7 +57,7 @@ def sort_notes(notes: np.ndarray, order: Sequence[str] = ORDER) -> np.ndarray:
     remaining = [name for name in NOTE.fields or () if name not in order]
     fields = [*order, *remaining]  # 32, 16 and 16 bits in some order, then 32 and 16
     first = _packed(notes, fields[:3])
-    places = np.argsort(first)
+    places = first.argsort()
     if _differences(first[places]).min(initial=1) == 0:
         places = np.lexsort([_packed(notes, fields[3:]), first])
     # `take` copies whole records; indexing copies field by field, ten times as long.
@@ -66,8 +66,8 @@ def sort_notes(notes: np.ndarray, order: Sequence[str] = ORDER) -> np.ndarray:
 
 def _packed(notes: np.ndarray, fields: Sequence[str]) -> np.ndarray:
     """[num_notes] int64 in the order of these fields, the first one deciding first."""
-    packed = np.zeros(notes.size, np.int64)
-    for name in fields:
+    packed = notes[fields[0]].astype(np.int64)
+    for name in fields[1:]:
         packed <<= 8 * NOTE[name].itemsize
         packed += notes[name]  # below 0 too: what is above differs by more
     return packed

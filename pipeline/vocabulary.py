@@ -183,9 +183,10 @@ class EventVocabulary:
         adjustments: Counter[str] = Counter()
         notes = snapped(score, self.steps_per_quarter)
         if not self.instruments:
-            is_drum = notes["program"] == DRUMS
-            adjustments["percussion left out"] = np.count_nonzero(is_drum)
-            notes = notes.compress(~is_drum)
+            is_melodic = notes["program"] != DRUMS
+            if not is_melodic.all():
+                adjustments["percussion left out"] = np.count_nonzero(~is_melodic)
+                notes = notes.compress(is_melodic)
             notes["program"] = 0
         if notes.size:
             notes["onset"] -= notes["onset"].min()
@@ -202,8 +203,9 @@ class EventVocabulary:
         notes, adjustments["doubled notes merged"], adjustments["overlaps of one key cut"] = (
             one_note_per_key(notes)
         )
-        adjustments["duration clipped"] = np.count_nonzero(notes["duration"] > self.max_duration)
-        notes["duration"] = np.minimum(notes["duration"], self.max_duration)
+        too_long = notes["duration"] > self.max_duration
+        adjustments["duration clipped"] = np.count_nonzero(too_long)
+        notes["duration"][too_long] = self.max_duration
         if self.velocity_bins:
             notes["velocity"] = self._middle_of_bin(self._velocity_bin(notes["velocity"]))
         else:
@@ -232,7 +234,8 @@ class EventVocabulary:
     def _encode_notes(self, notes: np.ndarray) -> np.ndarray:
         """Ids [num_tokens] int32 of notes in order, without marks."""
         starts = {kind: block.start for kind, block in self.blocks.items()}
-        shift = np.diff(notes["onset"], prepend=0)
+        shift = notes["onset"].copy()
+        shift[1:] -= notes["onset"][:-1]
         program, pitch = notes["program"], notes["pitch"].astype(np.int32)
         # [num_notes] of each token that a note may have, PAD where it has none.
         last_shift = np.where(shift > 0, starts["shift"] + (shift - 1) % self.max_shift, PAD)
@@ -246,9 +249,10 @@ class EventVocabulary:
         if self.velocity_bins:
             columns.append(starts["velocity"] + self._velocity_bin(notes["velocity"]))
         table = np.stack(columns, axis=1, dtype=np.int32)
-        ids = table[table != PAD]
-        more_shifts = np.maximum(shift - 1, 0) // self.max_shift
-        if more_shifts.any():  # every SHIFT of a silence but the last is the longest one
+        ids = table.ravel()
+        ids = ids.compress(ids != PAD)
+        if shift.max(initial=0) > self.max_shift:  # every SHIFT but the last is the longest one
+            more_shifts = np.maximum(shift - 1, 0) // self.max_shift
             num_tokens = np.count_nonzero(table != PAD, axis=1)
             at = np.repeat(np.cumsum(num_tokens) - num_tokens, more_shifts)
             ids = np.insert(ids, at, starts["shift"] + self.max_shift - 1)
