@@ -19,7 +19,7 @@ from pipeline.parse_pool import Failure
 SPOOL, JOURNAL = "spool", "journal.jsonl"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be a million
 class Entry:
     """A piece in the spool."""
 
