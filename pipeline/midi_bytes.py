@@ -12,6 +12,8 @@ END_OF_TRACK_BYTES = b"\xff\x2f\x00"
 META, SYSTEM_EXCLUSIVE, END_OF_EXCLUSIVE = 0xFF, 0xF0, 0xF7
 _DELTA = rb"[\x80-\xff]{0,3}+[\x00-\x7f]"
 DELTA_TIME = re.compile(_DELTA)
+TEMPO = re.compile(rb"\xff\x51\x03[\x00-\xff]{3}")
+CONTINUED = bytes(128) + b"\1" * 128  # which bytes of a time are not its last
 PROGRAMS = re.compile(rb"[\x00-\x7f](?:" + _DELTA + rb"[\x00-\x7f])*+")  # by running status too
 # Tempo, metre, key, short texts: a length up to 7, and so many bytes.
 _META = rb"\xff[\x00-\x7f](?:" + b"|".join(rb"\x%02x[\x00-\xff]{%d}" % (n, n) for n in range(8))
@@ -30,6 +32,20 @@ def _runs(two: bytes, one: bytes) -> re.Pattern[bytes]:
 EVENTS = _runs(rb"\x80-\xbf\xe0-\xef", rb"\xc0-\xdf")
 EVENTS_BUT_PROGRAMS = _runs(rb"\x80-\xbf\xe0-\xef", rb"\xd0-\xdf")
 SILENT_EVENTS = _runs(rb"\x80-\x8f\xa0-\xbf\xe0-\xef", rb"\xd0-\xdf")  # nor note-ons
+
+
+def may_last_too_long(track: bytes) -> bool:
+    """May the track last 2**32 ticks, where symusic's clock begins again?
+
+    It takes 4 times of four bytes or 512 of three; or 100,000 events that are 8,192 ticks apart.
+    """
+    # A tempo and the time after it look like one of many bytes.
+    return _has_long_times(track) and _has_long_times(TEMPO.sub(b"", track))
+
+
+def _has_long_times(events: bytes) -> bool:
+    continued = events.translate(CONTINUED)
+    return continued.count(b"\1\1\1") >= 4 or continued.count(b"\1\1") >= 512
 
 
 def ends_once(track: bytes) -> bool:

@@ -21,6 +21,7 @@ from pipeline.midi_bytes import (
     channels,
     ends_once,
     exclusives_are_whole,
+    may_last_too_long,
     opening,
     sets_later,
 )
@@ -52,6 +53,8 @@ def score_by_symusic(kind: int, division: int, tracks: list[bytes]) -> Score:
         raise UnfitForSymusicError("only formats 0 and 1 in ticks per quarter")
     if not all(map(ends_once, tracks)):
         raise UnfitForSymusicError("an End of Track event that is not the end, or none")
+    if any(map(may_last_too_long, tracks)):
+        raise UnfitForSymusicError("times over 32 bits")
     if not all(map(exclusives_are_whole, tracks)):
         raise UnfitForSymusicError("a damaged system exclusive event")
     tracks = _with_all_programs(tracks)

@@ -138,10 +138,20 @@ def test_percussion_is_told_from_the_piano_by_both_readers() -> None:
 
 
 @pytest.mark.parametrize("reader", [MUSIC21, SYMUSIC])
-def test_more_ticks_than_an_onset_can_say_is_a_reason_and_no_crash(reader: str) -> None:
-    longest_delta = bytes([0xFF, 0xFF, 0xFF, 0x7F])
-    silence = (longest_delta + bytes([0xB0, 7, 100])) * 9
-    with pytest.raises(ValueError, match=f"32767 a quarter; at most {MAX_TICKS} are read"):
+@pytest.mark.parametrize(
+    ("delta", "count", "reason"),
+    [
+        (b"\xff\xff\xff\x7f", 9, f"32767 a quarter; at most {MAX_TICKS} are read"),
+        # Past 32 bits, where a clock begins again at 0.
+        (b"\xff\xff\xff\x7f", 17, "lasts 139268 quarters"),
+        (b"\xff\xff\x7f", 2050, "lasts 13120. quarters"),
+    ],
+)
+def test_more_ticks_than_an_onset_can_say_is_a_reason_and_no_crash(
+    reader: str, delta: bytes, count: int, reason: str
+) -> None:
+    silence = (delta + bytes([0xB0, 7, 100])) * count
+    with pytest.raises(ValueError, match=reason):
         read_midi(midi_bytes(silence + NOTE, division=32767), reader)
 
 
