@@ -3,7 +3,8 @@
 symusic keeps the rules of `midi.score_from_tracks` but for three, and the tracks are changed before
 it reads them. It leaves out notes that are never ended: every track gets note-offs for all keys at
 its end. A note takes its program from its own track alone: a track begins with those that others
-set. And it is lenient: some damage that midi_music21.py names it passes over.
+set. And it is lenient: some damage that midi_music21.py names it passes over. What its 32-bit clock
+could not count is left to midi_music21.py.
 """
 
 from __future__ import annotations
