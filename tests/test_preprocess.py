@@ -118,15 +118,20 @@ def test_the_bytes_are_the_same_with_one_process_and_with_two(
     assert contents(tmp_path / "again") == contents(data_dir)
 
 
-def test_another_seed_moves_pieces_between_splits(
+def test_another_seed_moves_pieces_between_splits_and_changes_none(
     data_dir: Path, tiny_corpus: Path, tmp_path: Path
 ) -> None:
     build_data_set(settings(tiny_corpus, out=tmp_path / "other", seed=1))
     one, other = (
-        dict(read_pieces(folder, Manifest.load(folder), "train")).keys()
+        {split: dict(read_pieces(folder, Manifest.load(folder), split)) for split in SPLITS}
         for folder in (data_dir, tmp_path / "other")
     )
-    assert one != other
+    assert one["train"].keys() != other["train"].keys()
+    ids, others = (
+        {name: ids.tolist() for pieces in found.values() for name, ids in pieces.items()}
+        for found in (one, other)
+    )
+    assert ids == others
 
 
 def test_shards_may_be_more_than_lanes_and_hold_the_same_pieces(
