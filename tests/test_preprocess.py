@@ -409,6 +409,24 @@ def test_killed_in_the_middle_it_leaves_no_folder_and_no_process_and_the_next_ru
     assert list(tmp_path.iterdir()) == [out]
 
 
+def test_a_package_of_the_same_name_where_it_is_called_from_is_not_taken_for_ours(
+    tiny_corpus: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "pipeline"
+    other.mkdir()
+    (other / "__init__.py").touch()
+    (other / "scores.py").touch()
+    flags = [tiny_corpus, "--out", tmp_path / "data", "--num-lanes", "1", "--processes", "1"]
+    done = subprocess.run(
+        [sys.executable, REPOSITORY / "pipeline" / "preprocess.py", *map(str, flags)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not rejected(tmp_path / "data")
+
+
 def wait_until(happened, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not happened():
