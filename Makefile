@@ -38,7 +38,7 @@ demo: setup ## From Bach's chorales to new music in at most 10 minutes
 	hpc/install/two_processes.sh $(VENV_PYTHON) hpc/train.py --data data/bach --run runs/demo $(DEMO_TRAIN)
 	$(VENV_PYTHON) model/generate.py runs/demo --data data/bach --out out --seed 1 --top-p 0.95 --bars 16
 	@echo "Beside it, the model that comes with the program, which learned for longer:"
-	$(VENV_PYTHON) model/generate.py model/pretrained/chorales --out out/pretrained --seed 1 --top-p 0.9 --bars 16
+	$(VENV_PYTHON) model/generate.py model/pretrained/chorales --out out/pretrained --seed 1 --temperature 0.9 --bars 16
 	@echo "The training run (.venv/bin/tensorboard --logdir runs) and the music:"
 	@find "$(CURDIR)/runs/demo" -maxdepth 0; find "$(CURDIR)/out" -name '*.mid' -o -name '*.wav' -o -name '*.png' | sort
 

@@ -11,10 +11,19 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
-from hpc.bench_rows import REPOSITORY, Options, Row, alternate, paired_ratio, pin_to_one_core
+from hpc.bench_rows import (
+    REPOSITORY,
+    Options,
+    Row,
+    alternate,
+    cpu_seconds,
+    paired_ratio,
+    pin_to_one_core,
+)
 from pipeline.quiet import load_tensorflow
 
 if TYPE_CHECKING:
@@ -137,9 +146,8 @@ def ahead_row(rounds: int) -> Row:
     length = Length.of_steps(64 * grid, grid)
     ratios = []
     for seed in range(rounds + 1):
-        started = time.perf_counter()
-        composer.compose([0], Sampling(top_p=0.95), length, seed)
-        ratios.append(64 * QUARTER / (time.perf_counter() - started))
+        seconds = cpu_seconds(partial(composer.compose, [0], Sampling(top_p=0.95), length, seed))
+        ratios.append(64 * QUARTER / seconds)
     note = f"{min(ratios[1:]):.0f} to {max(ratios[1:]):.0f}; 64 quarters, the shipped model"
     return Row.judged("live-ahead", statistics.median(ratios[1:]), ROWS["live-ahead"], note)
 
@@ -157,9 +165,7 @@ def batch_row(rounds: int) -> Row:
             range(num_pieces), Sampling(top_p=0.95), next(seeds), composer.primer_ids(None), True
         )
         next(parts)
-        started = time.process_time()
-        next(parts)
-        return (time.process_time() - started) / (CHUNK * num_pieces)
+        return cpu_seconds(lambda: next(parts)) / (CHUNK * num_pieces)
 
     seconds = alternate({"one": lambda: seconds_of(1), "many": lambda: seconds_of(64)}, rounds)
     value, spread = paired_ratio(seconds["one"], seconds["many"])

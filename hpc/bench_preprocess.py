@@ -39,13 +39,16 @@ ROWS = {  # name -> target
     "preprocess-memory": "<= 1.1",  # peak memory for ten times the files
 }
 SAMPLE, NOTATION_SAMPLE = 16, 6  # files: music21 takes up to a second for one
-CORPUS_FILES = 400  # for the rows of whole commands, and a tenth of them
-LONG_CORPUS_FILES = 2000  # for two processes: what a command does once weighs less
+CORPUS_FILES = 400  # for the rows of whole commands
+LONG_CORPUS_FILES = 2000  # what a command does or needs once weighs less; and a tenth of them
 # Row -> its two commands in turn: files of the corpus, processes, ranks.
 COMMANDS = {
     "two-processes": {"one": (LONG_CORPUS_FILES, 1, 1), "two": (LONG_CORPUS_FILES, 2, 1)},
     "two-ranks": {"local": (CORPUS_FILES, 2, 1), "ranks": (CORPUS_FILES, 1, 2)},
-    "preprocess-memory": {"few": (CORPUS_FILES // 10, 2, 1), "many": (CORPUS_FILES, 2, 1)},
+    "preprocess-memory": {
+        "few": (LONG_CORPUS_FILES // 10, 2, 1),
+        "many": (LONG_CORPUS_FILES, 2, 1),
+    },
 }
 WHOLE_COMMANDS = 5  # rounds at most: each is two runs of half a minute
 

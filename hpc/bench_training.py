@@ -1,4 +1,4 @@
-"""Benchmark rows of a whole training: waiting for input, all that is not the step, memory.
+"""Benchmark rows of a whole training: waiting for input, all that is not the step, samples, memory.
 
 hpc/train.py runs as a user starts it, in processes of its own on one pinned core. Memory is the
 peak of the resident set that the kernel counts, of trainings on the data set repeated a few times
@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 from hpc.bench_rows import (
@@ -23,17 +24,22 @@ from hpc.bench_rows import (
     pin_to_one_core,
     run_to_its_end,
 )
+from hpc.listening import missing_for_samples
 from hpc.runs import METRICS, read_lines
 from pipeline.manifest import FILE_NAME, Manifest, Shard
 
 ROWS = {  # name -> target
     "input-wait": "<= 0.01",  # waiting for input, share of a step's time
     "overhead": "<= 0.02",  # log, metrics, checkpoints at default intervals, share of wall time
+    "samples": "<= 1.02",  # a step while music for TensorBoard is composed, against one without
     "memory": "<= 1.05",  # peak of a training on 100 times the data, against that on the data
 }
 # Light enough for minutes; a heavier network has longer steps and so smaller shares.
 WORKLOAD = ("--preset=small", "--global-batch-size=16", "--sequence-length=128")
 INTERVAL = 200  # steps between checkpoints, by default: of all intervals the longest
+# The sampler is at work all the while: beside a busy trainer its start alone takes minutes.
+SAMPLED = (*WORKLOAD, "--steps=60", "--log-every=5", "--eval-every=20")
+SAMPLED_FROM = 20  # the first step with a checkpoint to compose with
 COPIES = (10, 1000)  # of the data set: few MB, and many against what a process holds anyway
 MEMORY_FLAGS = ("--preset=tiny", "--global-batch-size=32", "--sequence-length=128", "--steps=60")
 
@@ -49,6 +55,8 @@ def measure(names: list[str], options: Options) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         if {"input-wait", "overhead"} & set(names):
             rows += times_rows(Path(folder), options)
+        if "samples" in names:
+            rows.append(samples_row(Path(folder), options))
         if "memory" in names:
             rows.append(memory_row(Path(folder), options))
     return [row for row in rows if row.name in names]
@@ -72,6 +80,31 @@ def times_rows(folder: Path, options: Options) -> list[Row]:
         )
         for name, found in (("input-wait", waiting), ("overhead", others))
     ]
+
+
+def samples_row(folder: Path, options: Options) -> Row:
+    """Steps of trainings with samples for TensorBoard against those without, in turn, on one core.
+
+    All trainings must have the priority that users give them, 0: the sampler has nice 19.
+    """
+    if missing := missing_for_samples():
+        reason = f"{', '.join(missing)} not installed"
+        return Row.judged("samples", None, ROWS["samples"], reason)
+    runs = count()
+
+    def seconds_of(samples_after: int) -> float:
+        run = folder / f"samples-{next(runs)}"
+        train(run, options.data, *SAMPLED, f"--samples-after={samples_after}")
+        lines = [line for line in read_lines(run / METRICS) if line["split"] == "train"]
+        sampled = [line["step_seconds"] for line in lines if line["step"] > SAMPLED_FROM]
+        return statistics.mean(sampled)
+
+    parts = {"with": lambda: seconds_of(0), "without": lambda: seconds_of(-1)}
+    seconds = alternate(parts, options.rounds)
+    value, spread = paired_ratio(seconds["with"], seconds["without"])
+    with_samples, without = (1000 * statistics.median(seconds[part]) for part in parts)
+    note = f"{with_samples:.0f} against {without:.0f} ms a step; pairs {spread}"
+    return Row.judged("samples", value, ROWS["samples"], note)
 
 
 def shares(lines: Sequence[dict[str, float]]) -> tuple[list[float], list[float]]:

@@ -43,11 +43,13 @@ def compare(run_dir: Path, python: str, threads: int, json_file: Path | None) ->
     run = read_run(run_dir, run_dir.name)
     config = TrainConfig.from_dict(run.config, str(run_dir))
     valid = run.curves.get("valid", ())
-    if config.model != "lstm" or config.average or not valid or valid[-1].step != config.steps:
+    is_plain = config.model == "lstm" and not config.average and not config.whole_pieces
+    if not is_plain or not valid or valid[-1].step != config.steps:
         raise ValueError(
-            f"{run_dir} is a run of --model {config.model}, --average {config.average}, with "
-            f"{valid[-1].step if valid else 0} of {config.steps} steps evaluated. Needed is the "
-            "LSTM over tokens without an average, all steps done and the last one evaluated"
+            f"{run_dir} is a run of --model {config.model}, --average {config.average}, --windows "
+            f"{config.windows}, with {valid[-1].step if valid else 0} of {config.steps} steps "
+            "evaluated. Needed is the LSTM over tokens on windows of the stream, without an "
+            "average, all steps done and the last one evaluated"
         )
     load_tensorflow()
     with tempfile.TemporaryDirectory() as folder:
@@ -93,7 +95,7 @@ def export(run: RecordedRun, config: TrainConfig, path: Path) -> dict[str, int]:
         optimizer.iterations.assign(step)
         rates.append(float(optimizer.learning_rate))
     network = network_config("lstm", config.preset, vocabulary)
-    network = with_dropout(network, config.dropout, 0.0, 0.0)
+    network = with_dropout(network, config.dropout)
     settings = {
         **network.to_dict(),
         "learning_rates": rates,

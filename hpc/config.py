@@ -43,7 +43,15 @@ class TrainConfig:
     dropout: float = option(0.2, "share of activations dropped between layers")
     head_dropout: float = option(0.4, "frames: the same in the head that chooses the voices")
     history_dropout: float = option(0.1, "frames: share of frames whose past the LSTM is not told")
-    sequence_length: str = option("auto", "tokens a window predicts, or auto: what the data ask")
+    recurrent_dropout: float = option(
+        0.0, "frames: share of the LSTM's state that it does not carry on, the same in a window"
+    )
+    windows: Literal["stream", "pieces"] = option(
+        "stream", "a window is a stretch of the stream of pieces, or one whole piece"
+    )
+    sequence_length: str = option(
+        "auto", "tokens a window predicts, or auto: what the data ask; the longest of whole pieces"
+    )
 
     # The step
     global_batch_size: int = option(64, "windows a step over all workers")
@@ -120,7 +128,9 @@ class TrainConfig:
         for name in (*at_least_0, "patience", "save_minutes", "fusion_threshold", "cycle_time"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{flag(name)} is {getattr(self, name)}; it must be 0 or more")
-        for name in ("dropout", "head_dropout", "history_dropout", "average"):
+        for name in (
+            "dropout", "head_dropout", "history_dropout", "recurrent_dropout", "average",
+        ):  # fmt: skip
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(
                     f"{flag(name)} is {getattr(self, name)}; it must be at least 0 and below 1"
@@ -142,6 +152,11 @@ class TrainConfig:
                 f"--profile is {self.profile!r}; give the first and the last step, such as 20:25"
             )
         return int(first), int(last)
+
+    @property
+    def whole_pieces(self) -> bool:
+        """Is every window one piece?"""
+        return self.windows == "pieces"
 
     def effective_learning_rate(self, size: int) -> float:
         """The peak learning rate after --lr-scaling for `size` workers."""

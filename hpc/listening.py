@@ -3,7 +3,8 @@
 Command, started by hpc/train.py: a process of its own, of the lowest priority and with one thread,
 loads the checkpoint that was just saved, composes, and writes sound, pictures and metrics into
 RUN/tensorboard. On a busy core the scheduler gives it 1.4 % beside the trainer (nice 19: 15 of
-1024 + 15). It is started once --samples-after seconds have gone by, so that short runs do without.
+1024 + 15), 12 % beside one of nice 10. It is started once --samples-after seconds have gone by, so
+that short runs do without.
 """
 
 from __future__ import annotations
@@ -95,7 +96,9 @@ class Listening:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C is for the trainer, which closes this one
+                # Ctrl-C is for the trainer, which closes this one. A session of its own would get
+                # half of a core: Linux weighs nice values within a session (autogroup).
+                process_group=0,
             )
 
 
@@ -173,10 +176,9 @@ def write_sample(writers: dict[str, tf.summary.SummaryWriter], run_dir: Path, st
         show(writer, step, opening(vocabulary.decode(real_ids, TEMPO), steps), "real")
         writer.close()
     show(writers[COMPOSED], step, composer.score(piece, length, TEMPO), f"step {step}")
-    if vocabulary.tokens_per_frame == 1:  # else a network may answer for frames, not tokens
-        with writers[COMPOSED].as_default(step=step):
-            probability = real_token_probability(composer, real_ids)
-            tf.summary.histogram(f"{GROUP}/probability_of_real_token", probability)
+    with writers[COMPOSED].as_default(step=step):
+        probability = real_token_probability(composer, real_ids)
+        tf.summary.histogram(f"{GROUP}/probability_of_real_token", probability)
     writers[COMPOSED].flush()
 
 
@@ -207,9 +209,20 @@ def show(writer: tf.summary.SummaryWriter, step: int, score: Score, title: str) 
 
 
 def real_token_probability(composer: Composer, ids: np.ndarray) -> tf.Tensor:
-    """The probability that the network gives each next token of a piece [num_tokens - 1]."""
+    """The probabilities [num_tokens] that the network gives a piece's tokens after its opening.
+
+    Of frames those of the voices: a STEP is certain.
+    """
+    import numpy as np
     import tensorflow as tf
 
+    from model.likelihood import frame_nats
+    from pipeline.grid import GridVocabulary
+
+    vocabulary = composer.vocabulary
+    if isinstance(vocabulary, GridVocabulary):
+        (nats,) = frame_nats([composer.model], vocabulary, [vocabulary.decode_frames(ids)])
+        return tf.constant(np.exp(-nats).ravel(), tf.float32)
     tokens = tf.constant(ids[None], tf.int32)
     logits, _ = composer.model(tokens[:, :-1])
     return tf.gather(tf.nn.softmax(logits), tokens[:, 1:], batch_dims=2)[0]

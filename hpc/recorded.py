@@ -169,8 +169,9 @@ def common_splits(runs: Sequence[RecordedRun]) -> list[str]:
 
 
 def tokens_per_step(facts: dict[str, Any]) -> int:
-    """Positions of the global batch of a stretch."""
-    return int(facts["global_batch_size"]) * int(facts["sequence_length"])
+    """Tokens of the global batch of a stretch."""
+    positions = int(facts["global_batch_size"]) * int(facts["sequence_length"])
+    return int(facts.get("tokens_per_step", positions))  # runs of older versions do not say it
 
 
 def counted(names: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ from hpc.config import TrainConfig
 from hpc.peers import Peers
 from model.bundle import Bundle, library_versions
 from pipeline.manifest import Manifest
+from pipeline.schedule import tokens_per_step
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -57,8 +58,13 @@ class Run:
 
     @property
     def tokens_per_step(self) -> int:
-        """Positions of the global batch."""
-        return self.global_batch_size * self.sequence_length
+        """Tokens of the global batch; where windows are whole pieces, on average."""
+        return tokens_per_step(
+            self.manifest,
+            sequence_length=self.sequence_length,
+            global_batch_size=self.global_batch_size,
+            whole_pieces=self.config.whole_pieces,
+        )
 
     def training_batches(self) -> Iterator[tf.Tensor]:
         """This worker's batches from the next step on."""
@@ -75,6 +81,7 @@ class Run:
                 size=self.place.size,
                 seed=self.config.seed,
                 max_transpose=self.config.max_transpose,
+                whole_pieces=self.config.whole_pieces,
                 epoch=epoch,
                 step=step,
             )
@@ -92,6 +99,7 @@ class Run:
             global_batch_size=self.global_batch_size,
             rank=self.place.rank,
             size=self.place.size,
+            whole_pieces=self.config.whole_pieces,
         )
 
     def facts(self) -> dict[str, Any]:
@@ -110,6 +118,7 @@ class Run:
             "command": command_line(),
             "global_batch_size": self.global_batch_size,
             "sequence_length": self.sequence_length,
+            "tokens_per_step": self.tokens_per_step,
             "communication": communication_facts(),
             "link": asdict(self.link) if self.link else None,
         }
@@ -119,6 +128,9 @@ class Run:
         config, model = self.config, self.steps.model
         local = self.global_batch_size // self.place.size
         rate = config.effective_learning_rate(self.place.size)
+        windows = f"{self.sequence_length} tokens"
+        if config.whole_pieces:
+            windows = f"a piece, up to {windows}"
         lines = [
             f"strategy {self.strategy.name} ({self.peers.roll[0]['reason']}); "
             f"{self.place.size} worker{'s' * (self.place.size > 1)}; rank 0: {self.devices}",
@@ -126,7 +138,7 @@ class Run:
             f"{config.data}: {self.manifest.num_pieces('train')} train pieces, "
             f"{self.manifest.num_tokens('train'):,} tokens, {self.steps_per_epoch} steps an epoch",
             f"model {config.model}, {config.preset}: {model.count_params():,} parameters; windows "
-            f"of {self.sequence_length} tokens; batch {self.global_batch_size} over all = {local} "
+            f"of {windows}; batch {self.global_batch_size} over all = {local} "
             f"on each worker; peak learning rate {rate:g}",
         ]
         on_cpu = self.devices.startswith("CPU")

@@ -114,7 +114,7 @@ def open_run(config: TrainConfig, place: Place, peers: Peers, findings: Findings
         with_dropout,
         within,
     )
-    from pipeline.batches import check_fit, steps_per_epoch
+    from pipeline.schedule import check_fit, steps_per_epoch
 
     chief = peers.roll[0]
     run_dir = Path(chief["run"])
@@ -129,6 +129,7 @@ def open_run(config: TrainConfig, place: Place, peers: Peers, findings: Findings
         size=place.size,
         global_batch_size=global_batch_size,
         sequence_length=sequence_length,
+        whole_pieces=config.whole_pieces,
     )
     unit = manifest.open_vocabulary.tokens_per_frame
     if sequence_length % unit:
@@ -157,9 +158,22 @@ def open_run(config: TrainConfig, place: Place, peers: Peers, findings: Findings
     else:
         model_config = network_config(config.model, config.preset, manifest.open_vocabulary)
         model_config = within(model_config, sequence_length)
-    rates = config.dropout, config.head_dropout, config.history_dropout
-    model = build_network(with_dropout(model_config, *rates), config.precision)
-    steps = Steps(model, build_optimizer(config, place.size), strategy, config, manifest.num_lanes)
+    model_config = with_dropout(
+        model_config,
+        config.dropout,
+        head_dropout=config.head_dropout,
+        history_dropout=config.history_dropout,
+        recurrent_dropout=config.recurrent_dropout,
+    )
+    model = build_network(model_config, config.precision)
+    steps = Steps(
+        model,
+        build_optimizer(config, place.size),
+        strategy,
+        config,
+        num_lanes=manifest.num_lanes,
+        positions=global_batch_size // place.size * sequence_length,
+    )
     restore(steps.variables(), findings.bundle, strategy)
     if not same_run:
         steps.start_from_averages()
@@ -176,6 +190,7 @@ def open_run(config: TrainConfig, place: Place, peers: Peers, findings: Findings
             manifest,
             sequence_length=sequence_length,
             global_batch_size=global_batch_size,
+            whole_pieces=config.whole_pieces,
         ),
         strategy=strategy,
         steps=steps,
@@ -253,6 +268,10 @@ def _sequence_length(config: TrainConfig, manifest: Manifest, begun: dict[str, A
         return int(begun["sequence_length"])
     if config.sequence_length != "auto":
         return int(config.sequence_length)
+    if config.whole_pieces:
+        from pipeline.schedule import room_for_pieces
+
+        return room_for_pieces(manifest)
     from pipeline.sequence_length import recommend_sequence_length
 
     recommended = recommend_sequence_length(config.data, manifest).sequence_length

@@ -42,13 +42,17 @@ class Steps:
         optimizer: keras.optimizers.Optimizer,
         strategy: Strategy,
         config: TrainConfig,
+        *,
         num_lanes: int,
+        positions: int,
     ) -> None:
+        """`positions` of targets this worker's batch has room for; filled or not, as on others."""
         self.model = model
         self.optimizer = optimizer
         self._strategy = strategy
         self._config = config
         self._num_lanes = num_lanes
+        self._positions = positions
         place = strategy.place
         self._lanes = np.arange(place.rank, num_lanes, place.size, dtype=np.int32)
         optimizer.build(model.trainable_variables)
@@ -138,10 +142,8 @@ class Steps:
         All three are divided by the number of target positions of the whole local batch, which
         keeps them near 1 for float16 without changing their ratios.
         """
-        time = tf.shape(part)[2] - 1
-        positions = tf.cast(tf.size(part) // (time + 1) * time, tf.float32)
-        positions *= self._config.accumulation
-        tokens = tf.reshape(part, [-1, time + 1])
+        positions = float(self._positions)
+        tokens = tf.reshape(part, [-1, tf.shape(part)[2]])
         weights = target_weights(tokens)
         variables = self.model.trainable_variables
         with tf.GradientTape() as tape:

@@ -80,8 +80,8 @@ class Composer:
             input_signature=[tf.TensorSpec([1, None], tf.int32), state],
             autograph=False,
         )
-        # Networks say their loops in TensorFlow's words. To look for Python's takes seconds.
-        self.step = tf.autograph.experimental.do_not_convert(model.step)
+        # Loops are said in TensorFlow's words: to look for Python's takes seconds.
+        self.steps = [tf.autograph.experimental.do_not_convert(step) for step in model.steps]
         self._steps = tf.function(
             self._take_steps,
             input_signature=[
@@ -94,6 +94,7 @@ class Composer:
                 tf.TensorSpec([], tf.float32),  # top_p
                 Place(*2 * [tf.TensorSpec([None], tf.int32)]) if self._plan else (),
             ],
+            autograph=False,
         )
 
     @classmethod
@@ -168,8 +169,10 @@ class Composer:
     ) -> Iterator[np.ndarray]:
         """Chunks of ids [num_pieces, chunk] without end; PAD follows END; `endless` forbids END.
 
-        A function in place of the sampling is asked before each chunk: it may change.
+        `chunk` is rounded up to whole rows of a network that says its ids in rows. A function in
+        place of the sampling is asked before each chunk: it may change.
         """
+        chunk = -(-chunk // len(self.steps)) * len(self.steps)
         grammar = self.grammar(endless)
         previous, state = self.listen(primer_ids, len(pieces))
         place = self._plan.begin(primer_ids, len(pieces)) if self._plan else ()
@@ -239,17 +242,31 @@ class Composer:
         top_p: tf.Tensor,
         place: Any,
     ) -> tuple[tf.Tensor, Any, Any]:
-        """Ids [time, batch] chosen by draws [time, batch]; state and place before the last one."""
+        """Ids [time, batch] chosen by draws [time, batch]; state and place before the last one.
+
+        The time is of whole rows: the loop is over rows, whose ids each have a part of the graph.
+        """
+        num_rows = tf.shape(draws)[0] // len(self.steps)
+
+        def take_row(
+            row: tf.Tensor, previous: tf.Tensor, state: Any, place: Any, ids: tf.TensorArray
+        ) -> tuple[Any, ...]:
+            for index, step in enumerate(self.steps):
+                position = row * len(self.steps) + index
+                logits, state = step(previous, state)
+                allowed = tf.gather(grammar, previous)
+                if self._plan is not None:
+                    allowed = self._plan.restrict(allowed, place)
+                previous = sample(logits, allowed, draws[position], temperature, top_k, top_p)
+                if self._plan is not None:
+                    place = self._plan.move_on(place, previous)
+                ids = ids.write(position, previous)
+            return row + 1, previous, state, place, ids
+
         ids = tf.TensorArray(tf.int32, size=tf.shape(draws)[0])
-        for position in tf.range(tf.shape(draws)[0]):
-            logits, state = self.step(previous, state)
-            allowed = tf.gather(grammar, previous)
-            if self._plan is not None:
-                allowed = self._plan.restrict(allowed, place)
-            previous = sample(logits, allowed, draws[position], temperature, top_k, top_p)
-            if self._plan is not None:
-                place = self._plan.move_on(place, previous)
-            ids = ids.write(position, previous)
+        _, _, state, place, ids = tf.while_loop(
+            lambda row, *_: row < num_rows, take_row, (0, previous, state, place, ids)
+        )
         return ids.stack(), state, place
 
     def grammar(self, endless: bool) -> tf.Tensor:

@@ -11,18 +11,21 @@ def dropout(
     """The activations [batch, time, features] with a share `rate` zero, the rest scaled up.
 
     `seeds` [num_slices, 2] int32, None for no dropout: the batch is cut into that many equal
-    slices, and the mask of each depends on its seed and the `site` in the network alone.
+    slices, and the mask of each depends on its seed and the `site` in the network alone: not even
+    on how long the batch is, which on another worker may be cut to another longest piece.
     `whole_steps` drops all features of a time step together.
     """
     if seeds is None or not rate:
         return x
     slices = []
     for rows, seed in zip(tf.split(x, seeds.shape[0]), tf.unstack(seeds), strict=True):
-        shape = tf.concat([tf.shape(rows)[:2], [1]], 0) if whole_steps else None
-        seed = tf.random.fold_in(seed, site)
-        slices.append(
-            tf.nn.experimental.stateless_dropout(
-                rows, rate, seed=seed, rng_alg="philox", noise_shape=shape
-            )
+        num_rows, time, num_features = tf.unstack(tf.shape(rows))
+        # Time first: the generator fills in order, so a longer batch only draws more at the end.
+        draws = tf.random.stateless_uniform(
+            [time, num_rows, 1 if whole_steps else num_features],
+            tf.random.fold_in(seed, site),
+            alg="philox",
         )
+        kept = tf.transpose(draws, [1, 0, 2]) >= rate
+        slices.append(tf.cast(kept, rows.dtype) * rows / (1 - rate))
     return tf.concat(slices, 0)

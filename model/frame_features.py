@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from model import tonality
+
 LONGEST_AGE = 17  # ages from this one on look the same
 NUM_MATCHES = 8  # buckets of the length of a match: 0, 1, 2-3, 4-7, 8-15, 16-31, 32-63, 64 and more
 VIEWS = 2  # the past is searched for where all voices were as now, and where the first one was
@@ -27,6 +29,7 @@ class Memory(NamedTuple):
     before: tf.Tensor  # [batch, voices] int32: the other pitch that the voice had last
     history: tf.Tensor  # [batch, room, voices] int32: latest first
     matches: tf.Tensor  # [batch, views, room] int32: frames alike up to now and up to lag 1, 2, ...
+    tallies: tf.Tensor  # [batch, tallies, 12] float32: frames of each pitch class, see tonality.py
 
 
 class Features(NamedTuple):
@@ -37,6 +40,9 @@ class Features(NamedTuple):
     before: tf.Tensor  # [batch, voices]
     copied: tf.Tensor  # [batch, views, voices]: what followed where the past was most like now
     match: tf.Tensor  # [batch, views]: bucket of how long it was alike
+    tonic: tf.Tensor  # [batch, keys]: see model/tonality.py
+    mode: tf.Tensor  # [batch, keys]
+    salience: tf.Tensor  # [batch, tallies, 12] float32
 
 
 def empty_memory(batch_size: int | tf.Tensor, room: int, num_voices: int, unknown: int) -> Memory:
@@ -48,10 +54,11 @@ def empty_memory(batch_size: int | tf.Tensor, room: int, num_voices: int, unknow
         frame,
         tf.fill([batch_size, room, num_voices], unknown),
         tf.zeros([batch_size, VIEWS, room], tf.int32),
+        tf.zeros([batch_size, tonality.NUM_TALLIES, tonality.NUM_CLASSES]),
     )
 
 
-def remember(memory: Memory, frame: tf.Tensor, unknown: int) -> Memory:
+def remember(memory: Memory, frame: tf.Tensor, unknown: int, frames_per_bar: int) -> Memory:
     """The memory after one more frame [batch, voices]; a frame of `unknown` empties it."""
     is_known = frame != unknown
     goes_on = tf.reduce_any(is_known, 1)
@@ -64,17 +71,25 @@ def remember(memory: Memory, frame: tf.Tensor, unknown: int) -> Memory:
     alike = tf.stack([tf.reduce_all(alike, 2), alike[:, :, 0]], 1)
     matches = tf.where(alike, memory.matches + 1, 0)
     history = tf.concat([frame[:, None], memory.history[:, :-1]], 1)
+    sung = tonality.count(frame, unknown - 1)[:, None]
+    tallies = memory.tallies * tonality.decays(frames_per_bar)[:, None] + sung
     return Memory(
         frame,
         tf.where(goes_on[:, None], age, 0),
         tf.where(goes_on[:, None], before, unknown),
         tf.where(goes_on[:, None, None], history, unknown),
         tf.where(goes_on[:, None, None], matches, 0),
+        tf.where(goes_on[:, None, None], tallies, 0.0),
     )
 
 
 def features(memory: Memory, unknown: int) -> Features:
-    """What is known of the past before the next frame.
+    """What is known of the past before the next frame."""
+    return Features._make([*_looked_up(memory, unknown), *tonality.heard(memory.tallies)])
+
+
+def _looked_up(memory: Memory, unknown: int) -> list[tf.Tensor]:
+    """The features that are whole numbers and need no more than the memory, in their order.
 
     Of matches of equal length the latest counts. After one at lag n came the frame of n - 1 ago.
     """
@@ -85,10 +100,11 @@ def features(memory: Memory, unknown: int) -> Features:
     copied = tf.where(has_match[:, :, None], copied, unknown)
     bounds = tf.constant([2**power for power in range(NUM_MATCHES - 1)])
     match = tf.reduce_sum(tf.cast(length[:, :, None] >= bounds, tf.int32), 2)
-    return Features(memory.frame, tf.minimum(memory.age, LONGEST_AGE), memory.before, copied, match)
+    age = tf.minimum(memory.age, LONGEST_AGE)
+    return [memory.frame, age, memory.before, copied, match]
 
 
-def features_of_frames(frames: tf.Tensor, unknown: int) -> Features:
+def features_of_frames(frames: tf.Tensor, unknown: int, frames_per_bar: int) -> Features:
     """Features of every frame [batch, time, voices], each [batch, time, ...], without a look ahead.
 
     Those of a frame come from the frames before it.
@@ -100,20 +116,22 @@ def features_of_frames(frames: tf.Tensor, unknown: int) -> Features:
     shapes = [[num_voices]] * 3 + [[VIEWS, num_voices], [VIEWS]]
     sizes = [math.prod(shape) for shape in shapes]
     told = tf.TensorArray(tf.int32, length, element_shape=[None, sum(sizes)])
+    tallies = tf.TensorArray(tf.float32, length, element_shape=[None, *memory.tallies.shape[1:]])
 
     def step(
-        time: tf.Tensor, memory: Memory, told: tf.TensorArray
-    ) -> tuple[tf.Tensor, Memory, tf.TensorArray]:
-        values = features(memory, unknown)
+        time: tf.Tensor, memory: Memory, told: tf.TensorArray, tallies: tf.TensorArray
+    ) -> tuple[tf.Tensor, Memory, tf.TensorArray, tf.TensorArray]:
+        values = _looked_up(memory, unknown)
         flat = [tf.reshape(x, [batch_size, n]) for x, n in zip(values, sizes, strict=True)]
         told = told.write(time, tf.concat(flat, 1))
-        return time + 1, remember(memory, frames[:, time], unknown), told
+        tallies = tallies.write(time, memory.tallies)
+        memory = remember(memory, frames[:, time], unknown, frames_per_bar)
+        return time + 1, memory, told, tallies
 
-    told = tf.while_loop(lambda time, *_: time < length, step, (0, memory, told))[2]
-    parts = tf.split(tf.transpose(told.stack(), [1, 0, 2]), sizes, axis=2)
-    return Features(
-        *(
-            tf.reshape(x, [batch_size, length, *shape])
-            for x, shape in zip(parts, shapes, strict=True)
-        )
-    )
+    loop = tf.while_loop(lambda time, *_: time < length, step, (0, memory, told, tallies))
+    parts = tf.split(tf.transpose(loop[2].stack(), [1, 0, 2]), sizes, axis=2)
+    looked_up = [
+        tf.reshape(x, [batch_size, length, *shape]) for x, shape in zip(parts, shapes, strict=True)
+    ]
+    heard = tonality.heard(tf.transpose(loop[3].stack(), [1, 0, 2, 3]))
+    return Features._make([*looked_up, *heard])

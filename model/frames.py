@@ -3,7 +3,8 @@
 LSTM layers carry the piece from frame to frame. Within a frame a small head chooses the voices one
 after another, each seeing those already chosen, so the recurrent part takes a fifth of the steps of
 a network over tokens. Both are told features of the past (model/frame_features.py): what each voice
-sang and for how long, the intervals between voices, what followed where the past was like now.
+sang and for how long, the intervals between voices, what followed where the past was like now, and
+which key the music is in (model/tonality.py).
 
 Inputs and outputs are those of `MusicLSTM`: ids in, logits of the next ids out. A window must begin
 with a whole row of ids: STEP (or END) and one id a voice.
@@ -11,6 +12,7 @@ with a whole row of ids: STEP (or END) and one id a voice.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,6 +20,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from model import tonality
 from model.dropout import dropout
 from model.frame_features import (
     LONGEST_AGE,
@@ -30,7 +33,9 @@ from model.frame_features import (
     features_of_frames,
     remember,
 )
+from model.frame_head import VoiceHead, degrees, flat
 from model.hoisted import HoistedLSTM
+from model.pitch_codes import PitchCodes
 from pipeline.marks import END, MARKS
 
 NEVER = -1e9  # the logit of an id that cannot come: finite, so that 0 times it is 0
@@ -51,12 +56,13 @@ class FramesConfig:
     dropout: float = 0.5  # of the LSTM layers' outputs
     head_dropout: float = 0.4
     history_dropout: float = 0.1  # share of frames of which the LSTM is told nothing
+    recurrent_dropout: float = 0.0  # of the state that goes from frame to frame
 
     def __post_init__(self) -> None:
         sizes = (self.num_voices, self.num_pitches, self.num_places, self.embedding_size)
         if min(*sizes, self.units, self.num_layers, self.head_units) < 1:
             raise ValueError(f"{self}: sizes must be 1 or more")
-        for name in ("dropout", "head_dropout", "history_dropout"):
+        for name in ("dropout", "head_dropout", "history_dropout", "recurrent_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(
                     f"{name} is {getattr(self, name)}; it must be at least 0 and below 1"
@@ -89,13 +95,14 @@ class Row(NamedTuple):
 class Composing(NamedTuple):
     """What a composing model carries from id to id."""
 
-    slot: tf.Tensor  # [] int32: which id of its row comes next, 0 the STEP
     row: tf.Tensor  # [batch, voices] int32: the pitch indices of this frame so far
     place: tf.Tensor  # [batch] int32
     memory: Memory
+    known: Features  # of the memory, once a frame: they take longer than a voice
     hidden: tuple[tf.Tensor, ...]  # per layer [batch, units]: after this frame's recurrent step
     cell: tuple[tf.Tensor, ...]
     output: tf.Tensor  # [batch, units]: of the last layer
+    contexts: tuple[tf.Tensor, ...]  # per voice [batch, head_units]: of the output
 
 
 class FrameModel(keras.Model):
@@ -104,6 +111,7 @@ class FrameModel(keras.Model):
     def __init__(self, config: FramesConfig, precision: str = "float32") -> None:
         super().__init__(name="frames", dtype=precision)
         self.config = config
+        self.codes = PitchCodes(config.num_pitches, self.compute_dtype)
         dense = keras.layers.Dense
         self.embedding = dense(config.embedding_size, name="embedding", dtype=precision)
         self.recurrent = [
@@ -119,17 +127,12 @@ class FrameModel(keras.Model):
         # The recurrent output is projected once for all voices; each adds what it alone sees.
         voices = config.num_voices
         self.context = dense(voices * config.head_units, name="context", dtype=precision)
-        self.seen = [
-            dense(config.head_units, use_bias=False, name=f"seen_{voice}", dtype=precision)
+        self.heads = [
+            VoiceHead(voice, self.codes, config.num_places, config.head_units, precision)
             for voice in range(voices)
         ]
-        # Logits of pitches, of moves from the voice's last pitch, of intervals to the voice above.
-        size = self._num_indices + 2 * self._num_moves
-        self.choices = [
-            dense(size, name=f"choices_{voice}", dtype=precision) for voice in range(voices)
-        ]
         self.ending = dense(2, name="ending", dtype=precision)
-        self(self._smallest_window())
+        self.build()
 
     def build(self, input_shape: object = None) -> None:
         """Make the weights by a call, at once: Keras by itself would trace a graph first."""
@@ -137,18 +140,6 @@ class FrameModel(keras.Model):
 
     def _smallest_window(self) -> tf.Tensor:
         return tf.zeros([1, 1 + self.config.num_voices], tf.int32)
-
-    @property
-    def _num_indices(self) -> int:
-        return 1 + self.config.num_pitches
-
-    @property
-    def _unknown(self) -> int:
-        return 1 + self.config.num_pitches
-
-    @property
-    def _num_moves(self) -> int:
-        return 2 * self.config.num_pitches + 1
 
     def call(
         self, tokens: tf.Tensor, state: None = None, dropout_seeds: tf.Tensor | None = None
@@ -159,17 +150,18 @@ class FrameModel(keras.Model):
         the window is unknown. `dropout_seeds` [num_slices, 2]: as in `MusicLSTM.call`.
         """
         if state is not None:
-            raise ValueError("a frame model takes whole windows: compose with step()")
+            raise ValueError("a frame model takes whole windows: compose with its steps")
         shape = tf.shape(tokens)
         rows = tf.reshape(tokens, [shape[0], -1, 1 + self.config.num_voices])
         row = self._take_apart(rows)
-        known = features_of_frames(row.voices, self._unknown)
+        known = features_of_frames(row.voices, self.codes.unknown, self.config.num_places)
         x = self.embedding(self._told(known, row.place))
         x = self._dropped(x, "history_dropout", 0, dropout_seeds)
         for layer, lstm in enumerate(self.recurrent):
             if layer:
                 x = self._dropped(x, "dropout", layer, dropout_seeds)
-            x, _, _ = lstm(x)
+            scale = self._recurrent_scale(layer, shape[0], dropout_seeds)
+            x, _, _ = lstm(x, recurrent_scale=scale)
         x = self._dropped(x, "dropout", self.config.num_layers, dropout_seeds)
         contexts = self._contexts(x)
         logits = [
@@ -187,79 +179,91 @@ class FrameModel(keras.Model):
     def zero_state(self, batch_size: int) -> Composing:
         """The state before the first id of a piece: after the END of the one before."""
         config = self.config
-        memory = empty_memory(batch_size, MEMORY_FRAMES, config.num_voices, self._unknown)
+        memory = empty_memory(batch_size, MEMORY_FRAMES, config.num_voices, self.codes.unknown)
         zeros = tf.zeros([batch_size, config.units], self.compute_dtype)
         parts = (zeros,) * config.num_layers
         state = Composing(
-            tf.constant(0), memory.frame, tf.zeros([batch_size], tf.int32), memory, parts, parts,
-            zeros,
-        )  # fmt: skip
-        return self._after(tf.fill([batch_size], END), state)
+            row=memory.frame,
+            place=tf.zeros([batch_size], tf.int32),
+            memory=memory,
+            known=features(memory, self.codes.unknown),
+            hidden=parts,
+            cell=parts,
+            output=zeros,
+            contexts=tuple(self._contexts(zeros)),
+        )
+        return self._open(tf.fill([batch_size], END), state)
 
     def state_after(self, tokens: tf.Tensor, state: Composing) -> Composing:
-        """The state after ids [batch, time] from the given one on."""
-        return tf.while_loop(
-            lambda time, _: time < tf.shape(tokens)[1],
-            lambda time, state: (time + 1, self._after(tokens[:, time], state)),
-            (0, state),
-            shape_invariants=(tf.TensorShape([]), self._shapes(state)),
-        )[1]
+        """The state after ids [batch, time] from the zero state on; a STEP may not be the last."""
+        voices = self.config.num_voices
+        num_rows = tf.shape(tokens)[1] // (1 + voices)
+        whole = num_rows * (1 + voices)
+        rows = tf.reshape(tokens[:, :whole], [-1, num_rows, 1 + voices])  # voices, then a STEP
 
-    def step(self, tokens: tf.Tensor, state: Composing) -> tuple[tf.Tensor, Composing]:
-        """Logits [batch, vocab] float32 and state after one id [batch]: what sampling calls.
+        def hear(index: tf.Tensor, state: Composing) -> tuple[tf.Tensor, Composing]:
+            row = tf.gather(rows, index, axis=1)
+            state = self._remember(self._pitch_index(row[:, :-1]), state)
+            return index + 1, self._open(row[:, -1], state)
 
-        All pieces of a batch are at the same id of their rows.
-        """
-        state = self._after(tokens, state)
-        known = features(state.memory, self._unknown)
-        row = Row(state.place, state.row)
-        contexts = self._contexts(state.output)
-
-        def of_voice(voice: int) -> tf.Tensor:
-            return self._voice_logits(voice, contexts[voice], known, row, None)
-
-        voices = [partial(of_voice, voice) for voice in range(self.config.num_voices)]
-        branches = [lambda: self._step_logits(state.output, state.place), *voices]
-        return tf.switch_case(state.slot, branches), state
-
-    def _after(self, tokens: tf.Tensor, state: Composing) -> Composing:
-        """The state after one more id: a STEP takes the recurrent step, the others fill the row."""
-        return tf.cond(
-            state.slot == 0, lambda: self._open(tokens, state), lambda: self._fill(tokens, state)
+        shapes = tf.nest.map_structure(lambda part: tf.TensorShape([None, *part.shape[1:]]), state)
+        _, state = tf.while_loop(
+            lambda index, _: index < num_rows, hear, (0, state), (tf.TensorShape([]), shapes)
         )
+        begun = self._pitch_index(tokens[:, whole:])
+        row = tf.concat([begun, state.row[:, tf.shape(begun)[1] :]], 1)
+        return state._replace(row=tf.ensure_shape(row, [None, voices]))
+
+    @property
+    def steps(self) -> list[Callable[[tf.Tensor, Composing], tuple[tf.Tensor, Composing]]]:
+        """For each id of a row, STEP first: logits [batch, vocab] float32 of it and the state.
+
+        Each takes the id before it [batch]. All pieces of a batch are at the same id of their rows.
+        """
+        voices = range(self.config.num_voices)
+        return [self._to_next_row, *(partial(self._to_voice, voice) for voice in voices)]
+
+    def _to_next_row(self, tokens: tf.Tensor, state: Composing) -> tuple[tf.Tensor, Composing]:
+        row = self._filled(self.config.num_voices - 1, tokens, state)
+        state = self._remember(row, state)
+        return self._step_logits(state.output, state.place), state
+
+    def _to_voice(
+        self, voice: int, tokens: tf.Tensor, state: Composing
+    ) -> tuple[tf.Tensor, Composing]:
+        if voice == 0:
+            state = self._open(tokens, state)
+        else:
+            state = state._replace(row=self._filled(voice - 1, tokens, state))
+        row = Row(state.place, state.row)
+        return self._voice_logits(voice, state.contexts[voice], state.known, row, None), state
 
     def _open(self, tokens: tf.Tensor, state: Composing) -> Composing:
+        """The state after a STEP or END: the recurrent step."""
         place = self._place(tokens)
-        x = self.embedding(self._told(features(state.memory, self._unknown), place))
+        x = self.embedding(self._told(state.known, place))
         hidden, cell = [], []
         for layer, lstm in enumerate(self.recurrent):
             x, (new_hidden, new_cell) = lstm.cell(x, [state.hidden[layer], state.cell[layer]])
             hidden.append(new_hidden)
             cell.append(new_cell)
         return state._replace(
-            slot=tf.constant(1),
             place=place,
-            row=tf.ones_like(state.row) * self._unknown,
             hidden=tuple(hidden),
             cell=tuple(cell),
             output=x,
+            contexts=tuple(self._contexts(x)),
         )
 
-    def _fill(self, tokens: tf.Tensor, state: Composing) -> Composing:
-        column = tf.one_hot(state.slot - 1, self.config.num_voices, True, False, dtype=tf.bool)
-        row = tf.where(column, self._pitch_index(tokens[:, None]), state.row)
-        is_whole = state.slot == self.config.num_voices
-        memory = tf.cond(
-            is_whole, lambda: remember(state.memory, row, self._unknown), lambda: state.memory
-        )
-        slot = tf.where(is_whole, 0, state.slot + 1)
-        return state._replace(slot=slot, row=row, memory=memory)
+    def _filled(self, voice: int, tokens: tf.Tensor, state: Composing) -> tf.Tensor:
+        """The row with a voice's id in it."""
+        column = tf.constant([index == voice for index in range(self.config.num_voices)])
+        return tf.where(column, self._pitch_index(tokens[:, None]), state.row)
 
-    def _shapes(self, state: Composing) -> Composing:
-        """The shapes of a state of any batch size."""
-        return tf.nest.map_structure(
-            lambda part: tf.TensorShape([None, *part.shape[1:]] if part.shape.rank else []), state
-        )
+    def _remember(self, row: tf.Tensor, state: Composing) -> Composing:
+        """The state after the last voice of a row."""
+        memory = remember(state.memory, row, self.codes.unknown, self.config.num_places)
+        return state._replace(row=row, memory=memory, known=features(memory, self.codes.unknown))
 
     def _take_apart(self, rows: tf.Tensor) -> Row:
         """Rows of ids [..., 1 + voices]; a frame that END begins is unknown, as before a piece."""
@@ -271,72 +275,50 @@ class FrameModel(keras.Model):
 
     def _pitch_index(self, tokens: tf.Tensor) -> tf.Tensor:
         first = MARKS + self.config.num_places
-        return tf.where(tokens < first, self._unknown, (tokens - first) % self._num_indices)
+        return tf.where(
+            tokens < first, self.codes.unknown, (tokens - first) % self.codes.num_indices
+        )
 
     def _told(self, known: Features, place: tf.Tensor) -> tf.Tensor:
         """What the LSTM is told before a frame [..., n], as ones and zeros."""
-        frame = known.frame
+        codes, frame = self.codes, known.frame
+        copies = tf.concat(
+            tf.unstack(codes.interval(known.copied, frame[..., None, :]), VIEWS, axis=-2), -1
+        )
+        parts = [
+            codes.pitches(frame),
+            codes.pitches(known.before),
+            codes.one_hots(known.age, LONGEST_AGE + 1),
+            codes.one_hot(place, self.config.num_places + 1),
+            codes.one_hots(known.match, NUM_MATCHES),
+            codes.moves(copies),
+            degrees(frame, known.tonic, codes),
+            codes.one_hots(known.mode, tonality.NUM_MODES),
+            flat(tf.cast(known.salience, self.compute_dtype)),
+        ]
         between = [
-            self._interval(frame[..., low], frame[..., high])
+            codes.interval(frame[..., low], frame[..., high])
             for high in range(self.config.num_voices)
             for low in range(high + 1, self.config.num_voices)
         ]
-        moves = self._interval(known.copied, frame[..., None, :])
-        copies = tf.concat(tf.unstack(moves, VIEWS, axis=-2), -1)
-        parts = [
-            self._one_hots(frame, self._unknown + 1),
-            self._one_hots(known.before, self._unknown + 1),
-            self._one_hots(known.age, LONGEST_AGE + 1),
-            self._one_hot(place, self.config.num_places + 1),
-            self._one_hots(known.match, NUM_MATCHES),
-            self._one_hots(copies, self._num_moves + 1),
-        ]
         if between:
-            parts.append(self._one_hots(tf.stack(between, -1), self._num_moves + 1))
+            parts.append(codes.moves(tf.stack(between, -1)))
         return tf.concat(parts, -1)
 
     def _contexts(self, outputs: tf.Tensor) -> list[tf.Tensor]:
         return tf.split(self.context(outputs), self.config.num_voices, axis=-1)
 
     def _voice_logits(
-        self,
-        voice: int,
-        context: tf.Tensor,
-        known: Features,
-        row: Row,
-        seeds: tf.Tensor | None,
+        self, voice: int, context: tf.Tensor, known: Features, row: Row, seeds: tf.Tensor | None
     ) -> tf.Tensor:
         """Logits [..., vocab] float32 of a voice's ids, from the past and the voices above."""
-        last = known.frame[..., voice]
-        above = [row.voices[..., other] for other in range(voice)]
-        told = [
-            self._one_hot(last, self._unknown + 1),
-            self._one_hot(known.before[..., voice], self._unknown + 1),
-            self._one_hot(known.age[..., voice], LONGEST_AGE + 1),
-            self._one_hot(row.place, self.config.num_places + 1),
-            self._one_hots(known.match, NUM_MATCHES),
-            self._one_hots(
-                self._interval(known.copied[..., voice], last[..., None]), self._num_moves + 1
-            ),
-        ]
-        for other, pitch in enumerate(above):
-            told += [
-                self._one_hot(pitch, self._unknown + 1),
-                self._one_hot(self._interval(pitch, last), self._num_moves + 1),
-                self._one_hot(self._interval(pitch, known.frame[..., other]), self._num_moves + 1),
-                # Does the voice above follow the copy that the search proposes?
-                tf.cast(known.copied[..., other] == pitch[..., None], self.compute_dtype),
-            ]
-        x = tf.nn.relu(context + self.seen[voice](tf.concat(told, -1)))
-        x = self._dropped(x, "head_dropout", 100 + voice, seeds)
-        x = tf.cast(self.choices[voice](x), tf.float32)
-        pitches, moves, intervals = tf.split(
-            x, [self._num_indices, self._num_moves, self._num_moves], axis=-1
+        head = self.heads[voice]
+        others = [row.voices[..., other] for other in range(voice)]
+        hidden = head.hidden(context, known, row.place, others)
+        logits = head.logits(
+            self._dropped(hidden, "head_dropout", 100 + voice, seeds), known, others
         )
-        logits = pitches + self._shifted(moves, last)
-        if above:
-            logits += self._shifted(intervals, above[-1])
-        return self._at(logits, MARKS + self.config.num_places + voice * self._num_indices)
+        return self._at(logits, MARKS + self.config.num_places + voice * self.codes.num_indices)
 
     def _step_logits(self, outputs: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
         """Logits [..., vocab] float32 of what follows a frame: END, or the next place of a bar."""
@@ -349,37 +331,23 @@ class FrameModel(keras.Model):
         never = tf.fill(tf.shape(ends), NEVER)
         return self._at(tf.concat([*[never] * END, ends, places], -1), 0)
 
-    def _shifted(self, moves: tf.Tensor, origin: tf.Tensor) -> tf.Tensor:
-        """Logits of pitches [..., 1 + pitches] from those of moves from a pitch; 0 for a rest."""
-        num_pitches = self.config.num_pitches
-        is_pitch = (origin > 0) & (origin <= num_pitches)
-        target = tf.range(1, num_pitches + 1)
-        index = tf.clip_by_value(target - origin[..., None] + num_pitches, 0, self._num_moves - 1)
-        values = tf.gather(moves, index, batch_dims=index.shape.rank - 1)
-        values = tf.where(is_pitch[..., None], values, 0.0)
-        return tf.concat([tf.zeros_like(values[..., :1]), values], -1)
-
     def _at(self, logits: tf.Tensor, first: int) -> tf.Tensor:
         """The logits of a block of ids, spread over the vocabulary."""
         after = self.config.vocab_size - first - logits.shape[-1]
         padding = [[0, 0]] * (logits.shape.rank - 1) + [[first, after]]
         return tf.pad(logits, padding, constant_values=NEVER)
 
-    def _interval(self, pitch: tf.Tensor, origin: tf.Tensor) -> tf.Tensor:
-        """Index of the move from a pitch to another; the last index where either is none."""
-        num_pitches = self.config.num_pitches
-        both = (pitch > 0) & (pitch <= num_pitches) & (origin > 0) & (origin <= num_pitches)
-        return tf.where(both, pitch - origin + num_pitches, self._num_moves)
+    def _recurrent_scale(
+        self, layer: int, num_rows: tf.Tensor, seeds: tf.Tensor | None
+    ) -> tf.Tensor | None:
+        """What a layer's state [batch, units] is multiplied by: the same in all frames of a window.
 
-    def _one_hot(self, values: tf.Tensor, depth: int) -> tf.Tensor:
-        """[..., depth], a one at the value of [...]."""
-        return tf.one_hot(values, depth, dtype=self.compute_dtype)
-
-    def _one_hots(self, values: tf.Tensor, depth: int) -> tf.Tensor:
-        """[..., n * depth], a one for each of the n values of [..., n]."""
-        ones = self._one_hot(values, depth)
-        shape = tf.concat([tf.shape(values)[:-1], [values.shape[-1] * depth]], 0)
-        return tf.reshape(ones, shape)
+        Gal and Ghahramani 2016 (arXiv 1512.05287).
+        """
+        if seeds is None or not self.config.recurrent_dropout:
+            return None
+        ones = tf.ones([num_rows, 1, self.config.units], self.compute_dtype)
+        return self._dropped(ones, "recurrent_dropout", 200 + layer, seeds)[:, 0]
 
     def _dropped(self, x: tf.Tensor, rate: str, site: int, seeds: tf.Tensor | None) -> tf.Tensor:
         whole_steps = rate == "history_dropout"

@@ -42,7 +42,7 @@ def harmonise(
     assert isinstance(composer.vocabulary, GridVocabulary)
     forced = given.forced(composer.vocabulary)
     grammar = composer.grammar(endless=True)
-    compose = tf.function(lambda *start: _compose_drafts(composer.step, grammar, *start))
+    compose = tf.function(lambda *start: _compose_drafts(composer.steps, grammar, *start))
     composed = []
     for index in pieces:
         numbers = [index * drafts + draft for draft in range(drafts)]
@@ -55,14 +55,15 @@ def harmonise(
             *sampling.tensors(composer.vocabulary.size),
         )
         chosen = int(np.searchsorted(np.cumsum(weights.numpy()), choices[-1]))
-        free = _history(ids.numpy(), parents.numpy(), min(chosen, drafts - 1))
+        rows = ids.numpy().reshape(*forced.shape, drafts)
+        free = _history(rows, parents.numpy(), min(chosen, drafts - 1))
         whole = np.concatenate([composer.vocabulary.opening, free, [END]]).astype(np.int32)
         composed.append(Piece(index, whole, int((forced == FREE).sum()), True))
     return composed
 
 
 def _compose_drafts(
-    step: Any,
+    steps: Sequence[Any],
     grammar: tf.Tensor,
     forced: tf.Tensor,
     previous: tf.Tensor,
@@ -71,35 +72,34 @@ def _compose_drafts(
     choices: tf.Tensor,
     *settings: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Ids and each draft's parent, both [tokens, drafts], and the drafts' weights [drafts].
+    """Ids [tokens, drafts], each draft's parent [frames, drafts], and their weights [drafts].
 
     `forced` [frames, tokens of a frame] with FREE, `draws` [tokens, drafts], `choices` [frames].
     """
     frame_tokens = forced.shape[1]
     num_tokens, num_drafts = draws.shape
     ids = tf.TensorArray(tf.int32, num_tokens)
-    parents = tf.TensorArray(tf.int32, num_tokens)
+    parents = tf.TensorArray(tf.int32, tf.shape(forced)[0])
     log_weights = tf.zeros([num_drafts])
-    for position in tf.range(num_tokens):
-        frame, place = position // frame_tokens, position % frame_tokens
-        wanted = forced[frame, place]
-        certain = tf.maximum(wanted, 0)
-        logits, state = step(previous, state)
-        allowed = tf.gather(grammar, previous)
-        drawn = sample(logits, allowed, draws[position], *settings)
-        previous = tf.where(wanted == FREE, drawn, tf.fill([num_drafts], certain))
-        ids = ids.write(position, previous)
-        likelihood = tf.gather(
-            tf.nn.log_softmax(tf.where(allowed, logits, logits.dtype.min)), certain, axis=1
-        )
-        is_given = wanted != FREE and place > 0  # the first of a frame, STEP, is no choice
-        log_weights += tf.where(is_given, likelihood, 0.0)
+    for frame in tf.range(tf.shape(forced)[0]):
+        for place in range(frame_tokens):
+            wanted = forced[frame, place]
+            certain = tf.maximum(wanted, 0)
+            logits, state = steps[place % len(steps)](previous, state)
+            allowed = tf.gather(grammar, previous)
+            drawn = sample(logits, allowed, draws[frame * frame_tokens + place], *settings)
+            previous = tf.where(wanted == FREE, drawn, tf.fill([num_drafts], certain))
+            ids = ids.write(frame * frame_tokens + place, previous)
+            if place:  # the first of a frame, STEP, is no choice
+                likelihood = tf.gather(
+                    tf.nn.log_softmax(tf.where(allowed, logits, logits.dtype.min)), certain, axis=1
+                )
+                log_weights += tf.where(wanted == FREE, 0.0, likelihood)
         weights = tf.nn.softmax(log_weights)
         is_narrow = 1.0 / tf.reduce_sum(weights**2) < num_drafts / 2
-        is_anew = is_narrow and place == frame_tokens - 1
-        parent = tf.where(is_anew, _resampled(weights, choices[frame]), tf.range(num_drafts))
-        parents = parents.write(position, parent)
-        log_weights = tf.where(is_anew, 0.0, log_weights)
+        parent = tf.where(is_narrow, _resampled(weights, choices[frame]), tf.range(num_drafts))
+        parents = parents.write(frame, parent)
+        log_weights = tf.where(is_narrow, 0.0, log_weights)
         previous = tf.gather(previous, parent)
         state = tf.nest.map_structure(
             lambda part, parent=parent: tf.gather(part, parent) if part.shape.rank else part, state
@@ -116,9 +116,9 @@ def _resampled(weights: tf.Tensor, choice: tf.Tensor) -> tf.Tensor:
 
 
 def _history(ids: np.ndarray, parents: np.ndarray, chosen: int) -> np.ndarray:
-    """The ids [tokens] that led to a draft after the last token."""
-    tokens = []
-    for position in range(len(ids) - 1, -1, -1):
-        chosen = parents[position, chosen]
-        tokens.append(ids[position, chosen])
-    return np.array(tokens[::-1])
+    """The ids that led to a draft after the last frame, of ids [frames, tokens, drafts]."""
+    tokens: list[np.ndarray] = []
+    for frame in range(len(parents) - 1, -1, -1):
+        chosen = parents[frame, chosen]
+        tokens.append(ids[frame, :, chosen])
+    return np.concatenate(tokens[::-1])

@@ -28,7 +28,10 @@ class HoistedLSTM(keras.layers.LSTM):
 
     Takes the arguments of `keras.layers.LSTM`. Raises ValueError for those it does not compute:
     masks, other activations, no bias, dropout inside the layer, going backwards, unrolling.
+    Dropout of the state comes from outside, as `recurrent_scale`.
     """
+
+    _recurrent_scale: tf.Tensor | None = None
 
     def __init__(self, units: int, **options: Any) -> None:
         super().__init__(units, use_cudnn=False, **options)
@@ -47,6 +50,21 @@ class HoistedLSTM(keras.layers.LSTM):
                 f"HoistedLSTM computes only the default of {names}: use keras.layers.LSTM"
             )
 
+    def call(
+        self,
+        sequences: tf.Tensor,
+        initial_state: Any = None,
+        mask: Any = None,
+        training: bool = False,
+        recurrent_scale: tf.Tensor | None = None,
+    ) -> Any:
+        """As `keras.layers.LSTM`; the hidden state is scaled [batch, units] before each product."""
+        self._recurrent_scale = recurrent_scale  # Keras hands nothing of its own to inner_loop
+        try:
+            return super().call(sequences, initial_state, mask, training)
+        finally:
+            self._recurrent_scale = None
+
     def inner_loop(
         self,
         sequences: tf.Tensor,
@@ -62,12 +80,18 @@ class HoistedLSTM(keras.layers.LSTM):
             tf.convert_to_tensor(weight.value)
             for weight in (self.cell.kernel, self.cell.recurrent_kernel, self.cell.bias)
         ]
-        outputs, hidden, cell = hoisted_lstm(sequences, *initial_state, *weights)
+        scale = self._recurrent_scale
+
+        @tf.custom_gradient
+        def run(*tensors: tf.Tensor) -> tuple[Tensors, Callable[..., Tensors]]:
+            return hoisted_lstm(scale, *tensors)
+
+        outputs, hidden, cell = run(sequences, *initial_state, *weights)
         return hidden, outputs, [hidden, cell]
 
 
-@tf.custom_gradient
 def hoisted_lstm(
+    scale: tf.Tensor | None,
     inputs: tf.Tensor,
     hidden: tf.Tensor,
     cell: tf.Tensor,
@@ -75,13 +99,15 @@ def hoisted_lstm(
     recurrent_kernel: tf.Tensor,
     bias: tf.Tensor,
 ) -> tuple[Tensors, Callable[..., Tensors]]:
-    """The hidden state after every step, and the hidden state and the cell after the last.
+    """The hidden state after every step, hidden state and cell after the last; their gradient.
 
     inputs [batch, time, features]; hidden and cell [batch, units]: the state before the first step;
     kernel [features, 4 units], recurrent_kernel [units, 4 units], bias [4 units]: the blocks of
     columns are input gate, forget gate, candidate, output gate, as in Keras. All of one dtype;
-    with bfloat16 or float16 only the products are in it, gates and state are float32.
+    with bfloat16 or float16 only the products are in it, gates and state are float32. The scale
+    [batch, units] of what the recurrent product is given has no gradient.
     """
+    columns = None if scale is None else _accumulator(tf.transpose(scale))
     projected = tf.nn.bias_add(tf.matmul(_flatten(inputs), kernel), bias)
     projected = _to_columns(_unflatten(projected, inputs))  # [time, 4 units, batch]
     states, last_cell, saved = _forward(
@@ -89,6 +115,7 @@ def hoisted_lstm(
         _accumulator(tf.transpose(hidden)),
         _accumulator(tf.transpose(cell)),
         tf.transpose(recurrent_kernel),
+        columns,
     )
     dtype = inputs.dtype
     states = tf.cast(states, dtype)  # [time + 1, units, batch], from the one before the first step
@@ -101,10 +128,13 @@ def hoisted_lstm(
             _accumulator(tf.transpose(d_hidden)),
             _accumulator(tf.transpose(d_cell)),
             recurrent_kernel,
+            columns,
             saved,
         )
         d_gates = _flatten(_to_rows(d_gates))  # [batch * time, 4 units]
         before = _to_rows(states[:-1])  # the hidden state that went into every step
+        if scale is not None:
+            before *= tf.cast(scale, dtype)[:, None]
         factors = tf.concat([_flatten(inputs), _flatten(before)], axis=1)
         d_kernels = tf.matmul(factors, d_gates, transpose_a=True)
         d_kernel, d_recurrent = tf.split(d_kernels, [kernel.shape[0], -1])
@@ -119,7 +149,11 @@ def hoisted_lstm(
 
 
 def _forward(
-    projected: tf.Tensor, hidden: tf.Tensor, cell: tf.Tensor, transposed: tf.Tensor
+    projected: tf.Tensor,
+    hidden: tf.Tensor,
+    cell: tf.Tensor,
+    transposed: tf.Tensor,
+    scale: tf.Tensor | None,
 ) -> Tensors:
     """All hidden states [time + 1, units, batch], the last cell, and a stack for `_backward`.
 
@@ -138,7 +172,8 @@ def _forward(
         states: tf.TensorArray,
         saved: tf.Tensor,
     ) -> tuple[Any, ...]:
-        recurrent = tf.matmul(transposed, tf.cast(hidden, transposed.dtype))
+        given = hidden if scale is None else hidden * scale
+        recurrent = tf.matmul(transposed, tf.cast(given, transposed.dtype))
         sums = _accumulator(projected[time]) + _accumulator(recurrent)
         sigmoids, candidate, out = tf.split(sums, [2 * units, units, units])
         keep_in, forget = tf.split(tf.sigmoid(sigmoids), 2)
@@ -160,6 +195,7 @@ def _backward(
     d_hidden: tf.Tensor,
     d_cell: tf.Tensor,
     kernel: tf.Tensor,
+    scale: tf.Tensor | None,
     saved: tf.Tensor,
 ) -> Tensors:
     """Gradients of the gates' sums [time, 4 units, batch], and of the state before the first step.
@@ -185,6 +221,8 @@ def _backward(
         d_candidate = _tanh_gradient(candidate, d_cell * keep_in)
         d_sums = tf.cast(tf.concat([d_in, d_forget, d_candidate, d_out], 0), kernel.dtype)
         d_hidden = _accumulator(tf.matmul(kernel, d_sums))
+        if scale is not None:
+            d_hidden *= scale
         return time - 1, d_hidden, d_cell * forget, d_gates.write(time, d_sums), saved
 
     _, d_hidden, d_cell, d_gates, _ = tf.while_loop(

@@ -38,6 +38,10 @@ def run_live(flags: argparse.Namespace) -> None:
 
 def _perform(flags: argparse.Namespace, player: Player) -> None:
     load_tensorflow()
+    import tensorflow as tf
+
+    # To have the loop's graph rewritten holds up the first note and makes no id come sooner.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     from model.bundle import find_checkpoint
     from model.composer import Composer
     from model.live import Stage, interrupted_by_sigterm

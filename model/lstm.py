@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -99,8 +100,13 @@ class MusicLSTM(keras.Model):
         x, new_state = self._outputs(tokens, state, dropout_seeds)
         return self._logits(x, dropout_seeds), new_state
 
+    @property
+    def steps(self) -> list[Callable[..., Any]]:
+        """What sampling calls for the ids of a row: here each id is a row."""
+        return [self.step]
+
     def step(self, tokens: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
-        """Logits [batch, vocab] float32 and state after one token [batch]: what sampling calls."""
+        """Logits [batch, vocab] float32 and state after one token [batch]."""
         x, new_state = self._step_outputs(tokens, state)
         return self._logits(x, None), new_state
 

@@ -51,10 +51,13 @@ def within(config: NetworkConfig, sequence_length: int) -> Any:
     return config
 
 
-def with_dropout(config: NetworkConfig, dropout: float, head: float, history: float) -> Any:
-    """The configuration with other rates of dropout; those over tokens have only the first."""
+def with_dropout(config: NetworkConfig, dropout: float, **of_frames: Any) -> Any:
+    """The configuration with other rates of dropout; those over tokens have only the first.
+
+    `of_frames`: rates by the names that `FramesConfig` has for them.
+    """
     if isinstance(config, FramesConfig):
-        return replace(config, dropout=dropout, head_dropout=head, history_dropout=history)
+        return replace(config, dropout=dropout, **of_frames)
     return replace(config, dropout=dropout)
 
 

@@ -95,7 +95,7 @@ def _frame_tables(model: FrameModel) -> dict[str, np.ndarray]:
         # The last frame comes first of all it is told; a voice has rest, pitches and 'unknown'.
         begin = voice * (config.num_pitches + 2)
         told.append(known[begin : begin + 1 + config.num_pitches])
-        kernel = np.asarray(model.choices[voice].kernel)
+        kernel = np.asarray(model.heads[voice].choices.kernel)
         chosen.append(kernel[:, : 1 + config.num_pitches].T)
     tables = {"input": np.concatenate(told), "output": np.concatenate(chosen)}
     return {name: np.pad(table, [(first, 0), (0, 0)]) for name, table in tables.items()}

@@ -56,19 +56,16 @@ def sample(
     number gives the same token whatever else is in the batch.
     Top-p is nucleus sampling of Holtzman et al. 2020 (arXiv 1904.09751).
     """
-    vocab_size = tf.shape(logits)[-1]
+    vocab_size = logits.shape[-1]
     masked = tf.where(allowed, logits, -math.inf)
     ranked, ids = tf.math.top_k(masked, vocab_size)  # [batch, vocab], likeliest first
     ranked = tf.where(tf.range(vocab_size) < top_k, ranked, -math.inf)
     probability = tf.nn.softmax(ranked / temperature)
     before = tf.cumsum(probability, axis=-1, exclusive=True)
-    kept = tf.where(before < top_p, probability, 0.0)
-    cumulative = tf.cumsum(kept, axis=-1)
-    target = uniform * cumulative[:, -1]
-    rank = tf.reduce_sum(tf.cast(cumulative <= target[:, None], tf.int32), axis=-1)
-    # Rounding may not carry the choice past the last token kept.
-    last_kept = tf.reduce_sum(tf.cast(kept > 0, tf.int32), axis=-1) - 1
-    rank = tf.clip_by_value(rank, 0, tf.maximum(last_kept, 0))
+    cumulative = tf.where(before < top_p, before + probability, 0.0)  # 0 beyond the last one kept
+    target = uniform[:, None] * tf.reduce_max(cumulative, axis=-1, keepdims=True)
+    # The first beyond the target; where rounding leaves none, argmax finds the likeliest.
+    rank = tf.argmax(cumulative > target, axis=-1, output_type=tf.int32)
     return tf.gather(ids, rank, batch_dims=1)
 
 

@@ -6,6 +6,7 @@ Vaswani et al. 2017 (arXiv 1706.03762); layer norm before each part as in Xiong 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -110,8 +111,13 @@ class MusicTransformer(keras.Model):
             return logits, None
         return logits, Listening(count + tf.shape(tokens)[1], tuple(pasts))
 
+    @property
+    def steps(self) -> list[Callable[..., Any]]:
+        """What sampling calls for the ids of a row: here each id is a row."""
+        return [self.step]
+
     def step(self, tokens: tf.Tensor, state: Listening) -> tuple[tf.Tensor, Listening]:
-        """Logits [batch, vocab] float32 and state after one token [batch]: what sampling calls."""
+        """Logits [batch, vocab] float32 and state after one token [batch]."""
         logits, state = self(tokens[:, None], state)
         return logits[:, 0], state
 

@@ -1,4 +1,4 @@
-"""A lane's tokens as a tf.data stream: shards -> pieces in order and key -> rows of ids.
+"""A lane's pieces as a tf.data stream: shards -> pieces in order and key -> ids.
 
 Every choice is the hash of a text such as "seed/shards/lane/pass", a pass being one round through
 the lane's pieces: no generator holds a state, so the stream can start anywhere and be the same from
@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from pipeline.manifest import Manifest
 from pipeline.records import parse_records
-from pipeline.vocabulary import END, EventVocabulary, Vocabulary
+from pipeline.vocabulary import END, PAD, EventVocabulary, Vocabulary
 
 PIECES_PER_CHUNK = 64  # parsed and shuffled together: enough to share what one op costs
 ENDLESS = np.iinfo(np.int64).max
@@ -57,6 +57,7 @@ class LaneReader:
 
     files: tf.Tensor  # [num_shards] string, in lane order: shard i belongs to lane i % num_lanes
     num_tokens: tf.Tensor  # [num_shards] int64
+    num_pieces: tf.Tensor  # [num_shards] int64
     num_lanes: int
     pitches: tf.Tensor  # [vocabulary size] int32: the MIDI key of an id, -1 for none
     seed: int | None  # None: stored order, own keys
@@ -79,6 +80,7 @@ class LaneReader:
         return cls(
             tf.constant([str(data_dir / shard.file) for shard in shards], tf.string),
             tf.constant([shard.num_tokens for shard in shards], tf.int64),
+            tf.constant([shard.num_pieces for shard in shards], tf.int64),
             manifest.num_lanes,
             tf.constant(vocabulary.pitches),
             seed,
@@ -90,23 +92,46 @@ class LaneReader:
         """Tokens of the lane, scalar int64."""
         return tf.reduce_sum(tf.gather(self.num_tokens, self._shards(lane)))
 
+    def pieces_per_pass(self, lane: tf.Tensor) -> tf.Tensor:
+        """Pieces of the lane, scalar int64."""
+        return tf.reduce_sum(tf.gather(self.num_pieces, self._shards(lane)))
+
     def one_pass(self, lane: tf.Tensor) -> tf.data.Dataset:
         """Chunks [None] int32 of END and then the lane's pieces, once."""
-        return _after_end(self._pass(lane, tf.constant(0, tf.int64), tf.constant(0)))
+        return _stream(self._pass(lane, tf.constant(0, tf.int64), tf.constant(0)))
+
+    def pieces_of_one_pass(self, lane: tf.Tensor, room: int) -> tf.data.Dataset:
+        """Pieces [1 + room] int32, END before each and PAD after it, once."""
+        return _one_by_one(self._pass(lane, tf.constant(0, tf.int64), tf.constant(0)), room)
 
     def endless(self, lane: tf.Tensor, skip: tf.Tensor) -> tf.data.Dataset:
         """Chunks [None] int32 of END and then pass after pass, without the first `skip` tokens."""
-        first_pass, within = skip // self.tokens_per_pass(lane), skip % self.tokens_per_pass(lane)
+        passes, before = self._passes(lane, self.num_tokens, skip)
+        # Every shard follows an END, so what stands before one is known without reading it.
+        return _stream(passes).scan(before, _drop)
+
+    def endless_pieces(self, lane: tf.Tensor, room: int, skip: tf.Tensor) -> tf.data.Dataset:
+        """Pieces [1 + room] int32 as in `pieces_of_one_pass`, pass after pass, from `skip` on."""
+        passes, before = self._passes(lane, self.num_pieces, skip)
+        return _one_by_one(passes, room).skip(before)
+
+    def _passes(
+        self, lane: tf.Tensor, sizes: tf.Tensor, skip: tf.Tensor
+    ) -> tuple[tf.data.Dataset, tf.Tensor]:
+        """Chunks of pass after pass, from the shard on in which place `skip` lies, and how far in.
+
+        Places are counted by `sizes` [num_shards] int64.
+        """
+        size = tf.reduce_sum(tf.gather(sizes, self._shards(lane)))
+        first_pass, within = skip // size, skip % size
         # Shards before the place are not opened: a restart must not read the data set again.
-        ends = tf.cumsum(tf.gather(self.num_tokens, self._shard_order(lane, first_pass)))
+        ends = tf.cumsum(tf.gather(sizes, self._shard_order(lane, first_pass)))
         first_shard = tf.searchsorted(ends, within[None], side="right")[0]
         shard_start = tf.concat([[tf.constant(0, tf.int64)], ends], 0)[first_shard]
-
         passes = tf.data.Dataset.range(first_pass, ENDLESS).flat_map(
             lambda number: self._pass(lane, number, tf.where(number == first_pass, first_shard, 0))
         )
-        # Every shard follows an END, so what stands before one is known without reading it.
-        return _after_end(passes).scan(within - shard_start, _drop)
+        return passes, within - shard_start
 
     def shuffled(self, rows: tf.Tensor, kind: str, *place: tf.Tensor) -> tf.Tensor:
         """The rows in an order that depends on (seed, kind, place) alone; as they are, unseeded."""
@@ -130,21 +155,21 @@ class LaneReader:
         return self.shuffled(self._shards(lane), "shards", lane, number)
 
     def _pass(self, lane: tf.Tensor, number: tf.Tensor, first_shard: tf.Tensor) -> tf.data.Dataset:
-        """Chunks [None] int32 of pass `number`, from a place in its order of shards on."""
+        """Chunks [n, None] int32 of pass `number`, from a place in its order of shards on."""
         shards = self._shard_order(lane, number)[first_shard:]
         return tf.data.Dataset.from_tensor_slices(shards).flat_map(
             lambda shard: self._shard(shard, number)
         )
 
     def _shard(self, shard: tf.Tensor, number: tf.Tensor) -> tf.data.Dataset:
-        """Chunks [None] int32 of one file. Chunks end with it, so where a pass starts is free."""
+        """Chunks of one file's pieces. Chunks end with it, so where a pass starts is free."""
 
-        def to_tokens(index: tf.Tensor, records: tf.Tensor) -> tf.Tensor:
+        def to_tokens(index: tf.Tensor, records: tf.Tensor) -> tf.RaggedTensor:
             records = self.shuffled(records, "pieces", number, shard, index)
             pieces = parse_records(records)
             tokens = tf.cast(pieces["tokens"], tf.int32)
             tokens = self._partly_silent(tokens, pieces["piece"], number)
-            return self._transposed(tokens, pieces["piece"], number).values
+            return self._transposed(tokens, pieces["piece"], number)
 
         records = tf.data.TFRecordDataset(self.files[shard])
         return records.batch(PIECES_PER_CHUNK).enumerate().map(to_tokens)
@@ -192,8 +217,20 @@ class LaneReader:
         return tokens.with_values(tf.where(silent, unknown, tokens.values))
 
 
-def _after_end(chunks: tf.data.Dataset) -> tf.data.Dataset:
-    return tf.data.Dataset.from_tensors(tf.constant([END])).concatenate(chunks)
+def _stream(chunks: tf.data.Dataset) -> tf.data.Dataset:
+    """Chunks [None] int32 of END and then all pieces of chunks [n, None], one after another."""
+    ids = chunks.map(lambda pieces: pieces.values)
+    return tf.data.Dataset.from_tensors(tf.constant([END])).concatenate(ids)
+
+
+def _one_by_one(chunks: tf.data.Dataset, room: int) -> tf.data.Dataset:
+    """The pieces [1 + room] int32 of chunks [n, None], END before each and PAD after it."""
+
+    def as_rows(pieces: tf.RaggedTensor) -> tf.Tensor:
+        rows = pieces.to_tensor(PAD, shape=[None, room])
+        return tf.pad(rows, [[0, 0], [1, 0]], constant_values=END)
+
+    return chunks.map(as_rows).unbatch()
 
 
 def _drop(remaining: tf.Tensor, chunk: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

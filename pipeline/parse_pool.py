@@ -75,7 +75,10 @@ class ParsePool(Generic[Task, Result]):
 
     def _new_worker(self) -> _Worker:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(self._preload)
+        # Not of our own: the fork server finds those of the folder it is started in, or of another
+        # checkout that is installed. A worker looks where this process does.
+        own = f"{__package__}."
+        context.set_forkserver_preload([name for name in self._preload if not name.startswith(own)])
         return _Worker(context, self._work, self._limits, self._preload)
 
     def run(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Result | Failure]]:

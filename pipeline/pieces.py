@@ -10,7 +10,7 @@ from pipeline.features import NO_FEATURES, Features
 from pipeline.notes import Score
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be a million
 class Piece:
     """A score file of a source, or one piece of a file that holds many."""
 

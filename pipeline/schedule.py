@@ -33,7 +33,12 @@ def check_sharing(manifest: Manifest, *, size: int, global_batch_size: int) -> N
 
 
 def check_fit(
-    manifest: Manifest, *, size: int, global_batch_size: int, sequence_length: int
+    manifest: Manifest,
+    *,
+    size: int,
+    global_batch_size: int,
+    sequence_length: int,
+    whole_pieces: bool = False,
 ) -> None:
     """Nothing, if these workers can train like this on this data set. From the manifest alone.
 
@@ -41,7 +46,13 @@ def check_fit(
     """
     check_sharing(manifest, size=size, global_batch_size=global_batch_size)
     longest = manifest.longest("train")
-    if not 1 <= sequence_length <= longest:
+    if whole_pieces:
+        if sequence_length < (needed := room_for_pieces(manifest)):
+            raise ValueError(
+                f"sequence length {sequence_length} does not hold whole pieces: the longest has "
+                f"{needed} tokens. Use --sequence-length auto, or --windows stream"
+            )
+    elif not 1 <= sequence_length <= longest:
         raise ValueError(
             f"sequence length {sequence_length} does not fit: the longest train piece has "
             f"{longest} tokens. Use --sequence-length auto, or 1 to {longest}"
@@ -55,15 +66,49 @@ def check_fit(
         )
 
 
-def steps_per_epoch(manifest: Manifest, *, sequence_length: int, global_batch_size: int) -> int:
+def room_for_pieces(manifest: Manifest) -> int:
+    """Tokens of the longest piece that a training meets."""
+    return max(manifest.longest(split) for split in ("train", "valid"))
+
+
+def tokens_per_step(
+    manifest: Manifest, *, sequence_length: int, global_batch_size: int, whole_pieces: bool
+) -> int:
+    """Tokens of the global batch; where windows are whole pieces, on average."""
+    if whole_pieces:
+        mean = manifest.num_tokens("train") / manifest.num_pieces("train")
+        return round(global_batch_size * mean)
+    return global_batch_size * sequence_length
+
+
+def steps_per_epoch(
+    manifest: Manifest,
+    *,
+    sequence_length: int,
+    global_batch_size: int,
+    whole_pieces: bool = False,
+) -> int:
     """Steps in which as many targets pass as the train split has tokens, rounded down.
 
     From the manifest alone, so it is known before step 0 and equal on all ranks. Raises ValueError
     where the batch or the sequence length does not fit the data set.
     """
     check_fit(
-        manifest, size=1, global_batch_size=global_batch_size, sequence_length=sequence_length
+        manifest,
+        size=1,
+        global_batch_size=global_batch_size,
+        sequence_length=sequence_length,
+        whole_pieces=whole_pieces,
     )
+    if whole_pieces:
+        pieces = manifest.num_pieces("train")
+        if pieces < global_batch_size:
+            raise ValueError(
+                f"{pieces} train pieces are less than one step of {global_batch_size}. Use "
+                f"--global-batch-size {pieces // manifest.num_lanes * manifest.num_lanes} or less, "
+                "or preprocess more scores"
+            )
+        return pieces // global_batch_size
     tokens = manifest.num_tokens("train")
     steps = tokens // (sequence_length * global_batch_size)
     if not steps:
@@ -87,10 +132,18 @@ def local_lanes(num_lanes: int, *, rank: int, size: int) -> range:
 
 
 def evaluation_steps(
-    manifest: Manifest, split: str, *, sequence_length: int, global_batch_size: int
+    manifest: Manifest,
+    split: str,
+    *,
+    sequence_length: int,
+    global_batch_size: int,
+    whole_pieces: bool = False,
 ) -> int:
     """Batches of `evaluation_batches`: as many as the longest lane needs, equal on all ranks."""
     rows = global_batch_size // manifest.num_lanes
+    if whole_pieces:
+        largest_lane = max(sum(shard.num_pieces for shard in x) for x in manifest.lanes(split))
+        return -(-largest_lane // rows)
     longest_lane = max(_tokens_in(shards) for shards in manifest.lanes(split))
     return -(-longest_lane // (rows * sequence_length))
 

@@ -19,7 +19,7 @@ from pipeline.parse_pool import Failure
 SPOOL, JOURNAL = "spool", "journal.jsonl"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be a million
 class Entry:
     """A piece in the spool."""
 
@@ -143,8 +143,10 @@ def _is_of(folder: Path, request: str) -> bool:
     """Is the folder's journal, if it has one, of this request?"""
     try:
         with (folder / JOURNAL).open() as stream:
-            header = json.loads(stream.readline())
-        return (folder / SPOOL).is_file() and header["request"] == request
+            line = stream.readline()
+        # A line without its end was cut: what is appended would become part of it.
+        whole = line.endswith("\n") and (folder / SPOOL).is_file()
+        return whole and json.loads(line)["request"] == request
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

@@ -24,8 +24,7 @@ from pipeline.conditions import (
 from pipeline.features import NO_FEATURES, Features
 from pipeline.grammar import check_grammar, event_grammar
 from pipeline.grid import GridVocabulary
-from pipeline.marks import END, MARKS, START
-from pipeline.marks import PAD as PAD  # its users know it from here
+from pipeline.marks import END, MARKS, PAD, START
 from pipeline.notes import (
     DEFAULT_TEMPO,
     DEFAULT_VELOCITY,
@@ -33,7 +32,7 @@ from pipeline.notes import (
     NOTE,
     Score,
     one_note_per_key,
-    quantise,
+    snapped,
 )
 
 
@@ -182,29 +181,35 @@ class EventVocabulary:
         `max_duration` is clipped; velocities become the middle of their bin.
         """
         adjustments: Counter[str] = Counter()
-        notes = score.notes
-        is_drum = notes["program"] == DRUMS
+        notes = snapped(score, self.steps_per_quarter)
         if not self.instruments:
-            adjustments["percussion left out"] = int(is_drum.sum())
-            notes = notes[~is_drum]
+            is_melodic = notes["program"] != DRUMS
+            if not is_melodic.all():
+                adjustments["percussion left out"] = np.count_nonzero(~is_melodic)
+                notes = notes.compress(is_melodic)
             notes["program"] = 0
-        fitted = quantise(Score(notes, score.resolution, score.tempo), self.steps_per_quarter)
-        notes = fitted.notes
         if notes.size:
             notes["onset"] -= notes["onset"].min()
 
-        melodic = notes["program"] != DRUMS
-        below = np.maximum(self.lowest_pitch - notes["pitch"], 0) * melodic
-        above = np.maximum(notes["pitch"] - self.highest_pitch, 0) * melodic
-        adjustments["pitch moved by octaves"] = int(((below > 0) | (above > 0)).sum())
-        notes["pitch"] += 12 * (-(-below // 12)) - 12 * (-(-above // 12))
+        pitch = notes["pitch"]
+        outside = (pitch < self.lowest_pitch) | (pitch > self.highest_pitch)
+        if outside.any():
+            outside &= notes["program"] != DRUMS
+            adjustments["pitch moved by octaves"] = np.count_nonzero(outside)
+            below, above = self.lowest_pitch - pitch[outside], pitch[outside] - self.highest_pitch
+            octaves = -(-below.clip(0) // 12) + above.clip(0) // -12
+            notes["pitch"][outside] += 12 * octaves
 
         notes, adjustments["doubled notes merged"], adjustments["overlaps of one key cut"] = (
             one_note_per_key(notes)
         )
-        adjustments["duration clipped"] = int((notes["duration"] > self.max_duration).sum())
-        notes["duration"] = np.minimum(notes["duration"], self.max_duration)
-        notes["velocity"] = self._middle_of_bin(self._velocity_bin(notes["velocity"]))
+        too_long = notes["duration"] > self.max_duration
+        adjustments["duration clipped"] = np.count_nonzero(too_long)
+        notes["duration"][too_long] = self.max_duration
+        if self.velocity_bins:
+            notes["velocity"] = self._middle_of_bin(self._velocity_bin(notes["velocity"]))
+        else:
+            notes["velocity"] = DEFAULT_VELOCITY
         # Still in order: no two notes have one onset, program and pitch.
         return Score(notes, self.steps_per_quarter, score.tempo), +adjustments
 
@@ -228,32 +233,29 @@ class EventVocabulary:
 
     def _encode_notes(self, notes: np.ndarray) -> np.ndarray:
         """Ids [num_tokens] int32 of notes in order, without marks."""
-        shift = np.diff(notes["onset"], prepend=0)
-        num_shifts = -(-shift // self.max_shift)
-        is_drum = notes["program"] == DRUMS
-        sounding = self._program_before_each(notes["program"], is_drum)
-        num_programs = ((notes["program"] != sounding) & ~is_drum).astype(int)
-        length = num_shifts + num_programs + 2 + int(self.velocity_bins > 0)
-        first = np.cumsum(length) - length
-
-        ids = np.zeros(int(length.sum()), np.int32)
-        for extra in range(int(num_shifts.max(initial=0))):
-            # Every SHIFT of a silence but the last is the longest one.
-            here = num_shifts > extra
-            last = num_shifts == extra + 1
-            steps = np.where(last, shift - (num_shifts - 1) * self.max_shift, self.max_shift)
-            ids[(first + extra)[here]] = self.blocks["shift"].start + steps[here] - 1
-        here = num_programs == 1
-        ids[(first + num_shifts)[here]] = self.blocks["program"].start + notes["program"][here]
-        at = first + num_shifts + num_programs
-        ids[at] = np.where(
-            is_drum,
-            self.blocks["drum"].start + notes["pitch"],
-            self.blocks["note"].start + notes["pitch"] - self.lowest_pitch,
-        )
-        ids[at + 1] = self.blocks["duration"].start + notes["duration"] - 1
+        starts = {kind: block.start for kind, block in self.blocks.items()}
+        shift = notes["onset"].copy()
+        shift[1:] -= notes["onset"][:-1]
+        program, pitch = notes["program"], notes["pitch"].astype(np.int32)
+        # [num_notes] of each token that a note may have, PAD where it has none.
+        last_shift = np.where(shift > 0, starts["shift"] + (shift - 1) % self.max_shift, PAD)
+        columns = [last_shift, starts["note"] + pitch - self.lowest_pitch]
+        if self.instruments:
+            is_drum = program == DRUMS
+            changes = (program != self._program_before_each(program, is_drum)) & ~is_drum
+            columns.insert(1, np.where(changes, starts["program"] + program, PAD))
+            columns[2] = np.where(is_drum, starts["drum"] + pitch, columns[2])
+        columns.append(starts["duration"] + notes["duration"] - 1)
         if self.velocity_bins:
-            ids[at + 2] = self.blocks["velocity"].start + self._velocity_bin(notes["velocity"])
+            columns.append(starts["velocity"] + self._velocity_bin(notes["velocity"]))
+        table = np.stack(columns, axis=1, dtype=np.int32)
+        ids = table.ravel()
+        ids = ids.compress(ids != PAD)
+        if shift.max(initial=0) > self.max_shift:  # every SHIFT but the last is the longest one
+            more_shifts = np.maximum(shift - 1, 0) // self.max_shift
+            num_tokens = np.count_nonzero(table != PAD, axis=1)
+            at = np.repeat(np.cumsum(num_tokens) - num_tokens, more_shifts)
+            ids = np.insert(ids, at, starts["shift"] + self.max_shift - 1)
         return ids
 
     def decode(self, ids: np.ndarray, tempo: float = DEFAULT_TEMPO) -> Score:

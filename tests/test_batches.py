@@ -14,14 +14,12 @@ from hypothesis import strategies as st
 from pipeline.batches import (
     WINDOWS_PER_BLOCK,
     evaluation_batches,
-    evaluation_steps,
-    local_lanes,
-    steps_per_epoch,
     target_weights,
     training_batches,
 )
 from pipeline.manifest import Manifest
 from pipeline.records import read_pieces, write_shard
+from pipeline.schedule import evaluation_steps, local_lanes, room_for_pieces, steps_per_epoch
 from pipeline.vocabulary import END, MARKS, PAD, START, EventVocabulary
 
 TIME = 32
@@ -260,3 +258,71 @@ def test_evaluation_on_a_split_without_pieces_is_an_error(
             rank=0,
             size=1,
         )
+
+
+@cache
+def whole_pieces(
+    data_dir: Path, num_steps: int, rank: int = 0, size: int = 1, first: int = 0, move: int = 0
+) -> list[np.ndarray]:
+    """The batches of a worker whose windows are pieces: num_steps of [rows, time + 1]."""
+    manifest = Manifest.load(data_dir)
+    fit = {"sequence_length": room_for_pieces(manifest), "global_batch_size": 4}
+    epoch, step = divmod(first, steps_per_epoch(manifest, whole_pieces=True, **fit))
+    batches = training_batches(
+        data_dir, manifest, rank=rank, size=size, seed=1, max_transpose=move, whole_pieces=True,
+        epoch=epoch, step=step, **fit,
+    )  # fmt: skip
+    return list(batches.take(num_steps).as_numpy_iterator())
+
+
+def test_windows_of_whole_pieces_hold_every_piece_once_a_pass(
+    tiny_shards: Path, manifest: Manifest
+) -> None:
+    stored = sorted(tokens.tolist() for _, tokens in read_pieces(tiny_shards, manifest, "train"))
+    steps = manifest.num_pieces("train") // 4
+    orders = []
+    for batches in (
+        whole_pieces(tiny_shards, steps),
+        whole_pieces(tiny_shards, steps, first=steps),
+    ):
+        for tokens in batches:
+            assert (tokens[:, 0] == END).all()
+            assert (tokens[:, -1] != PAD).any(), "the batch was not cut to its longest piece"
+        orders.append([row[row != PAD][1:].tolist() for tokens in batches for row in tokens])
+        assert sorted(orders[-1]) == stored
+    assert orders[0] != orders[1]
+
+
+def test_windows_of_whole_pieces_are_the_same_on_two_workers_and_after_a_restart(
+    tiny_shards: Path,
+) -> None:
+    alone = whole_pieces(tiny_shards, 8, move=MAX_TRANSPOSE)
+    shares = [whole_pieces(tiny_shards, 8, rank, 2, move=MAX_TRANSPOSE) for rank in (0, 1)]
+    for tokens, *parts in zip(alone, *shares, strict=True):
+        for rank, part in enumerate(parts):  # its own longest piece may be a shorter one
+            here = tokens[rank::2, : part.shape[1]]
+            np.testing.assert_array_equal(part, here)
+            assert (tokens[rank::2, part.shape[1] :] == PAD).all()
+    for first in (1, 5):
+        rest = whole_pieces(tiny_shards, 2, first=first, move=MAX_TRANSPOSE)
+        for tokens, again in zip(alone[first:], rest, strict=False):
+            np.testing.assert_array_equal(tokens, again)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_evaluation_on_whole_pieces_counts_every_token_but_start_once(
+    size: int, tiny_shards: Path, manifest: Manifest
+) -> None:
+    fit = {"sequence_length": room_for_pieces(manifest), "global_batch_size": 4}
+    counted: Counter[int] = Counter()
+    for rank in range(size):
+        batches = list(
+            evaluation_batches(
+                tiny_shards, manifest, "valid", rank=rank, size=size, whole_pieces=True, **fit
+            )
+        )
+        assert len(batches) == evaluation_steps(manifest, "valid", whole_pieces=True, **fit)
+        for tokens, weights in batches:
+            counted.update(tokens[:, 1:].numpy()[weights.numpy() == 1].tolist())
+    pieces = [tokens[1:] for _, tokens in read_pieces(tiny_shards, manifest, "valid")]
+    assert counted == Counter(np.concatenate(pieces).tolist())

@@ -71,6 +71,7 @@ def test_every_row_of_the_issue_has_a_target() -> None:
     assert len(rows) == sum(len(group.ROWS) for group in bench.GROUPS), "two rows of one name"
     assert rows["input-wait"] == "<= 0.01"
     assert rows["overhead"] == "<= 0.02"
+    assert rows["samples"] == "<= 1.02"
     assert rows["memory"] == "<= 1.05"
     assert rows["batches"] == ">= 50"
     assert rows["generate"] == ">= 20"

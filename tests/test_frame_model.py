@@ -11,7 +11,7 @@ from model.composer import Composer, Length
 from model.frame_features import features_of_frames
 from model.frames import FrameModel, FramesConfig
 from model.likelihood import frame_nats
-from model.networks import build_network, config_from_dict, network_config
+from model.networks import build_network, config_from_dict, network_config, with_dropout
 from model.sampling import Sampling
 from pipeline.grid import GridVocabulary
 from pipeline.marks import END, MARKS
@@ -88,11 +88,14 @@ def test_one_id_at_a_time_gives_the_logits_of_the_whole_window(
 ) -> None:
     inputs, _ = as_batch(pieces(2, 6))
     whole = logits_of(inputs).numpy()
-    step = tf.function(model.step)
-    state = model.zero_state(2)  # has heard the END before the piece
-    for position in range(1, inputs.shape[1]):
-        logits, state = step(inputs[:, position], state)
-        np.testing.assert_allclose(logits, whole[:, position], rtol=1e-4, atol=1e-4)
+    steps = [tf.function(step) for step in model.steps]
+    per_frame = VOCABULARY.tokens_per_frame
+    for heard in (0, VOCABULARY.opening.size - 1, 5 * per_frame - 2):
+        # The zero state has heard the END before the piece.
+        state = model.state_after(inputs[:, 1 : 1 + heard], model.zero_state(2))
+        for position in range(1 + heard, inputs.shape[1]):
+            logits, state = steps[(1 + position) % per_frame](inputs[:, position], state)
+            np.testing.assert_allclose(logits, whole[:, position], rtol=1e-4, atol=1e-4)
 
 
 def test_the_nats_of_the_ids_are_those_of_the_frames(
@@ -117,8 +120,10 @@ def test_a_piece_in_a_window_does_not_hear_the_piece_before_it() -> None:
     first, second = np.maximum(first, 0), np.maximum(second, 0)
     mark = np.full((1, 3), UNKNOWN)
     together = np.concatenate([first, mark, second])[None]
-    alone = features_of_frames(tf.constant(second[None], tf.int32), UNKNOWN)
-    after = features_of_frames(tf.constant(together, tf.int32), UNKNOWN)
+    alone = features_of_frames(
+        tf.constant(second[None], tf.int32), UNKNOWN, VOCABULARY.steps_per_bar
+    )
+    after = features_of_frames(tf.constant(together, tf.int32), UNKNOWN, VOCABULARY.steps_per_bar)
     for name, values in alone._asdict().items():
         there = getattr(after, name)[:, len(first) + 1 :]
         np.testing.assert_array_equal(there, values, err_msg=name)
@@ -127,7 +132,9 @@ def test_a_piece_in_a_window_does_not_hear_the_piece_before_it() -> None:
 def test_what_followed_the_longest_match_is_proposed() -> None:
     tune = [1, 2, 3, 4, 9, 3, 4, 8, 1, 2, 3, 4]
     frames = tf.constant([[[pitch, 5, 5] for pitch in tune]], tf.int32)
-    known = features_of_frames(tf.concat([frames, frames[:, :1]], 1), UNKNOWN)
+    known = features_of_frames(
+        tf.concat([frames, frames[:, :1]], 1), UNKNOWN, VOCABULARY.steps_per_bar
+    )
     # After 1 2 3 4 comes 9, as at the beginning, though 3 4 was followed by 8 more lately.
     assert known.copied[0, -1].numpy().tolist() == [[9, 5, 5]] * 2
     assert known.match[0, -1].numpy().tolist() == [3, 3]  # four frames alike
@@ -154,6 +161,22 @@ def test_its_configuration_comes_back_from_what_a_checkpoint_keeps() -> None:
     config = network_config("frames", "small", VOCABULARY)
     assert config_from_dict(config.to_dict()) == config
     assert config.vocab_size == VOCABULARY.size
+
+
+@pytest.mark.slow
+def test_every_kind_of_dropout_leaves_the_same_out_of_a_window_cut_short() -> None:
+    inputs, _ = as_batch(pieces(2, 6))
+    seeds = tf.constant([[7, 1]])
+    cut = inputs[:, : 6 * VOCABULARY.tokens_per_frame]
+    without = network_config("frames", "tiny", VOCABULARY)
+    for rate in ("dropout", "head_dropout", "history_dropout", "recurrent_dropout"):
+        none = dict.fromkeys(("head_dropout", "history_dropout", "recurrent_dropout"), 0.0)
+        keras.utils.set_random_seed(5)
+        model = build_network(with_dropout(without, **{"dropout": 0.0, **none, rate: 0.5}))
+        whole, dropped = model(inputs)[0], model(inputs, dropout_seeds=seeds)[0]
+        assert np.abs(whole - dropped).max() > 1e-3, rate
+        again = model(cut, dropout_seeds=seeds)[0]
+        np.testing.assert_allclose(dropped[:, : cut.shape[1]], again, atol=1e-5, err_msg=rate)
 
 
 def test_it_refuses_a_vocabulary_without_frames() -> None:

@@ -74,6 +74,28 @@ def test_outputs_states_and_every_gradient_equal_those_of_keras(dtype, tolerance
     assert_all_close(results_and_gradients(ours, *given), expected, tolerance)
 
 
+def test_a_scaled_state_has_the_outputs_and_gradients_of_kerass_cell_given_one():
+    theirs, ours = pair_of_layers("float64")
+    inputs, *state = problem(5, 7, "float64")
+    scale = tf.cast(normal(5, UNITS, seed=5) > 0, tf.float64) * 2
+
+    def by_cell(inputs, initial_state):
+        (hidden, cell), outputs = initial_state, []
+        for step in tf.unstack(inputs, axis=1):
+            _, (hidden, cell) = theirs.cell(step, [hidden * scale, cell])
+            outputs.append(hidden)
+        return tf.stack(outputs, 1), hidden, cell
+
+    by_cell.trainable_variables = theirs.trainable_variables
+    expected = results_and_gradients(by_cell, inputs, *state)
+
+    def scaled(inputs, initial_state):
+        return ours(inputs, initial_state=initial_state, recurrent_scale=scale)
+
+    scaled.trainable_variables = ours.trainable_variables
+    assert_all_close(results_and_gradients(scaled, inputs, *state), expected, 1e-13)
+
+
 def test_one_graph_serves_every_batch_size_and_length():
     theirs, ours = pair_of_layers()
 

@@ -74,6 +74,15 @@ def test_the_dropout_of_a_slice_depends_on_its_seed_alone() -> None:
     assert np.abs(logits - without).max() > 1e-3
 
 
+def test_the_dropout_of_a_piece_does_not_depend_on_the_padding_behind_it() -> None:
+    model = small_lstm()
+    tokens = random_tokens(4, 9)
+    seeds = tf.constant([[1, 1], [2, 2]], tf.int32)
+    padded, _ = model(tokens, dropout_seeds=seeds)
+    cut, _ = model(tokens[:, :6], dropout_seeds=seeds)
+    np.testing.assert_allclose(padded[:, :6], cut, atol=2e-6)
+
+
 def test_tied_output_shares_the_embedding() -> None:
     tied = small_lstm(tied_output=True).count_params()
     untied = small_lstm().count_params()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline import reading
 from pipeline.midi import MAX_TICKS, MAX_TRACKS
@@ -47,6 +49,11 @@ def assert_same(one: Score, other: Score) -> None:
             id="left on many times",
         ),
         pytest.param(midi_bytes(NOTE, CONDUCTOR), id="programs in a conductor track"),
+        pytest.param(midi_bytes(bytes([0, 0xC0, 9]), NOTE), id="a program in a conductor track"),
+        pytest.param(
+            midi_bytes(NOTE[:4] + bytes([0, 0xC0, 7]) + bytes([9, 0x90, 60, 0])),
+            id="a program after a note of its moment",
+        ),
         pytest.param(midi_bytes(bytes([0, 0xC9, 8]), NOTE), id="a drum kit in a conductor track"),
         pytest.param(
             midi_bytes(bytes([0, 0xC0, 5]) + NOTE + bytes([0, 0xC0, 6]) + NOTE[:2] + NOTE[2:]),
@@ -98,11 +105,31 @@ def test_all_real_files_give_the_same_notes_and_ids_by_both_readers(
         assert vocabulary.encode(one).tolist() == vocabulary.encode(other).tolist()
 
 
-def test_a_program_set_on_another_tracks_channel_is_what_symusic_does_not_see() -> None:
+def test_a_program_set_by_another_track_that_has_notes_holds_by_both_readers() -> None:
     with_notes = bytes([0, 0xC0, 40]) + bytes([0, 0x91, 60, 80, 96, 60, 0])
     one, other = both(midi_bytes(NOTE, with_notes))
     assert one.notes["program"].tolist() == [0, 40]
-    assert other.notes["program"].tolist() == [0, 0]
+    assert_same(one, other)
+
+
+# Few channels, keys and times, so that programs meet notes of other tracks and of the same moment.
+events = st.tuples(
+    st.integers(0, 2),  # ticks since the event before
+    st.one_of(
+        st.tuples(st.sampled_from([0x90, 0x91, 0x99, 0x80]), st.just(60), st.sampled_from([0, 80])),
+        st.tuples(st.sampled_from([0xC0, 0xC1, 0xC9]), st.integers(0, 3)),
+        st.just((0xFF, 0x01, 2, 0xC0, 0x90)),  # a text
+    ),
+)
+
+
+@given(st.lists(st.lists(events, min_size=2, max_size=8), min_size=1, max_size=3))
+@settings(max_examples=300)
+def test_programs_and_ends_of_notes_are_the_same_by_both_readers(
+    tracks: list[list[tuple[int, tuple[int, ...]]]],
+) -> None:
+    contents = [b"".join(bytes([delta, *event]) for delta, event in track) for track in tracks]
+    assert_same(*both(midi_bytes(*contents)))
 
 
 def test_percussion_is_told_from_the_piano_by_both_readers() -> None:
@@ -111,10 +138,20 @@ def test_percussion_is_told_from_the_piano_by_both_readers() -> None:
 
 
 @pytest.mark.parametrize("reader", [MUSIC21, SYMUSIC])
-def test_more_ticks_than_an_onset_can_say_is_a_reason_and_no_crash(reader: str) -> None:
-    longest_delta = bytes([0xFF, 0xFF, 0xFF, 0x7F])
-    silence = (longest_delta + bytes([0xB0, 7, 100])) * 9
-    with pytest.raises(ValueError, match=f"32767 a quarter; at most {MAX_TICKS} are read"):
+@pytest.mark.parametrize(
+    ("delta", "count", "reason"),
+    [
+        (b"\xff\xff\xff\x7f", 9, f"32767 a quarter; at most {MAX_TICKS} are read"),
+        # Past 32 bits, where a clock begins again at 0.
+        (b"\xff\xff\xff\x7f", 17, "lasts 139268 quarters"),
+        (b"\xff\xff\x7f", 2050, "lasts 13120. quarters"),
+    ],
+)
+def test_more_ticks_than_an_onset_can_say_is_a_reason_and_no_crash(
+    reader: str, delta: bytes, count: int, reason: str
+) -> None:
+    silence = (delta + bytes([0xB0, 7, 100])) * count
+    with pytest.raises(ValueError, match=reason):
         read_midi(midi_bytes(silence + NOTE, division=32767), reader)
 
 

@@ -119,6 +119,13 @@ def test_a_chord_tied_over_three_bars_is_one_chord(tmp_path: Path) -> None:
     assert in_quarters(score) == [(0, 60, 12), (0, 67, 12)]
 
 
+def test_a_tie_over_a_rest_joins_nothing(tmp_path: Path) -> None:
+    rest = "<note><rest/><duration>12</duration></note>"
+    notes = xml_note("C", 12, xml_tie("start")) + rest + xml_note("C", 12, xml_tie("stop"))
+    score = read_xml(tmp_path, f"<measure>{notes}</measure>", time_signature(3, 4))
+    assert in_quarters(score) == [(0, 60, 1), (2, 60, 1)]
+
+
 # --- Instruments
 
 

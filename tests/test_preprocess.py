@@ -118,15 +118,20 @@ def test_the_bytes_are_the_same_with_one_process_and_with_two(
     assert contents(tmp_path / "again") == contents(data_dir)
 
 
-def test_another_seed_moves_pieces_between_splits(
+def test_another_seed_moves_pieces_between_splits_and_changes_none(
     data_dir: Path, tiny_corpus: Path, tmp_path: Path
 ) -> None:
     build_data_set(settings(tiny_corpus, out=tmp_path / "other", seed=1))
     one, other = (
-        dict(read_pieces(folder, Manifest.load(folder), "train")).keys()
+        {split: dict(read_pieces(folder, Manifest.load(folder), split)) for split in SPLITS}
         for folder in (data_dir, tmp_path / "other")
     )
-    assert one != other
+    assert one["train"].keys() != other["train"].keys()
+    ids, others = (
+        {name: ids.tolist() for pieces in found.values() for name, ids in pieces.items()}
+        for found in (one, other)
+    )
+    assert ids == others
 
 
 def test_shards_may_be_more_than_lanes_and_hold_the_same_pieces(
@@ -402,6 +407,24 @@ def test_killed_in_the_middle_it_leaves_no_folder_and_no_process_and_the_next_ru
     wait_until(lambda: not processes_of_session(process.pid))
     build_data_set(settings(tiny_corpus, out=out))
     assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_package_of_the_same_name_where_it_is_called_from_is_not_taken_for_ours(
+    tiny_corpus: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "pipeline"
+    other.mkdir()
+    (other / "__init__.py").touch()
+    (other / "scores.py").touch()
+    flags = [tiny_corpus, "--out", tmp_path / "data", "--num-lanes", "1", "--processes", "1"]
+    done = subprocess.run(
+        [sys.executable, REPOSITORY / "pipeline" / "preprocess.py", *map(str, flags)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not rejected(tmp_path / "data")
 
 
 def wait_until(happened, seconds: float = 60.0) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.manifest import Manifest
-from pipeline.schedule import check_fit, local_lanes, steps_per_epoch
+from pipeline.schedule import check_fit, local_lanes, room_for_pieces, steps_per_epoch
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +57,14 @@ def test_steps_of_an_epoch_hold_as_many_targets_as_the_split_has_tokens(
     steps = steps_per_epoch(manifest, sequence_length=32, global_batch_size=8)
     left = manifest.num_tokens("train") - steps * 32 * 8
     assert 0 <= left < 32 * 8
+
+
+def test_windows_of_whole_pieces_must_hold_the_longest(manifest: Manifest) -> None:
+    longest = room_for_pieces(manifest)
+    fit = {"global_batch_size": 4, "whole_pieces": True}
+    assert steps_per_epoch(manifest, sequence_length=longest, **fit) == 3  # of 12 pieces
+    with pytest.raises(ValueError, match=rf"the longest has {longest} tokens.*--windows stream"):
+        check_fit(manifest, size=1, sequence_length=longest - 1, **fit)
+    with pytest.raises(ValueError, match=r"12 train pieces are less.*-batch-size 12 or less"):
+        fit["global_batch_size"] = 16
+        steps_per_epoch(manifest, sequence_length=longest, **fit)

@@ -89,6 +89,20 @@ def test_cut_or_changed_anywhere_it_goes_on_from_what_is_whole(
     assert state(Spool(folder, "this")) == complete
 
 
+def test_a_journal_cut_right_after_its_request_loses_nothing_that_comes_after(
+    tmp_path: Path,
+) -> None:
+    filled(tmp_path / "work").close()
+    journal = tmp_path / "work" / JOURNAL
+    journal.write_bytes(journal.read_bytes().partition(b"\n")[0])
+    again = Spool(tmp_path / "work", "this")
+    for source, outcome in OUTCOMES.items():
+        again.append(source, outcome)
+    complete = state(again)
+    again.close()
+    assert state(Spool(tmp_path / "work", "this")) == complete
+
+
 def test_a_shard_is_kept_only_while_it_is_what_was_written(tmp_path: Path) -> None:
     spool = filled(tmp_path / "work")
     path = tmp_path / "work" / "a.tfrecord"

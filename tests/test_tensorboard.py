@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -123,7 +124,7 @@ def test_the_profile_tab_lists_both_workers_with_their_traces(board: str, tmp_pa
 def test_the_text_page_tells_hosts_versions_and_command(board: str) -> None:
     tag = "run=pair/tensorboard&tag=run"
     told = json.loads(fetch(f"{board}/data/plugin/text/text?{tag}"))[-1]["text"]
-    for part in ("horovod", "tensorflow", "hpc/train.py"):
+    for part in ("hosts", platform.node(), "horovod", "tensorflow", "hpc/train.py"):
         assert part in told
 
 
