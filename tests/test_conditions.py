@@ -388,17 +388,17 @@ def test_a_trained_model_plays_what_it_is_asked_for(
     ]
     data, run = tmp_path / "data", tmp_path / "run"
     build(write_labelled(tmp_path / "commu", pieces), data, "--conditions", "tempo")
-    flags = ["--preset=tiny", "--steps=450", "--global-batch-size=16", "--sequence-length=64"]
+    flags = ["--preset=tiny", "--steps=1200", "--global-batch-size=16", "--sequence-length=64"]
     assert train([f"--data={data}", f"--run={run}", *flags, "--learning-rate=0.01"]) == 0
     composer = Composer.load(find_checkpoint(run))
 
     def mean_duration(tempo: float) -> float:
-        """Of the notes of 16 pieces, in quarters."""
+        """Of the notes of 64 pieces, in quarters: by chance it differs by a hundredth."""
         asked = composer.asked(Features(tempo=tempo))
         length = Length.of_steps(8 * BAR, 4)
-        pieces = asked.compose(range(16), Sampling(top_p=0.95), length, seed=1)
+        pieces = asked.compose(range(64), Sampling(top_p=0.95), length, seed=1)
         notes = np.concatenate([asked.score(piece, length, tempo).notes for piece in pieces])
         return float(notes["duration"].mean() / 4)
 
     fast, slow = mean_duration(150), mean_duration(50)
-    assert fast > 1.25 * slow, (fast, slow)
+    assert fast > 1.15 * slow, (fast, slow)

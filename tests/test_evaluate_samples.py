@@ -68,7 +68,7 @@ def test_a_figure_that_is_an_average_says_so(
     assert (averaged["models"], averaged["transpositions"]) == (2, 3)
     assert "in 3 transpositions" in capsys.readouterr().out
     # It has learned nothing: 47 symbols, each as likely as the others or nearly so.
-    assert averaged["nats_per_note"] == pytest.approx(np.log(47), abs=0.1)
+    assert averaged["nats_per_note"] == pytest.approx(np.log(47), abs=0.25)
 
 
 @pytest.mark.slow
