@@ -389,7 +389,9 @@ def test_a_trained_model_plays_what_it_is_asked_for(
     data, run = tmp_path / "data", tmp_path / "run"
     build(write_labelled(tmp_path / "commu", pieces), data, "--conditions", "tempo")
     flags = ["--preset=tiny", "--steps=1200", "--global-batch-size=16", "--sequence-length=64"]
-    assert train([f"--data={data}", f"--run={run}", *flags, "--learning-rate=0.01"]) == 0
+    assert (
+        train([f"--data={data}", f"--run={run}", *flags, "--learning-rate=0.01", "--seed=2"]) == 0
+    )
     composer = Composer.load(find_checkpoint(run))
 
     def mean_duration(tempo: float) -> float:
@@ -401,4 +403,4 @@ def test_a_trained_model_plays_what_it_is_asked_for(
         return float(notes["duration"].mean() / 4)
 
     fast, slow = mean_duration(150), mean_duration(50)
-    assert fast > 1.15 * slow, (fast, slow)
+    assert fast > 1.25 * slow, (fast, slow)

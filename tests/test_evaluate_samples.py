@@ -44,6 +44,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = network_config("frames", "tiny", VOCABULARY)
     network = build_network(config)
     weights = {path: value.numpy() for path, value in network.named_weights().items()}
+    for path in weights:  # what speaks for a pitch adds up: kept small, all are nearly as likely
+        weights[path] = weights[path] * (0.1 if "choices" in path else 1)
     # One piece ends after some forty frames, not after as many as there may be.
     weights["frames/ending/bias"] = np.array([-3.5, 0.0], np.float32)
     folder = tmp_path_factory.mktemp("run")
@@ -68,7 +70,7 @@ def test_a_figure_that_is_an_average_says_so(
     assert (averaged["models"], averaged["transpositions"]) == (2, 3)
     assert "in 3 transpositions" in capsys.readouterr().out
     # It has learned nothing: 47 symbols, each as likely as the others or nearly so.
-    assert averaged["nats_per_note"] == pytest.approx(np.log(47), abs=0.25)
+    assert averaged["nats_per_note"] == pytest.approx(np.log(47), abs=0.1)
 
 
 @pytest.mark.slow
