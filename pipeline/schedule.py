@@ -88,7 +88,7 @@ def steps_per_epoch(
     global_batch_size: int,
     whole_pieces: bool = False,
 ) -> int:
-    """Steps in which as many targets pass as the train split has tokens, rounded down.
+    """Steps in which as many targets, or whole pieces, pass as the train split has, rounded down.
 
     From the manifest alone, so it is known before step 0 and equal on all ranks. Raises ValueError
     where the batch or the sequence length does not fit the data set.

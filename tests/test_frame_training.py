@@ -23,7 +23,7 @@ FLAGS = (
     *("--global-batch-size=4", "--log-every=1", "--eval-every=3", "--average=0.9"),
 )
 # Whole pieces of different lengths: each worker cuts its batches to a longest piece of its own.
-WHOLE_PIECES = ("--windows=pieces", "--sequence-length=auto")
+WHOLE_PIECES = ("--windows=pieces", "--sequence-length=auto", "--recurrent-dropout=0.3")
 
 
 @pytest.fixture(scope="module")
