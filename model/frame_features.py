@@ -15,6 +15,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from model import tonality
+from model.pitch_codes import NUM_CLASSES
 
 LONGEST_AGE = 17  # ages from this one on look the same
 NUM_MATCHES = 8  # buckets of the length of a match: 0, 1, 2-3, 4-7, 8-15, 16-31, 32-63, 64 and more
@@ -54,7 +55,7 @@ def empty_memory(batch_size: int | tf.Tensor, room: int, num_voices: int, unknow
         frame,
         tf.fill([batch_size, room, num_voices], unknown),
         tf.zeros([batch_size, VIEWS, room], tf.int32),
-        tf.zeros([batch_size, tonality.NUM_TALLIES, tonality.NUM_CLASSES]),
+        tf.zeros([batch_size, tonality.NUM_TALLIES, NUM_CLASSES]),
     )
 
 

@@ -90,11 +90,14 @@ class LaneReader:
 
     def tokens_per_pass(self, lane: tf.Tensor) -> tf.Tensor:
         """Tokens of the lane, scalar int64."""
-        return tf.reduce_sum(tf.gather(self.num_tokens, self._shards(lane)))
+        return self._per_pass(lane, self.num_tokens)
 
     def pieces_per_pass(self, lane: tf.Tensor) -> tf.Tensor:
         """Pieces of the lane, scalar int64."""
-        return tf.reduce_sum(tf.gather(self.num_pieces, self._shards(lane)))
+        return self._per_pass(lane, self.num_pieces)
+
+    def _per_pass(self, lane: tf.Tensor, sizes: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(tf.gather(sizes, self._shards(lane)))
 
     def one_pass(self, lane: tf.Tensor) -> tf.data.Dataset:
         """Chunks [None] int32 of END and then the lane's pieces, once."""
@@ -122,7 +125,7 @@ class LaneReader:
 
         Places are counted by `sizes` [num_shards] int64.
         """
-        size = tf.reduce_sum(tf.gather(sizes, self._shards(lane)))
+        size = self._per_pass(lane, sizes)
         first_pass, within = skip // size, skip % size
         # Shards before the place are not opened: a restart must not read the data set again.
         ends = tf.cumsum(tf.gather(sizes, self._shard_order(lane, first_pass)))
