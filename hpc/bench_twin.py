@@ -83,9 +83,8 @@ def export(run: RecordedRun, config: TrainConfig, path: Path) -> dict[str, int]:
     vocabulary = manifest.open_vocabulary
     place: dict[str, Any] = {"rank": 0, "size": 1}
     place |= {name: facts[name] for name in ("sequence_length", "global_batch_size")}
-    batches = training_batches(
-        config.data, manifest, **place, seed=config.seed, max_transpose=config.max_transpose
-    )
+    drawn = {name: getattr(config, name) for name in ("seed", "max_transpose", "own_key")}
+    batches = training_batches(config.data, manifest, **place, **drawn)
     train = np.stack([tokens.numpy() for tokens in batches.take(config.steps)])
     pairs = list(evaluation_batches(config.data, manifest, "valid", **place))
     valid, weights = (np.concatenate([pair[i].numpy() for pair in pairs]) for i in (0, 1))

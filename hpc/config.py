@@ -70,6 +70,9 @@ class TrainConfig:
         0.0, "evaluate and compose with a moving average of the weights, of this momentum; 0: none"
     )
     max_transpose: int = option(6, "semitones a training piece may move, up or down")
+    own_key: float = option(
+        0.0, "share of its passes in which a training piece does not move: 1 is --max-transpose 0"
+    )
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = option(
         "float32", "type of the products; weights stay float32"
     )
@@ -135,6 +138,8 @@ class TrainConfig:
                 raise ValueError(
                     f"{flag(name)} is {getattr(self, name)}; it must be at least 0 and below 1"
                 )
+        if not 0 <= self.own_key <= 1:
+            raise ValueError(f"--own-key is {self.own_key}; it must be from 0 to 1")
         if self.sequence_length != "auto" and not self.sequence_length.isdecimal():
             raise ValueError(
                 f"--sequence-length is {self.sequence_length!r}; give a number of tokens or auto"

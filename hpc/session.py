@@ -81,6 +81,7 @@ class Run:
                 size=self.place.size,
                 seed=self.config.seed,
                 max_transpose=self.config.max_transpose,
+                own_key=self.config.own_key,
                 whole_pieces=self.config.whole_pieces,
                 epoch=epoch,
                 step=step,

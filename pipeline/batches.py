@@ -58,6 +58,7 @@ def training_batches(
     size: int,
     seed: int,
     max_transpose: int,
+    own_key: float = 0.0,
     whole_pieces: bool = False,
     epoch: int = 0,
     step: int = 0,
@@ -65,8 +66,8 @@ def training_batches(
     """Endless batches [rows, sequence_length + 1] int32 of one worker, from (epoch, step) on.
 
     Rows are lane-major: all rows of the worker's first lane, then of its second, ... Every piece
-    is moved by up to `max_transpose` semitones, anew on each pass over the lane. With
-    `whole_pieces` a batch is cut to its longest piece.
+    is moved by up to `max_transpose` semitones, anew on each pass over the lane, except in a share
+    `own_key` of the passes. With `whole_pieces` a batch is cut to its longest piece.
     """
     check_fit(
         manifest,
@@ -83,7 +84,9 @@ def training_batches(
     )
     rows = global_batch_size // manifest.num_lanes
     first_window = (epoch * steps + step) * rows
-    reader = LaneReader.of(data_dir, manifest, "train", seed=seed, max_transpose=max_transpose)
+    reader = LaneReader.of(
+        data_dir, manifest, "train", seed=seed, max_transpose=max_transpose, own_key=own_key
+    )
 
     def slices_of_lane(lane: tf.Tensor) -> tf.data.Dataset:
         # At most one pass in a block, or the same music would come twice within a few steps.

@@ -62,6 +62,7 @@ class LaneReader:
     pitches: tf.Tensor  # [vocabulary size] int32: the MIDI key of an id, -1 for none
     seed: int | None  # None: stored order, own keys
     max_transpose: int
+    own_key: float
     conditions: ConditionTables | None = None  # of a vocabulary that has some
 
     @classmethod
@@ -73,6 +74,7 @@ class LaneReader:
         *,
         seed: int | None = None,
         max_transpose: int = 0,
+        own_key: float = 0.0,
     ) -> LaneReader:
         """The reader of a split. Without a seed the order is the stored one."""
         shards = manifest.of_split(split)
@@ -85,6 +87,7 @@ class LaneReader:
             tf.constant(vocabulary.pitches),
             seed,
             max_transpose,
+            own_key,
             ConditionTables.of(vocabulary),
         )
 
@@ -180,7 +183,10 @@ class LaneReader:
     def _transposed(
         self, tokens: tf.RaggedTensor, pieces: tf.Tensor, number: tf.Tensor
     ) -> tf.RaggedTensor:
-        """Each piece moved by semitones drawn evenly from those that keep it in range."""
+        """Each piece moved by semitones drawn evenly from those that keep it in range.
+
+        In a share `own_key` of its passes, to a hundredth, it stays where it is.
+        """
         if not self.max_transpose:
             return tokens
         key = tf.gather(self.pitches, tokens.values)
@@ -200,6 +206,8 @@ class LaneReader:
         # By name: a piece moves the same way in whatever lane and place it is stored.
         draw = self._hashes(pieces, "transpose", number)
         semitones = tf.cast(draw % tf.cast(down + up + 1, tf.int64), tf.int32) - down
+        stays = tf.cast(self._hashes(pieces, "stay", number) % 100, tf.float32) < 100 * self.own_key
+        semitones = tf.where(stays, 0, semitones)
         of_each = tf.gather(semitones, piece_of_each)
         moved = tokens.values + tf.where(is_pitch, of_each, 0)
         if self.conditions:

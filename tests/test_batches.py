@@ -262,15 +262,21 @@ def test_evaluation_on_a_split_without_pieces_is_an_error(
 
 @cache
 def whole_pieces(
-    data_dir: Path, num_steps: int, rank: int = 0, size: int = 1, first: int = 0, move: int = 0
+    data_dir: Path,
+    num_steps: int,
+    rank: int = 0,
+    size: int = 1,
+    first: int = 0,
+    move: int = 0,
+    own_key: float = 0.0,
 ) -> list[np.ndarray]:
     """The batches of a worker whose windows are pieces: num_steps of [rows, time + 1]."""
     manifest = Manifest.load(data_dir)
     fit = {"sequence_length": room_for_pieces(manifest), "global_batch_size": 4}
     epoch, step = divmod(first, steps_per_epoch(manifest, whole_pieces=True, **fit))
     batches = training_batches(
-        data_dir, manifest, rank=rank, size=size, seed=1, max_transpose=move, whole_pieces=True,
-        epoch=epoch, step=step, **fit,
+        data_dir, manifest, rank=rank, size=size, seed=1, max_transpose=move, own_key=own_key,
+        whole_pieces=True, epoch=epoch, step=step, **fit,
     )  # fmt: skip
     return list(batches.take(num_steps).as_numpy_iterator())
 
@@ -307,6 +313,23 @@ def test_windows_of_whole_pieces_are_the_same_on_two_workers_and_after_a_restart
         rest = whole_pieces(tiny_shards, 2, first=first, move=MAX_TRANSPOSE)
         for tokens, again in zip(alone[first:], rest, strict=False):
             np.testing.assert_array_equal(tokens, again)
+
+
+def test_a_share_of_the_passes_leaves_a_piece_in_its_own_key(tiny_shards: Path) -> None:
+    steps = 60
+    own, moved, half, always = (
+        np.concatenate([tokens.ravel() for tokens in batches])
+        for batches in (
+            whole_pieces(tiny_shards, steps),
+            whole_pieces(tiny_shards, steps, move=MAX_TRANSPOSE),
+            whole_pieces(tiny_shards, steps, move=MAX_TRANSPOSE, own_key=0.5),
+            whole_pieces(tiny_shards, steps, move=MAX_TRANSPOSE, own_key=1.0),
+        )
+    )
+    np.testing.assert_array_equal(always, own)
+    assert ((half == own) | (half == moved)).all(), "a moved piece moves as it would without"
+    told_apart = own != moved
+    assert 0.35 < (half == own)[told_apart].mean() < 0.65
 
 
 @pytest.mark.parametrize("size", [1, 2])

@@ -37,6 +37,7 @@ def test_a_runs_config_json_can_be_given_back(tmp_path: Path) -> None:
         (["--sequence-length", "long"], "number of tokens or auto"),
         (["--profile", "25:20"], "such as 20:25"),
         (["--warmup-steps", "-1"], "--warmup-steps is -1"),
+        (["--own-key", "1.5"], "--own-key is 1.5; it must be from 0 to 1"),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_with_the_flags_name(
