@@ -245,8 +245,13 @@ class Composer:
         """Ids [time, batch] chosen by draws [time, batch]; state and place before the last one.
 
         The time is of whole rows: the loop is over rows, whose ids each have a part of the graph.
+        Where a row begins with an id of its own, that one says no more than whether the piece ends:
+        top-k and top-p leave it alone, or a piece would go on where an end is too rare for them.
         """
         num_rows = tf.shape(draws)[0] // len(self.steps)
+        limits = [(top_k, top_p) for _ in self.steps]
+        if len(self.steps) > 1:
+            limits[0] = (tf.constant(self.vocabulary.size), tf.constant(1.0))
 
         def take_row(
             row: tf.Tensor, previous: tf.Tensor, state: Any, place: Any, ids: tf.TensorArray
@@ -257,7 +262,7 @@ class Composer:
                 allowed = tf.gather(grammar, previous)
                 if self._plan is not None:
                     allowed = self._plan.restrict(allowed, place)
-                previous = sample(logits, allowed, draws[position], temperature, top_k, top_p)
+                previous = sample(logits, allowed, draws[position], temperature, *limits[index])
                 if self._plan is not None:
                     place = self._plan.move_on(place, previous)
                 ids = ids.write(position, previous)

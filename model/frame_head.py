@@ -32,7 +32,7 @@ class VoiceHead(keras.layers.Layer):
             codes.num_moves,  # the move from the voice's last one
             codes.num_moves,  # the interval to the voice next above
             voice * NUM_CLASSES,  # the interval to each voice above, octaves left out
-            voice,  # keeping that interval while the other voice moves
+            voice * NUM_CLASSES,  # keeping it while the other voice moves: of each interval
             len(tonality.KEYED) * NUM_CLASSES,  # the degree in each key
             tonality.NUM_TALLIES,  # how much the pitch class was sung
         ]
@@ -63,8 +63,10 @@ class VoiceHead(keras.layers.Layer):
         if others:
             roots = codes.class_of(tf.stack(others, -1))
             of_classes += from_roots(_in_rows(harmony, self.voice), roots)
-            kept = tf.one_hot(self._kept(known, others), NUM_CLASSES)
-            of_classes += tf.reduce_sum(parallels[..., None] * kept, -2)
+            interval, keeps = self._parallel(known, others)
+            of_intervals = _in_rows(parallels, self.voice) * tf.one_hot(interval, NUM_CLASSES)
+            of_voices = tf.reduce_sum(of_intervals, -1, keepdims=True)
+            of_classes += tf.reduce_sum(of_voices * tf.one_hot(keeps, NUM_CLASSES), -2)
             logits += codes.logits_of_moves(intervals, others[-1])
         return logits + codes.logits_of_classes(of_classes)
 
@@ -73,8 +75,10 @@ class VoiceHead(keras.layers.Layer):
         last = known.frame[..., self.voice]
         return tf.where(last == 0, known.before[..., self.voice], last)
 
-    def _kept(self, known: Features, others: Sequence[tf.Tensor]) -> tf.Tensor:
-        """[..., voices above]: the class that keeps the interval to a voice that has moved."""
+    def _parallel(
+        self, known: Features, others: Sequence[tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """[..., voices above]: the interval to a voice that has moved, the class that keeps it."""
         codes = self.codes
         own = codes.class_of(known.frame[..., self.voice, None])
         now = tf.stack(others, -1)
@@ -82,7 +86,7 @@ class VoiceHead(keras.layers.Layer):
         interval = above(own, codes.class_of(before))
         moved = (now != before) & codes.is_pitch(now) & (interval < NO_CLASS)
         kept = (codes.class_of(now) + interval) % NUM_CLASSES
-        return tf.where(moved, kept, -1)  # -1: no class, as tf.one_hot reads it
+        return interval, tf.where(moved, kept, -1)  # -1: no class, as tf.one_hot reads it
 
     def _told(
         self, known: Features, place: tf.Tensor, others: Sequence[tf.Tensor]

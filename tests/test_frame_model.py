@@ -157,6 +157,18 @@ def test_it_composes_pieces_of_the_length_asked_for(model: FrameModel) -> None:
     )
 
 
+@pytest.mark.parametrize("limit", [Sampling(top_k=1), Sampling(top_p=0.5)])
+def test_what_keeps_the_likeliest_notes_does_not_keep_pieces_from_ending(limit: Sampling) -> None:
+    network = build_network(network_config("frames", "tiny", VOCABULARY))
+    assert isinstance(network, FrameModel)
+    network.ending.kernel.assign(tf.zeros_like(network.ending.kernel))
+    network.ending.bias.assign(np.log([0.1, 0.9]))
+    composed = Composer(network, VOCABULARY).compose(range(40), limit, Length(), seed=1)
+    lengths = [piece.num_composed / VOCABULARY.tokens_per_frame for piece in composed]
+    assert all(piece.complete for piece in composed)
+    assert 6 < np.mean(lengths) < 15
+
+
 def test_its_configuration_comes_back_from_what_a_checkpoint_keeps() -> None:
     config = network_config("frames", "small", VOCABULARY)
     assert config_from_dict(config.to_dict()) == config

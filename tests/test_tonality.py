@@ -69,7 +69,7 @@ def test_the_keys_of_transposed_chorales_are_those_of_the_chorales_transposed(sh
         np.testing.assert_array_equal(mode_there, mode)
 
 
-def head_that_answers(**weights: float) -> VoiceHead:
+def head_that_answers(**weights: float | np.ndarray) -> VoiceHead:
     """A head of the second voice whose numbers are all 0 but those of one kind."""
     head = VoiceHead(1, CODES, GRID.steps_per_bar, 8, "float32")
     head.choices.build([None, 8])
@@ -103,6 +103,13 @@ def test_a_head_can_speak_against_parallels() -> None:
     assert set(logits.values()) == {0.0, -5.0}
     # A soprano that stays makes no parallels.
     assert not any(logits_after(head, [(67, 60)], soprano=67).values())
+
+
+def test_a_head_can_speak_against_fifths_and_not_against_thirds() -> None:
+    a_fifth_below = (60 - 67) % 12
+    head = head_that_answers(parallel=-5.0 * (np.arange(12) == a_fifth_below))
+    assert logits_after(head, [(67, 60)], soprano=69)[62] == -5.0
+    assert not any(logits_after(head, [(64, 60)], soprano=65).values())
 
 
 def test_a_head_favours_what_was_sung() -> None:
