@@ -62,8 +62,15 @@ class MusicLSTM(keras.Model):
         # On a GPU a setting that would lose the cuDNN kernel must raise, not run ten times slower.
         has_gpu = bool(tf.config.list_logical_devices("GPU"))
         lstm = partial(keras.layers.LSTM, use_cudnn=True) if has_gpu else HoistedLSTM
+        # At 1 the gates hear the tokens from the first step on; at Keras' 0.05 at most they hardly
+        # do, and learning starts late. A table of logits wants size**-0.5; a shared one is between.
+        deviation = config.embedding_size**-0.25 if config.tied_output else 1.0
         self.embedding = keras.layers.Embedding(
-            config.vocab_size, config.embedding_size, name="embedding", dtype=precision
+            config.vocab_size,
+            config.embedding_size,
+            embeddings_initializer=keras.initializers.RandomNormal(stddev=deviation),
+            name="embedding",
+            dtype=precision,
         )
         self.recurrent = [
             lstm(
