@@ -145,11 +145,12 @@ def test_piece_follows_piece_at_a_bar_line_and_nothing_is_left_out(composer: Com
 def test_a_primer_is_played_and_gone_on_from(
     run_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = ["--primer", "C4 E4 G4", "--bars", "1", "--seed", "6", "--live", "stdout", *FAST]
+    flags = ["--primer", "C4 E4 G4", "--bars", "1", "--seed", "1", "--live", "stdout", *FAST]
     assert main([str(run_dir), *flags]) == 0
     events = lines_of(capsys.readouterr().out)
     struck = [(e["step"], e["pitch"]) for e in events if e["event"] == "note_on"]
-    assert struck[:3] == [(0, 60), (12, 64), (24, 67)]
+    assert [note for note in struck if note[0] < 24] == [(0, 60), (12, 64)]
+    assert (24, 67) in struck  # what is composed may sound with it, below it too
     assert all(step < BAR for step, _ in struck)
 
 
