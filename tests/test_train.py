@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from hpc.train import main
 from tests.launching import TINY_FLAGS, losses
 
+REPOSITORY = Path(__file__).resolve().parents[1]
 FLAGS = (*TINY_FLAGS, "--steps=24", "--log-every=4", "--eval-every=12", "--save-every=8")
 
 
@@ -88,6 +91,30 @@ def test_a_dry_run_checks_and_writes_nothing(
     assert "parameters" in out
     assert "windows of 32 tokens" in out
     assert not (tmp_path / "run").exists()
+
+
+def test_the_devices_are_chosen_before_tensorflow_computes(
+    tmp_path: Path, tiny_shards: Path
+) -> None:
+    # A GPU can be chosen, and the number of threads set, only until TensorFlow is first used; and
+    # --sequence-length auto reads the data set. Other tests have used TensorFlow in this process.
+    program = f"""
+import sys
+from hpc import devices, train
+
+def use_devices(place):
+    import tensorflow as tf
+    tf.config.threading.set_inter_op_parallelism_threads(1)  # raises once it has been used
+    return "CPU"
+
+devices.use_devices = use_devices
+sys.exit(train.main(["--dry-run", "--data={tiny_shards}", "--run={tmp_path}/run",
+    "--global-batch-size=4"]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(("has_them", "warned"), [(True, 0), (False, 1)])
