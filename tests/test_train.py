@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hpc.config import TrainConfig
+from hpc.session import unsuited
 from hpc.train import main
 from tests.launching import TINY_FLAGS, losses
 
@@ -130,6 +132,30 @@ def test_emulated_bfloat16_is_warned_of_in_one_line(
     flags = ("--dry-run", "--precision=mixed_bfloat16")
     assert train(tmp_path / "run", tiny_shards, *flags) == 0
     assert capsys.readouterr().out.count("no bfloat16 products and emulates them") == warned
+
+
+@pytest.mark.parametrize(
+    ("flags", "warned"), [(("--precision=mixed_bfloat16",), 1), (("--precision=mixed_float16",), 0)]
+)
+def test_bfloat16_on_a_gpu_is_warned_of_in_one_line(
+    flags: tuple[str],
+    warned: int,
+    tmp_path: Path,
+    tiny_shards: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("hpc.devices.use_devices", lambda _: "NVIDIA H200 0, cores 0, 1")
+    assert train(tmp_path / "run", tiny_shards, "--dry-run", *flags) == 0
+    out = capsys.readouterr().out
+    assert out.count("--precision mixed_float16 learned as float32 does") == warned
+    assert out.count("warning") == warned
+
+
+@pytest.mark.parametrize(("on_cpu", "warned"), [(True, 0), (False, 1)])
+def test_the_frame_model_is_sent_from_a_gpu_to_the_cpu(on_cpu: bool, warned: int) -> None:
+    lines = unsuited(TrainConfig(model="frames"), on_cpu=on_cpu)
+    assert sum("CUDA_VISIBLE_DEVICES=-1" in line for line in lines) == len(lines) == warned
 
 
 def test_training_stops_early_when_the_validation_loss_stays(
