@@ -142,12 +142,7 @@ class Run:
             f"of {windows}; batch {self.global_batch_size} over all = {local} "
             f"on each worker; peak learning rate {rate:g}",
         ]
-        on_cpu = self.devices.startswith("CPU")
-        if config.precision == "mixed_bfloat16" and on_cpu and not has_bfloat16_products():
-            lines.append(
-                "warning: this processor has no bfloat16 products and emulates them: "
-                "--precision mixed_bfloat16 is slower here than float32"
-            )
+        lines += unsuited(config, on_cpu=self.devices.startswith("CPU"))
         if collectives := self.strategy.describe():
             lines.append(collectives)
         return lines + ([self.link.describe()] if self.link else [])
@@ -169,6 +164,29 @@ class Run:
                 "workers": self.place.size,
             },
         )
+
+
+def unsuited(config: TrainConfig, *, on_cpu: bool) -> list[str]:
+    """Warnings of what this processor or GPU is known to be slow or bad at."""
+    half = config.precision == "mixed_bfloat16"
+    if on_cpu and half and not has_bfloat16_products():
+        return [
+            "warning: this processor has no bfloat16 products and emulates them: "
+            "--precision mixed_bfloat16 is slower here than float32"
+        ]
+    if on_cpu:
+        return []
+    if config.model == "frames":
+        return [
+            "warning: --model frames is small operations in a row, for which an H200 took twice "
+            "the time of 16 cores: CUDA_VISIBLE_DEVICES=-1 trains on the CPU"
+        ]
+    if half and config.model == "lstm":
+        return [
+            "warning: on a GPU the LSTM learned slower in bfloat16 than in float32: "
+            "--precision mixed_float16 learned as float32 does, and its steps are shorter"
+        ]
+    return []
 
 
 def command_line() -> str:

@@ -116,6 +116,7 @@ def open_run(config: TrainConfig, place: Place, peers: Peers, findings: Findings
     )
     from pipeline.schedule import check_fit, steps_per_epoch
 
+    devices = use_devices(place)  # before the sequence length, for which the data set may be read
     chief = peers.roll[0]
     run_dir = Path(chief["run"])
     manifest = findings.manifest
@@ -149,7 +150,6 @@ def open_run(config: TrainConfig, place: Place, peers: Peers, findings: Findings
             f"be {global_batch_size}: use --global-batch-size, or another --run with --from"
         )
 
-    devices = use_devices(place)
     workers = [f"{facts['address']}:{facts['worker_port']}" for facts in peers.roll]
     strategy = open_strategy(chief["strategy"], place, config, workers)
     keras.utils.set_random_seed(config.seed)

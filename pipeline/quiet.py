@@ -69,5 +69,8 @@ def load_tensorflow() -> None:
     """
     # C++ logging has its own levels, from 0 (all) to 3 (fatal errors only).
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Else whoever comes first, were it to compose one piece, takes all of a GPU's memory, and a
+    # training or a second composer beside it ends with "out of memory".
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     with quiet_libraries(), left_out("matplotlib"), uncollected():
         import tensorflow  # noqa: F401

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import sys
 
 import pytest
 
 from pipeline.quiet import left_out, uncollected
+
+GROWTH = "TF_FORCE_GPU_ALLOW_GROWTH"
 
 
 def test_a_package_left_out_is_missing_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,3 +38,15 @@ def test_tensorflow_comes_without_matplotlib_which_can_still_be_used() -> None:
         "import matplotlib.pyplot"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize(("asked", "found"), [({}, "true"), ({GROWTH: "false"}, "false")])
+def test_no_command_takes_all_memory_of_a_gpu_unless_asked(
+    asked: dict[str, str], found: str
+) -> None:
+    others = {name: value for name, value in os.environ.items() if name != GROWTH}
+    program = (
+        "import os; from pipeline.quiet import load_tensorflow; load_tensorflow();"
+        f"assert os.environ['{GROWTH}'] == '{found}'"
+    )
+    subprocess.run([sys.executable, "-c", program], env=others | asked, check=True)

@@ -2,14 +2,19 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from hpc.config import TrainConfig
+from hpc.session import unsuited
 from hpc.train import main
 from tests.launching import TINY_FLAGS, losses
 
+REPOSITORY = Path(__file__).resolve().parents[1]
 FLAGS = (*TINY_FLAGS, "--steps=24", "--log-every=4", "--eval-every=12", "--save-every=8")
 
 
@@ -90,6 +95,30 @@ def test_a_dry_run_checks_and_writes_nothing(
     assert not (tmp_path / "run").exists()
 
 
+def test_the_devices_are_chosen_before_tensorflow_computes(
+    tmp_path: Path, tiny_shards: Path
+) -> None:
+    # A GPU can be chosen, and the number of threads set, only until TensorFlow is first used; and
+    # --sequence-length auto reads the data set. Other tests have used TensorFlow in this process.
+    program = f"""
+import sys
+from hpc import devices, train
+
+def use_devices(place):
+    import tensorflow as tf
+    tf.config.threading.set_inter_op_parallelism_threads(1)  # raises once it has been used
+    return "CPU"
+
+devices.use_devices = use_devices
+sys.exit(train.main(["--dry-run", "--data={tiny_shards}", "--run={tmp_path}/run",
+    "--global-batch-size=4"]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(("has_them", "warned"), [(True, 0), (False, 1)])
 def test_emulated_bfloat16_is_warned_of_in_one_line(
     has_them: bool,
@@ -103,6 +132,30 @@ def test_emulated_bfloat16_is_warned_of_in_one_line(
     flags = ("--dry-run", "--precision=mixed_bfloat16")
     assert train(tmp_path / "run", tiny_shards, *flags) == 0
     assert capsys.readouterr().out.count("no bfloat16 products and emulates them") == warned
+
+
+@pytest.mark.parametrize(
+    ("flags", "warned"), [(("--precision=mixed_bfloat16",), 1), (("--precision=mixed_float16",), 0)]
+)
+def test_bfloat16_on_a_gpu_is_warned_of_in_one_line(
+    flags: tuple[str],
+    warned: int,
+    tmp_path: Path,
+    tiny_shards: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("hpc.devices.use_devices", lambda _: "NVIDIA H200 0, cores 0, 1")
+    assert train(tmp_path / "run", tiny_shards, "--dry-run", *flags) == 0
+    out = capsys.readouterr().out
+    assert out.count("--precision mixed_float16 learned as float32 does") == warned
+    assert out.count("warning") == warned
+
+
+@pytest.mark.parametrize(("on_cpu", "warned"), [(True, 0), (False, 1)])
+def test_the_frame_model_is_sent_from_a_gpu_to_the_cpu(on_cpu: bool, warned: int) -> None:
+    lines = unsuited(TrainConfig(model="frames"), on_cpu=on_cpu)
+    assert sum("CUDA_VISIBLE_DEVICES=-1" in line for line in lines) == len(lines) == warned
 
 
 def test_training_stops_early_when_the_validation_loss_stays(
