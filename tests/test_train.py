@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -135,27 +136,23 @@ def test_emulated_bfloat16_is_warned_of_in_one_line(
 
 
 @pytest.mark.parametrize(
-    ("flags", "warned"), [(("--precision=mixed_bfloat16",), 1), (("--precision=mixed_float16",), 0)]
+    ("settings", "said"),
+    [
+        ({"precision": "mixed_bfloat16"}, "--precision mixed_float16 learned as float32 does"),
+        ({"model": "frames"}, "CUDA_VISIBLE_DEVICES=-1 trains on the CPU"),
+        ({"precision": "mixed_float16"}, None),
+        ({"precision": "mixed_bfloat16", "model": "transformer"}, None),
+    ],
 )
-def test_bfloat16_on_a_gpu_is_warned_of_in_one_line(
-    flags: tuple[str],
-    warned: int,
-    tmp_path: Path,
-    tiny_shards: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+def test_what_is_bad_on_a_gpu_is_warned_of_there_in_one_line(
+    settings: dict[str, Any], said: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hpc.devices.use_devices", lambda _: "NVIDIA H200 0, cores 0, 1")
-    assert train(tmp_path / "run", tiny_shards, "--dry-run", *flags) == 0
-    out = capsys.readouterr().out
-    assert out.count("--precision mixed_float16 learned as float32 does") == warned
-    assert out.count("warning") == warned
-
-
-@pytest.mark.parametrize(("on_cpu", "warned"), [(True, 0), (False, 1)])
-def test_the_frame_model_is_sent_from_a_gpu_to_the_cpu(on_cpu: bool, warned: int) -> None:
-    lines = unsuited(TrainConfig(model="frames"), on_cpu=on_cpu)
-    assert sum("CUDA_VISIBLE_DEVICES=-1" in line for line in lines) == len(lines) == warned
+    monkeypatch.setattr("hpc.session.has_bfloat16_products", lambda: True)
+    config = TrainConfig(**settings)
+    assert unsuited(config, on_cpu=True) == []
+    lines = unsuited(config, on_cpu=False)
+    assert len(lines) == (said is not None)
+    assert all(line.startswith("warning: ") and said in line for line in lines)
 
 
 def test_training_stops_early_when_the_validation_loss_stays(
