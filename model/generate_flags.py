@@ -25,8 +25,9 @@ def parse_arguments(argv: Sequence[str] | None, doc: str) -> argparse.Namespace:
     add("run", type=Path, metavar="RUN", nargs="?", help="a run folder or a checkpoint")
     add("--seed", type=int, help="the same seed gives the same pieces (default: a new one, told)")
     add("--temperature", type=float, default=1.0, help="0: the likeliest token (default: 1)")
-    add("--top-k", type=int, default=0, help="choose among so many tokens (default: all)")
-    add("--top-p", type=float, default=1.0, help="choose among the likeliest of this probability")
+    apart = "; whether a grid model ends is left to it"
+    add("--top-k", type=int, default=0, help=f"choose among so many tokens (default: all){apart}")
+    add("--top-p", type=float, default=1.0, help=f"among the likeliest of this probability{apart}")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--length-tokens", type=int, metavar="N", help="at most N tokens")
     length.add_argument("--bars", type=int, metavar="N", help="exactly N bars")
