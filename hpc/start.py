@@ -116,8 +116,12 @@ def open_run(config: TrainConfig, place: Place, peers: Peers, findings: Findings
     )
     from pipeline.schedule import check_fit, steps_per_epoch
 
-    devices = use_devices(place)  # before the sequence length, for which the data set may be read
+    # The GPU and the collectives come first: TensorFlow takes neither after its first operation,
+    # and for a sequence length of auto it reads the data set.
+    devices = use_devices(place)
     chief = peers.roll[0]
+    workers = [f"{facts['address']}:{facts['worker_port']}" for facts in peers.roll]
+    strategy = open_strategy(chief["strategy"], place, config, workers)
     run_dir = Path(chief["run"])
     manifest = findings.manifest
     assert manifest is not None, "the roll call lets nobody pass without a data set"
@@ -150,8 +154,6 @@ def open_run(config: TrainConfig, place: Place, peers: Peers, findings: Findings
             f"be {global_batch_size}: use --global-batch-size, or another --run with --from"
         )
 
-    workers = [f"{facts['address']}:{facts['worker_port']}" for facts in peers.roll]
-    strategy = open_strategy(chief["strategy"], place, config, workers)
     keras.utils.set_random_seed(config.seed)
     if chief["model"]:
         model_config = config_from_dict(chief["model"])

@@ -50,6 +50,26 @@ def test_losses_and_weights_are_those_of_one_process(
         np.testing.assert_allclose(weights[path], expected, atol=1e-4, err_msg=path)
 
 
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("strategy", ["auto", "horovod", "multiworker"])
+def test_every_strategy_starts_at_the_flags_that_a_user_does_not_give(
+    strategy: str, size: int, tiny_shards: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/bach").symlink_to(tiny_shards)
+    done = subprocess.run(
+        mpi_command(size, f"--strategy={strategy}", "--steps=1"),
+        cwd=tmp_path,
+        env={**os.environ, **MPI_ENVIRONMENT},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    [run_dir] = (tmp_path / "runs").iterdir()
+    assert list(losses(run_dir, "valid").shape) == [1]
+
+
 @pytest.mark.parametrize("strategy", ["horovod", "multiworker"])
 def test_the_masks_of_dropout_do_not_depend_on_the_workers_either(
     strategy: str, tiny_shards: Path, tmp_path: Path
