@@ -20,17 +20,15 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script: import from the root, not from hpc/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from hpc import (
-    bench_generation,
-    bench_input,
-    bench_large,
-    bench_live,
-    bench_lstm,
-    bench_preprocess,
-    bench_training,
-)
-from hpc.bench_rows import Options, Row, describe_machine
-from pipeline.command import run_command
+from hpc.benchmarks import generation as bench_generation
+from hpc.benchmarks import input as bench_input
+from hpc.benchmarks import large_data as bench_large
+from hpc.benchmarks import live as bench_live
+from hpc.benchmarks import lstm as bench_lstm
+from hpc.benchmarks import preprocessing as bench_preprocess
+from hpc.benchmarks import training as bench_training
+from hpc.benchmarks.rows import Options, Row, describe_machine
+from pipeline.runtime.command import run_command
 
 # Each has ROWS, the names and targets, and measure(names, options), the rows.
 GROUPS = [

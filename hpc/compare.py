@@ -22,12 +22,12 @@ from typing import Any
 if __package__ in (None, ""):  # run as a script: import from the root, not from hpc/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from hpc.comparison import best_common_loss, differences, losses_differ_in, speeds, spread
-from hpc.comparison_events import tensorboard_is_installed, write_events
-from hpc.comparison_plots import write_plots
-from hpc.comparison_tables import Table, print_tables, tables
-from hpc.recorded import Point, RecordedRun, read_runs
-from pipeline.command import run_command
+from hpc.comparison.events import tensorboard_is_installed, write_events
+from hpc.comparison.measures import best_common_loss, differences, losses_differ_in, speeds, spread
+from hpc.comparison.plots import write_plots
+from hpc.comparison.tables import Table, print_tables, tables
+from hpc.run_folder.recorded import Point, RecordedRun, read_runs
+from pipeline.runtime.command import run_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:

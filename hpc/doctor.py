@@ -21,10 +21,11 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script: import from the root, not from hpc/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from hpc import findings, subnets
-from hpc.facts import collect
-from hpc.findings import STATUSES, Finding
-from hpc.reach import (
+from hpc.diagnostics import checks as findings
+from hpc.diagnostics import shared_network as subnets
+from hpc.diagnostics.checks import STATUSES, Finding
+from hpc.diagnostics.host_facts import collect
+from hpc.diagnostics.remote_hosts import (
     FACTS_MARK,
     Answer,
     UnreachableError,
@@ -32,7 +33,7 @@ from hpc.reach import (
     ask,
     try_mpirun,
 )
-from pipeline.command import run_command
+from pipeline.runtime.command import run_command
 
 DEFAULT_DATA = Path("data/bach")
 

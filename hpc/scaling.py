@@ -24,12 +24,12 @@ from typing import Any
 if __package__ in (None, ""):  # run as a script: import from the root, not from hpc/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from hpc import config
-from hpc.comparison_events import tensorboard_is_installed
-from hpc.comparison_tables import print_tables
-from hpc.scaling_forecast import forecast_tables, forecasts
-from hpc.scaling_measure import measure, signals_interrupt
-from hpc.scaling_plan import (
+from hpc.comparison.events import tensorboard_is_installed
+from hpc.comparison.tables import print_tables
+from hpc.config import train_config as config
+from hpc.efficiency.forecast import forecast_tables, forecasts
+from hpc.efficiency.measure import measure, signals_interrupt
+from hpc.efficiency.plan import (
     SCALINGS,
     Comparison,
     cells_of,
@@ -40,9 +40,9 @@ from hpc.scaling_plan import (
     plan,
     require_slots,
 )
-from hpc.scaling_store import Measured, open_store, store
-from hpc.scaling_tables import FORMULA, rows, tables, to_json
-from pipeline.command import run_command
+from hpc.efficiency.store import Measured, open_store, store
+from hpc.efficiency.tables import FORMULA, rows, tables, to_json
+from pipeline.runtime.command import run_command
 
 STRATEGIES = ("horovod", "multiworker")
 FEWEST_STEPS = 10  # two warm up, and the first window does not count
@@ -152,9 +152,9 @@ def scale(flags: argparse.Namespace) -> None:
 
 def settings_of(flags: argparse.Namespace, comparisons: Sequence[Comparison]) -> dict[str, Any]:
     """What must be the same for figures to compare, checked as far as it can be beforehand."""
-    from hpc.start import commit
-    from pipeline.manifest import Manifest
-    from pipeline.schedule import check_sharing
+    from hpc.training.open_run import commit
+    from pipeline.dataset.manifest import Manifest
+    from pipeline.dataset.schedule import check_sharing
 
     own = " ".join(config.flag(name) for name in OWN)
     given = {flag.partition("=")[0] for flag in flags.train_flags}
@@ -225,7 +225,7 @@ def write(
     measured: Measured,
 ) -> None:
     """Show the tables, and write them, the picture, the JSON and the TensorBoard run."""
-    from hpc.scaling_plot import write_plot
+    from hpc.efficiency.plot import write_plot
 
     out_dir = flags.out
     found = rows(comparisons, measured)
@@ -250,7 +250,7 @@ def write(
     for path in (out_dir / "scaling.md", picture, out_dir / "scaling.json"):
         print(f"wrote {path}")
     if tensorboard_is_installed():
-        from hpc.scaling_events import write_events
+        from hpc.efficiency.events import write_events
 
         write_events(found, foreseen, text, picture, out_dir / "tensorboard")
         print(f"wrote {out_dir / 'tensorboard'}: tensorboard --logdir {out_dir / 'tensorboard'}")

@@ -25,19 +25,19 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
 
 import numpy as np
 
-from hpc.cluster import Place, find_place
-from hpc.config import parse_flags
-from hpc.preemption import EXIT_PREEMPTED, StopRequest
-from hpc.runs import METRICS, TIMELINE, write_config
-from hpc.session import Run
-from hpc.start import call_roll, look_around, open_run, require_agreement
-from hpc.throughput import Throughput
-from pipeline.command import run_command
+from hpc.config.train_config import parse_flags
+from hpc.distributed.launcher import Place, find_place
+from hpc.run_folder.layout import METRICS, TIMELINE, write_config
+from hpc.training.open_run import call_roll, look_around, open_run, require_agreement
+from hpc.training.preemption import EXIT_PREEMPTED, StopRequest
+from hpc.training.run import Run
+from hpc.training.throughput import Throughput
+from pipeline.runtime.command import run_command
 
 if TYPE_CHECKING:  # imports TensorFlow, which must wait until the flags are parsed
-    from hpc.journal import Journal
-    from hpc.listening import Listening
-    from hpc.profiling import Profiler
+    from hpc.run_folder.journal import Journal
+    from hpc.training.profiling import Profiler
+    from hpc.training.sample_process import Listening
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -84,9 +84,9 @@ def train(argv: Sequence[str] | None, place: Place) -> int:
 
 def train_run(run: Run, stop_request: StopRequest) -> str:
     """Why training ended: 'done', 'early' (no better loss any more) or 'stopped' (by a signal)."""
-    from hpc.journal import Journal
-    from hpc.listening import Listening
-    from hpc.profiling import Profiler
+    from hpc.run_folder.journal import Journal
+    from hpc.training.profiling import Profiler
+    from hpc.training.sample_process import Listening
 
     if run.place.is_chief:
         write_config(run.run_dir, run.config)

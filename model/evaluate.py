@@ -24,16 +24,16 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from model.evaluate_flags import NOTE_FLOORS, SOURCES, parse_arguments
-from pipeline.command import run_command
-from pipeline.quiet import load_tensorflow
+from pipeline.runtime.command import run_command
+from pipeline.runtime.tensorflow_loading import load_tensorflow
 
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
 
-    from model.composer import Composer
-    from pipeline.frames import FrameSet
-    from pipeline.grid import GridVocabulary
+    from model.composing.composer import Composer
+    from pipeline.sources.json_frames import FrameSet
+    from pipeline.vocabulary.grid import GridVocabulary
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,7 +47,7 @@ def evaluate(flags: argparse.Namespace) -> None:
     if flags.data is None:
         _draw_pitches(_open(flags.runs)[0], flags.runs[0], flags.plots)
         return
-    from model.protocols import describe
+    from model.evaluation.protocols import describe
 
     frame_set = _read_source(flags.data)
     if flags.pieces is not None:
@@ -66,7 +66,7 @@ def evaluate(flags: argparse.Namespace) -> None:
 
 def _first_pieces(frame_set: FrameSet, split: str, count: int) -> FrameSet:
     """The set with fewer pieces in one split."""
-    from pipeline.frames import FrameSet
+    from pipeline.sources.json_frames import FrameSet
 
     if count < 1:
         raise ValueError(f"--pieces is {count}; it must be 1 or more")
@@ -75,7 +75,7 @@ def _first_pieces(frame_set: FrameSet, split: str, count: int) -> FrameSet:
 
 
 def _read_source(text: str) -> FrameSet:
-    from pipeline.frames import read_frames
+    from pipeline.sources.json_frames import read_frames
 
     name, _, place = text.partition(":")
     if name not in SOURCES or not place:
@@ -88,8 +88,8 @@ def _read_source(text: str) -> FrameSet:
 
 def _floor(name: str, frame_set: FrameSet, split: str) -> dict[str, Any]:
     """The report of a model that has learned nothing but counts."""
-    from model import floors
-    from model.protocols import report
+    from model.evaluation import baselines as floors
+    from model.evaluation.protocols import report
 
     if (name in NOTE_FLOORS) != frame_set.has_voices:
         raise ValueError(
@@ -103,12 +103,12 @@ def _floor(name: str, frame_set: FrameSet, split: str) -> dict[str, Any]:
 
 def _networks(flags: argparse.Namespace, frame_set: FrameSet) -> dict[str, Any]:
     """The report of trained networks, said and drawn."""
-    from model.bundle import find_checkpoint
-    from model.protocols import describe, report
+    from model.evaluation.protocols import describe, report
+    from model.networks.checkpoint import find_checkpoint
 
     composers = _open(flags.runs)
     vocabulary = _one_grid(composers, flags.runs, frame_set)
-    from model.likelihood import frame_nats, voices_of
+    from model.evaluation.likelihood import frame_nats, voices_of
 
     splits = {
         split: [
@@ -150,8 +150,8 @@ def _family(num_models: int, num_transpositions: int) -> str:
 def _open(runs: Sequence[Path]) -> list[Composer]:
     """The trained networks, ready."""
     load_tensorflow()
-    from model.bundle import find_checkpoint
-    from model.composer import Composer
+    from model.composing.composer import Composer
+    from model.networks.checkpoint import find_checkpoint
 
     return [Composer.load(find_checkpoint(run)) for run in runs]
 
@@ -160,7 +160,7 @@ def _one_grid(
     composers: Sequence[Composer], runs: Sequence[Path], frame_set: FrameSet
 ) -> GridVocabulary:
     """The vocabulary of all the networks. Raises ValueError where it is not that of the frames."""
-    from pipeline.grid import GridVocabulary
+    from pipeline.vocabulary.grid import GridVocabulary
 
     first = composers[0].vocabulary
     for composer, run in zip(composers, runs, strict=True):
@@ -192,9 +192,9 @@ def _compose(
     has_voices: bool,
 ) -> dict[str, Any]:
     """Pieces composed and compared with real ones: said, drawn, kept in the run's folder."""
-    from model.music_report import FILE_NAME, describe
-    from model.samples import compare_with_real, compose_samples
-    from model.sampling import Sampling
+    from model.composing.sampling import Sampling
+    from model.evaluation.music_report import FILE_NAME, describe
+    from model.evaluation.samples import compare_with_real, compose_samples
 
     sampling = Sampling(temperature=flags.temperature, top_p=flags.top_p)
     samples = compose_samples(composer, flags.samples, sampling, flags.seed)
@@ -209,7 +209,7 @@ def _compose(
         (run / FILE_NAME).write_text(json.dumps(music, indent=2) + "\n")
         print(f"wrote {run / FILE_NAME}, which hpc/compare.py shows")
     if flags.plots:
-        from model.evaluation_plots import samples_figure
+        from model.evaluation.plots import samples_figure
 
         _write(samples_figure(values, music), flags.plots / "samples.png")
     return music
@@ -224,7 +224,7 @@ def _draw_likelihood(
     """Where the model is surprised: by voice and place in all pieces, note by note in one."""
     import numpy as np
 
-    from model.evaluation_plots import places_figure, surprise_figure
+    from model.evaluation.plots import places_figure, surprise_figure
 
     mean = float(np.concatenate(nats).mean())
     title = f"{flags.split} split, {len(pieces)} pieces, {mean:.4f} nats per note"
@@ -238,14 +238,14 @@ def _draw_likelihood(
 
 def _draw_pitches(composer: Composer, run: Path, folder: Path) -> None:
     """The map of what the network has learned of pitches."""
-    from model.pitch_map import pitch_map
+    from model.evaluation.pitch_map import pitch_map
 
     figure = pitch_map(composer.model, composer.vocabulary, f"pitches as {run} weighs them")
     _write(figure, folder / "pitches.png")
 
 
 def _write(figure: Figure, path: Path) -> None:
-    from model.evaluation_plots import save
+    from model.evaluation.plots import save
 
     path.parent.mkdir(parents=True, exist_ok=True)
     print(f"wrote {save(figure, path)}")

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.command import described_parser
-from pipeline.manifest import SPLITS
+from pipeline.dataset.manifest import SPLITS
+from pipeline.runtime.command import described_parser
 
 SOURCES = ("jsb", "nottingham")
 NOTE_FLOORS = ("uniform", "unigram", "hold", "bigram")

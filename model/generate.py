@@ -30,15 +30,15 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from model.generate_flags import check, parse_arguments, wishes_of
-from pipeline.command import run_command
-from pipeline.manifest import SPLITS, Manifest
-from pipeline.notes import DEFAULT_TEMPO, Score
-from pipeline.quiet import load_tensorflow
+from pipeline.dataset.manifest import SPLITS, Manifest
+from pipeline.runtime.command import run_command
+from pipeline.runtime.tensorflow_loading import load_tensorflow
+from pipeline.scores.notes import DEFAULT_TEMPO, Score
 
 if TYPE_CHECKING:
-    from model.composer import Composer, Length, Piece
-    from model.engraving import Engraver
-    from model.rendering import RenderedPiece, Renderer
+    from model.composing.composer import Composer, Length, Piece
+    from model.rendering.engraving import Engraver
+    from model.rendering.piece_files import RenderedPiece, Renderer
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,13 +50,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(flags: argparse.Namespace) -> None:
     """What the flags ask for: files, or music at once. Raises ValueError or OSError."""
     if flags.list_ports:
-        from model.ports import list_ports
+        from model.live.ports import list_ports
 
         print(list_ports())
         return
     check(flags)
     if flags.live:
-        from model.live_session import run_live
+        from model.live.session import run_live
 
         run_live(flags)
     else:
@@ -72,13 +72,13 @@ def generate(flags: argparse.Namespace) -> None:
     seed = secrets.randbits(32) if flags.seed is None else flags.seed
 
     load_tensorflow()
-    from model.bundle import find_checkpoint
-    from model.composer import Composer
-    from model.given_voice import read_given_voice
-    from model.harmonising import harmonise
-    from model.primer import read_primer
-    from model.rendering import Renderer
-    from model.sampling import Sampling
+    from model.composing.composer import Composer
+    from model.composing.given_voice import read_given_voice
+    from model.composing.harmonising import harmonise
+    from model.composing.primer import read_primer
+    from model.composing.sampling import Sampling
+    from model.networks.checkpoint import find_checkpoint
+    from model.rendering.piece_files import Renderer
 
     sampling = Sampling(flags.temperature, flags.top_k, flags.top_p)
     checkpoint = find_checkpoint(flags.run)
@@ -143,7 +143,7 @@ def _hand_over(
     if flags.json:
         _write_json(flags.json, checkpoint, settings, speed, rendered)
     if flags.page:
-        from model.listening_page import write_page
+        from model.rendering.listening_page import write_page
 
         told = {"model": checkpoint, **settings}
         page = write_page(flags.page, list(zip(rendered, scores, strict=True)), told, renderer)
@@ -157,7 +157,7 @@ def _write_json(
     speed: dict[str, float],
     rendered: Sequence[RenderedPiece],
 ) -> None:
-    from model.rendering import write_json
+    from model.rendering.piece_files import write_json
 
     contents = {
         "checkpoint": str(checkpoint),
@@ -170,17 +170,17 @@ def _write_json(
 
 def _engraver(flags: argparse.Namespace) -> Engraver | None:
     """The program that prints scores, where one is asked for."""
-    from model.formats import PRINTED
+    from model.rendering.formats import PRINTED
 
     if not set(PRINTED) & set(flags.formats):
         return None
-    from model.engraving import find_engraver
+    from model.rendering.engraving import find_engraver
 
     return find_engraver()
 
 
 def _soundfont(flags: argparse.Namespace) -> Path:
-    from model.audio import check_synthesizer, find_soundfont
+    from model.rendering.audio import check_synthesizer, find_soundfont
 
     check_synthesizer()
     return find_soundfont(flags.soundfont)
@@ -190,7 +190,7 @@ def _length(
     flags: argparse.Namespace, composer: Composer, primer: Score | None, tempo: float
 ) -> Length:
     """What the length flags mean on the vocabulary's grid."""
-    from model.composer import Length
+    from model.composing.composer import Length
 
     steps_per_quarter = composer.vocabulary.steps_per_quarter
     primer_end = primer.end if primer else 0
@@ -238,8 +238,8 @@ def _render(
 
 def _compare(data_dir: Path, scores: Sequence[Score]) -> None:
     """Print the pieces' mean metrics beside those of the data set's splits."""
-    from model.metrics import compare_table, mean_metrics
-    from pipeline.records import read_pieces
+    from model.metrics.score_metrics import compare_table, mean_metrics
+    from pipeline.dataset.records import read_pieces
 
     manifest = Manifest.load(data_dir)
     manifest.verify(data_dir)

@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from model.formats import DEFAULT_FORMATS, FORMATS, parse_formats
-from pipeline.command import described_parser, flag_type
-from pipeline.conditions import parse_chords, parse_emotion, parse_key
-from pipeline.features import Features
+from model.rendering.formats import DEFAULT_FORMATS, FORMATS, parse_formats
+from pipeline.runtime.command import described_parser, flag_type
+from pipeline.scores.labels import Features
+from pipeline.vocabulary.conditions import parse_chords, parse_emotion, parse_key
 
 SLOWEST, FASTEST = 4.0, 1000.0  # quarters a minute; MIDI says no tempo slower than 3.6
 LIBRARIES = ("mido", "midi2audio", "music21")  # the extra `compose`: absent on a training node

@@ -16,7 +16,7 @@ from typing import Any
 if __package__ in (None, ""):  # run as a script: import from the root, not from model/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pipeline.command import described_parser, run_command
+from pipeline.runtime.command import described_parser, run_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,7 +35,7 @@ def release(run: Path, out: Path) -> None:
     """
     import numpy as np
 
-    from model.bundle import find_checkpoint, read_bundle, write_bundle
+    from model.networks.checkpoint import find_checkpoint, read_bundle, write_bundle
 
     checkpoint = find_checkpoint(run)
     bundle = read_bundle(checkpoint)

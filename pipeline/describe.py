@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 if __package__ in (None, ""):  # run as a script: import from the root, not from pipeline/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pipeline.command import run_command
-from pipeline.features import FIELDS
-from pipeline.quiet import load_tensorflow
+from pipeline.runtime.command import run_command
+from pipeline.runtime.tensorflow_loading import load_tensorflow
+from pipeline.scores.labels import FIELDS
 
 if TYPE_CHECKING:
-    from pipeline.description import Description
-    from pipeline.sequence_length import Recommendation
+    from pipeline.description.contents import Description
+    from pipeline.description.sequence_length import Recommendation
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -144,8 +144,8 @@ def run(argv: Sequence[str] | None) -> None:
     """Describe as the flags say."""
     flags = parse_arguments(argv)
     load_tensorflow()
-    from pipeline.description import describe
-    from pipeline.description_plot import save_description
+    from pipeline.description.contents import describe
+    from pipeline.description.picture import save_description
 
     found = describe(flags.data)
     print("\n".join(report(found)))

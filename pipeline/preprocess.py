@@ -16,17 +16,17 @@ from typing import Any
 if __package__ in (None, ""):  # run as a script: import from the root, not from pipeline/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pipeline.command import flag_type, run_command
-from pipeline.conditions import CONDITIONS, MEANING, parse_conditions
-from pipeline.data_set import Settings, build_data_set
-from pipeline.grid import GridVocabulary
-from pipeline.manifest import SPLITS
-from pipeline.mpi_ranks import Ranks, cores_of_this_process, num_ranks, open_ranks
-from pipeline.named_sources import NAMED_SOURCES, list_sources
-from pipeline.parse_pool import Limits
-from pipeline.reading import MIDI_READERS, MUSIC21, Reading
-from pipeline.score_cache import default_folder, usable_folder
-from pipeline.vocabulary import EventVocabulary, Vocabulary
+from pipeline.dataset.manifest import SPLITS
+from pipeline.preprocessing.build import Settings, build_data_set
+from pipeline.preprocessing.killable_pool import Limits
+from pipeline.preprocessing.mpi_ranks import Ranks, cores_of_this_process, num_ranks, open_ranks
+from pipeline.runtime.command import flag_type, run_command
+from pipeline.scores.cache import default_folder, usable_folder
+from pipeline.scores.formats import MIDI_READERS, MUSIC21, Reading
+from pipeline.sources.catalogue import NAMED_SOURCES, list_sources
+from pipeline.vocabulary.conditions import CONDITIONS, MEANING, parse_conditions
+from pipeline.vocabulary.events import EventVocabulary, Vocabulary
+from pipeline.vocabulary.grid import GridVocabulary
 
 
 def _share(text: str) -> float:

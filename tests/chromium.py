@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hpc.connection import free_port
+from hpc.distributed.connection import free_port
 from tests.conftest import SEARCH_PATH
 
 FLAGS = (

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from pipeline.notes import Score
+    from pipeline.scores.notes import Score
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before any test imports TensorFlow
 
@@ -107,7 +107,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def tiny_scores() -> dict[str, Score]:
     """Sixteen Bach chorales by name, as music21's corpus has them."""
-    from pipeline.scores import corpus_chorales, read_score
+    from pipeline.scores.reading import corpus_chorales, read_score
 
     files = {path.stem: path for path in corpus_chorales()}
     return {name: read_score(files[name]) for names in TINY_SPLITS.values() for name in names}
@@ -116,7 +116,7 @@ def tiny_scores() -> dict[str, Score]:
 @pytest.fixture(scope="session")
 def tiny_corpus(tiny_scores: dict[str, Score], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of the same chorales as MIDI files, which parse fast."""
-    from pipeline.scores import write_midi
+    from pipeline.scores.reading import write_midi
 
     folder = tmp_path_factory.mktemp("corpus")
     for name, score in tiny_scores.items():
@@ -127,9 +127,9 @@ def tiny_corpus(tiny_scores: dict[str, Score], tmp_path_factory: pytest.TempPath
 @pytest.fixture(scope="session")
 def tiny_shards(tiny_scores: dict[str, Score], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder of the same chorales: 12 train pieces in 4 lanes, 3 valid, 1 test."""
-    from pipeline.manifest import FILE_NAME, Manifest
-    from pipeline.records import write_shard
-    from pipeline.vocabulary import EventVocabulary
+    from pipeline.dataset.manifest import FILE_NAME, Manifest
+    from pipeline.dataset.records import write_shard
+    from pipeline.vocabulary.events import EventVocabulary
 
     folder = tmp_path_factory.mktemp("data")
     vocabulary = EventVocabulary()

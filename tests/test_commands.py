@@ -33,7 +33,7 @@ PATH_LINE = re.compile(r'^if __package__ in \(None, ""\):', re.MULTILINE)
 COMMANDS = sorted(
     path.relative_to(REPOSITORY).as_posix()
     for package in PACKAGES
-    for path in (REPOSITORY / package).glob("*.py")
+    for path in (REPOSITORY / package).rglob("*.py")
     if PATH_LINE.search(path.read_text(encoding="utf-8"))
 )
 

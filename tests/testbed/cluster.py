@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from testbed import jobs, network
-from testbed.hosts import NAMESPACES, Host
-from testbed.network import Switch, call
-from testbed.processes import Command, Process, poll, start_in_namespaces
+from tests.testbed import jobs, network
+from tests.testbed.hosts import NAMESPACES, Host
+from tests.testbed.network import Switch, call
+from tests.testbed.processes import Command, Process, poll, start_in_namespaces
 
 HERE = Path(__file__).resolve().parent
 ADDRESSES = {"dorchester": "10.83.77.1", "bath": "10.83.77.2"}  # as in etc/hosts

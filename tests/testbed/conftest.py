@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.cluster import Testbed, missing
+from tests.testbed.cluster import Testbed, missing
 
 
 @pytest.fixture(scope="session")

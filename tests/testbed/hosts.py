@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from testbed.processes import Command, Process
+from tests.testbed.processes import Command, Process
 
 NAMESPACES = ("--net", "--uts", "--mount", "--ipc", "--pid")
 

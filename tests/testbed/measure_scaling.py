@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 if __package__ in (None, ""):  # run as a script: import from tests/, not from tests/testbed/
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from testbed.cluster import DEFAULT_STATE_DIR, HEAD, Testbed
+from tests.testbed.cluster import DEFAULT_STATE_DIR, HEAD, Testbed
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 HOSTS = "dorchester,bath"

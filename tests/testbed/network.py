@@ -7,8 +7,8 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from testbed.hosts import Host
-from testbed.processes import Process
+from tests.testbed.hosts import Host
+from tests.testbed.processes import Process
 
 # The bridge is a namespace's own too: nothing of the testbed is seen on the machine's network.
 BOOT = "ip link add switch type bridge && ip link set switch up && echo booted && exec sleep inf"

@@ -8,9 +8,9 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from pipeline.manifest import FILE_NAME, Manifest
-from pipeline.vocabulary import EventVocabulary
-from testbed.cluster import Testbed
+from pipeline.dataset.manifest import FILE_NAME, Manifest
+from pipeline.vocabulary.events import EventVocabulary
+from tests.testbed.cluster import Testbed
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 

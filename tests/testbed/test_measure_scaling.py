@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from testbed.cluster import missing
-from testbed.measure_scaling import (
+from tests.testbed.cluster import missing
+from tests.testbed.measure_scaling import (
     PARTS,
     REPOSITORY,
     TITLES,

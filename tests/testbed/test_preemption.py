@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from testbed.cluster import Testbed
-from tests.launching import TINY_FLAGS, final_weights, losses
+from tests.hpc.launching import TINY_FLAGS, final_weights, losses
+from tests.testbed.cluster import Testbed
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from testbed.cluster import Testbed
-from testbed.processes import poll
+from tests.testbed.cluster import Testbed
+from tests.testbed.processes import poll
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 

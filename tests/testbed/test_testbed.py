@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from testbed.cluster import Testbed
-from testbed.processes import poll
+from tests.testbed.cluster import Testbed
+from tests.testbed.processes import poll
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -147,7 +147,7 @@ def test_the_hosts_end_with_the_process_that_owns_them_even_if_that_is_killed(
     )
     state_dir = tmp_path / "state"
     argv = [sys.executable, "-c", owner, str(state_dir)]
-    killed = subprocess.run(argv, cwd=Path(__file__).parents[1], timeout=60)
+    killed = subprocess.run(argv, cwd=Path(__file__).parents[2], timeout=60)
     assert killed.returncode == -signal.SIGKILL
     leftover = Testbed(state_dir)
     assert len(leftover.hosts) == 2

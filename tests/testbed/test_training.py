@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from testbed.cluster import Testbed
-from testbed.processes import Command, poll
-from tests.launching import TINY_FLAGS, losses, run_training
+from tests.hpc.launching import TINY_FLAGS, losses, run_training
+from tests.testbed.cluster import Testbed
+from tests.testbed.processes import Command, poll
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

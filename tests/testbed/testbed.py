@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a script: import from tests/, not from tests/testbed/
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from testbed.cluster import ADDRESSES, DEFAULT_STATE_DIR, Testbed, environment
+from tests.testbed.cluster import ADDRESSES, DEFAULT_STATE_DIR, Testbed, environment
 
 
 def main(argv: Sequence[str] | None = None) -> int:

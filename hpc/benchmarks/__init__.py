@@ -1,0 +1,1 @@
+"""The rows of hpc/bench.py, a file for each group."""

@@ -1,0 +1,229 @@
+"""The comparison of runs as tables, for the terminal and for Markdown."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hpc.comparison.measures import Spread, differences, losses_differ_in, speeds, spread
+from hpc.run_folder.recorded import RecordedRun, Stretch
+from model.evaluation.music_report import interval, shown
+
+NOTHING = "-"  # in a cell for which there is no value
+PIPED_WIDTH = 200  # columns when no terminal gives a width: lines are not wrapped for a file
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells under headings, and what must be known to read them."""
+
+    title: str
+    columns: tuple[str, ...]  # a heading that begins with '>' is one of numbers
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+    def to_markdown(self) -> str:
+        """The table as GitHub shows it."""
+        lines = [self.columns, *self.rows]
+        cells = [[cell.removeprefix(">").replace("|", "\\|") for cell in line] for line in lines]
+        ruler = ["---:" if name.startswith(">") else "---" for name in self.columns]
+        cells.insert(1, ruler)
+        text = "\n".join(f"| {' | '.join(line)} |" for line in cells)
+        return "\n\n".join([f"## {self.title}", text, *self.notes]) + "\n"
+
+
+def tables(runs: Sequence[RecordedRun], target: float | None) -> list[Table]:
+    """All tables of a comparison; `target` is the validation loss whose time is asked for."""
+    found = [stretches_table(runs), convergence_table(runs, target), speed_table(runs)]
+    if any(run.music for run in runs):
+        found.append(music_table(runs))
+    return [*found, differences_table(runs)]
+
+
+def stretches_table(runs: Sequence[RecordedRun]) -> Table:
+    """One row for each part of a run that went on in one place and in one way."""
+    rows = [_stretch_row(stretch) for run in runs for stretch in run.stretches]
+    notes = [
+        "Time: training time, from the end of set-up to the last line in metrics.jsonl (compiling, "
+        "evaluations and checkpoints included); gaps between stretches and steps that a kill undid "
+        "are left out. Tokens per second: median and quartiles over the windows between log lines, "
+        "the first of each stretch and evaluations left out."
+    ]
+    for run in runs:
+        if run.cut_short:
+            notes.append(f"{run.name}: the last line of metrics.jsonl is cut short and left out.")
+        notes += [
+            f"{stretch.name} ended before a line told its speed: {stretch.uncounted_steps} steps "
+            "are not in its time."
+            for stretch in run.stretches
+            if stretch.uncounted_steps
+        ]
+    places = ("stretch", ">steps", "hosts", "strategy", ">workers")
+    speed = (">tokens", ">time", ">tokens/s", ">per worker")
+    return Table("Where the runs went", places + speed, tuple(rows), tuple(notes))
+
+
+def convergence_table(runs: Sequence[RecordedRun], target: float | None) -> Table:
+    """How low the loss of each run went, and what it took to reach the target."""
+    goal = f"valid loss {target:.4f}" if target is not None else "a loss"
+    rows = []
+    for run in runs:
+        best = run.best
+        train = run.curves.get("train")
+        reached = run.reached(target) if target is not None else None
+        cost = (NOTHING, NOTHING, NOTHING, "not reached" if best else "not evaluated yet")
+        if reached:
+            there = run.stretches[reached.stretch - 1]
+            where = f"{there.name} ({there.hosts}, {there.strategy})"
+            cost = (f"{reached.step:,}", f"{reached.tokens:,}", duration(reached.seconds), where)
+        rows.append(
+            (
+                run.name,
+                f"{train[-1].loss:.4f}" if train else NOTHING,
+                f"{best.loss:.4f}" if best else NOTHING,
+                f"{best.step:,}" if best else NOTHING,
+                *cost,
+            )
+        )
+    losses = ("run", ">last train loss", ">best valid loss", ">at step")
+    costs = (f">steps to {goal}", ">tokens", ">time", "reached in")
+    notes = ["Losses are mean nats per token; a target counts as reached at an evaluation."]
+    if target is None:
+        unevaluated = ", ".join(run.name for run in runs if run.best is None)
+        notes.append(f"No target, for want of an evaluation in {unevaluated}: name one by --loss.")
+    if reasons := losses_differ_in(runs):
+        notes.append(f"These losses do not compare: the {' and the '.join(reasons)} differs.")
+    return Table("Convergence", losses + costs, tuple(rows), tuple(notes))
+
+
+def speed_table(runs: Sequence[RecordedRun]) -> Table:
+    """Tokens per second by servers and strategy, over all runs."""
+    found = speeds(runs)
+    several = len({speed.workload for speed in found}) > 1
+    rows = [
+        (
+            speed.hosts,
+            speed.devices,
+            speed.strategy,
+            str(speed.workers),
+            *((speed.workload,) if several else ()),
+            shown_spread(speed.total),
+            f"{speed.total.median / speed.workers:,.0f}",
+            f"{speed.relative_to(found):.0%}",
+            f"{speed.total.num_values}",
+            ", ".join(speed.stretches),
+        )
+        for speed in found
+    ]
+    columns = (
+        *("hosts", "devices of rank 0", "strategy", ">workers"),
+        *(("model and batch",) if several else ()),
+        *(">tokens/s", ">per worker", ">of the fastest", ">windows", "stretches"),
+    )
+    notes = ["The fastest is that of the same model and batch."] if several else []
+    if not rows:
+        notes.append("No stretch has two windows yet: the first does not count.")
+    return Table("Speed by server and strategy", columns, tuple(rows), tuple(notes))
+
+
+def music_table(runs: Sequence[RecordedRun]) -> Table:
+    """Composed pieces of the runs that have some, beside the real ones, metric by metric."""
+    found = [(run.name, run.music) for run in runs if run.music]
+    names = dict.fromkeys(name for _, music in found for name in music["metrics"])
+    rows = []
+    for name in names:
+        metrics = [music["metrics"].get(name) for _, music in found]
+        real = next(metric for metric in metrics if metric)
+        cells = [_composed(metric) if metric else NOTHING for metric in metrics]
+        rows.append((name, *cells, shown(real["train"]), shown(real["real"])))
+    copies = [music["copies"] for _, music in found]
+    cells = [_composed(each, 2) for each in copies]
+    rows.append(("copied windows, %", *cells, NOTHING, shown(copies[0]["real"], 2)))
+    split = found[0][1]["split"]
+    columns = ("metric", *(f">{name}" for name, _ in found), ">train", f">{split}")
+    notes = [
+        "Means of composed pieces with 95 % bootstrap intervals (model/evaluate.py --samples), "
+        f"beside real pieces; * lies outside the gap between train and {split} plus one interval, "
+        f"and copies above twice {split}'s."
+    ]
+    if len({(music["split"], music["copies"]["real"]) for _, music in found}) > 1:
+        notes.append(f"The real pieces are those of {found[0][0]}: other runs had other ones.")
+    return Table("Composed music", columns, tuple(rows), tuple(notes))
+
+
+def differences_table(runs: Sequence[RecordedRun]) -> Table:
+    """What was not the same in all runs; '->' where a run went on otherwise."""
+    rows = [(found.kind, found.what, *found.values) for found in differences(runs)]
+    notes = () if rows else ("Nothing: settings, data, hardware and software were the same.",)
+    return Table("What differed", ("kind", "what", *(run.name for run in runs)), tuple(rows), notes)
+
+
+def print_tables(found: Sequence[Table]) -> None:
+    """Show the tables on the terminal, or as plain lines in a file or a pipe."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
+    for table in found:
+        grid = Grid(title=Text(table.title), title_justify="left", box=box.SIMPLE_HEAD)
+        for name in table.columns:
+            numbers = name.startswith(">")
+            grid.add_column(
+                Text(name.removeprefix(">")),
+                justify="right" if numbers else "left",
+                overflow="fold",
+            )
+        for row in table.rows:
+            grid.add_row(*map(Text, row))
+        if table.rows:
+            console.print(grid)
+        else:
+            console.print(Text(table.title))
+        for note in table.notes:
+            console.print(Text(note), style="dim")
+        console.print()
+
+
+def shown_spread(values: Spread | None) -> str:
+    """A median with its quartiles: '51,234 (48.1k-53.0k)'."""
+    if values is None:
+        return NOTHING
+    if values.low is None or values.high is None:
+        return f"{values.median:,.0f}"
+    low, high = (f"{v / 1000:.1f}k" if v >= 1000 else f"{v:.0f}" for v in (values.low, values.high))
+    return f"{values.median:,.0f} ({low}-{high})"
+
+
+def duration(seconds: float) -> str:
+    """A time in two units at most: '12.3 s', '3 min 05 s', '2 h 03 min'."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _composed(metric: dict[str, Any], digits: int = 3) -> str:
+    """A mean of composed pieces with its interval; a star where it is unlike real ones."""
+    star = "" if metric["inside"] else " *"
+    return f"{shown(metric['composed'], digits)} ({interval(metric['interval'], digits)}){star}"
+
+
+def _stretch_row(stretch: Stretch) -> tuple[str, ...]:
+    total = spread(stretch.rates)
+    return (
+        stretch.name,
+        f"{stretch.first_step:,}-{stretch.last_step:,}",
+        stretch.hosts,
+        stretch.strategy,
+        str(stretch.workers),
+        f"{stretch.num_tokens:,}",
+        duration(stretch.seconds),
+        shown_spread(total),
+        f"{total.median / stretch.workers:,.0f}" if total else NOTHING,
+    )

@@ -1,0 +1,193 @@
+"""What one host is: versions, devices, network, data. Found without TensorFlow in this process."""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import json
+import os
+import re
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hpc.training.open_run import REPOSITORY, commit
+from model.networks.checkpoint import library_versions
+from pipeline.dataset.manifest import Manifest
+
+# Run apart, since it takes seconds and may crash: does what is installed load, and what can it do?
+LOAD_LIBRARIES = """
+import json, sys
+report = {}
+try:
+    import mpi4py
+    mpi4py.rc.initialize = False
+    from mpi4py import MPI
+    report["mpi"] = MPI.Get_library_version().split(",")[0].strip("\\0 ")
+except Exception as error:
+    report["mpi_error"] = f"mpi4py: {error}"
+try:
+    import tensorflow as tf
+    report["tensorflow_gpus"] = len(tf.config.list_physical_devices("GPU"))
+    import horovod.tensorflow as hvd
+    built = {"MPI": hvd.mpi_built, "Gloo": hvd.gloo_built, "NCCL": hvd.nccl_built}
+    report["horovod"] = [name for name, is_built in built.items() if is_built()]
+except Exception as error:
+    report["horovod_error"] = f"{type(error).__name__}: {error}"
+print(json.dumps(report))
+"""
+SIOCGIFADDR, SIOCGIFNETMASK, SIOCGIFFLAGS = 0x8915, 0x891B, 0x8913  # linux/sockios.h
+IFF_UP = 1  # linux/if.h
+
+
+def collect(data_dir: Path, names: Sequence[str], quick: bool = False) -> dict[str, Any]:
+    """The facts of this host, ready for JSON; `names` are the hosts that it must know.
+
+    What could not be found out is None or an `..._error` in words: nothing is raised. `quick`
+    leaves out what takes seconds, which is to load the libraries.
+    """
+    return {
+        "host": socket.gethostname(),
+        "executable": sys.executable,
+        "commit": commit(),
+        "versions": library_versions(),
+        "libraries": None if quick else load_libraries(),
+        "mpirun": mpirun_version(),
+        "gpus": gpus(),
+        "cores": [len(os.sched_getaffinity(0)), os.cpu_count() or 1],
+        "ports": ports(),
+        "interfaces": interfaces(),
+        "names": {name: address_of(name) for name in names},
+        **_data(data_dir),
+        **_soundfont(),
+    }
+
+
+def load_libraries(timeout: float = 120.0) -> dict[str, Any]:
+    """What MPI, TensorFlow and Horovod say of themselves once loaded, or how that failed."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", LOAD_LIBRARIES],
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        return dict(json.loads(done.stdout.splitlines()[-1]))
+    except subprocess.TimeoutExpired:
+        return {"horovod_error": f"not loaded within {timeout:.0f} s"}
+    except (IndexError, ValueError):
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        return {"horovod_error": last}
+
+
+def mpirun_version() -> str | None:
+    """What mpirun says it is, e.g. `mpirun (Open MPI) 4.1.4`; None without one."""
+    said = _said(["mpirun", "--version"])
+    return said.splitlines()[0] if said else None
+
+
+def gpus() -> list[str]:
+    """Name, memory and driver of every NVIDIA GPU; an empty list without any."""
+    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    said = _said(query)
+    return said.splitlines() if said else []
+
+
+def _said(argv: Sequence[str]) -> str | None:
+    """What a command printed; None if it is not installed, fails, or does not answer in 20 s."""
+    if shutil.which(argv[0]) is None:
+        return None
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def ports() -> list[int] | None:
+    """[free, all] of the TCP ports that Linux gives to programs; None where it does not say."""
+    try:
+        first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+        taken = set()
+        for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+            if Path(table).exists():
+                lines = Path(table).read_text().splitlines()[1:]
+                taken |= {int(line.split()[1].rpartition(":")[2], 16) for line in lines}
+    except (OSError, ValueError):
+        return None
+    total = last - first + 1
+    return [total - sum(first <= port <= last for port in taken), total]
+
+
+def interfaces() -> list[dict[str, Any]]:
+    """Name, IPv4 address with prefix, and megabits per second (or None) of each that is up.
+
+    Loopback is left out. Asked of the kernel directly (netdevice(7)), so that a bare Python can.
+    """
+    found = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as channel:
+        for _, name in socket.if_nameindex():
+            try:
+                address = socket.inet_ntoa(_ioctl(channel, SIOCGIFADDR, name)[4:8])
+                mask = struct.unpack(">I", _ioctl(channel, SIOCGIFNETMASK, name)[4:8])[0]
+                flags = struct.unpack("=H", _ioctl(channel, SIOCGIFFLAGS, name)[:2])[0]
+            except OSError:  # no IPv4 address
+                continue
+            if address.startswith("127.") or not flags & IFF_UP:
+                continue
+            prefix = mask.bit_count()
+            found.append(
+                {"name": name, "address": f"{address}/{prefix}", "megabits": _megabits(name)}
+            )
+    return found
+
+
+def _ioctl(channel: socket.socket, request: int, name: str) -> bytes:
+    """The part of struct ifreq behind the interface's name, after the request."""
+    buffer = array.array("B", struct.pack("16s24x", name.encode()))
+    fcntl.ioctl(channel.fileno(), request, buffer)
+    return buffer.tobytes()[16:]
+
+
+def _megabits(name: str) -> int | None:
+    try:
+        speed = int(Path(f"/sys/class/net/{name}/speed").read_text())
+    except (OSError, ValueError):
+        return None
+    return speed if speed > 0 else None
+
+
+def address_of(name: str) -> str | None:
+    """The IPv4 address that this host finds under a name; None if it knows none."""
+    try:
+        return socket.gethostbyname(name)
+    except OSError:
+        return None
+
+
+def _data(data_dir: Path) -> dict[str, Any]:
+    try:
+        manifest = Manifest.load(data_dir)
+        missing = [shard.file for shard in manifest.shards if not (data_dir / shard.file).is_file()]
+    except (ValueError, OSError) as error:
+        return {"data": None, "data_error": str(error)}
+    if missing:
+        return {"data": None, "data_error": f"{data_dir}: {len(missing)} shards are missing"}
+    return {"data": manifest.digest(), "data_error": None}
+
+
+def _soundfont() -> dict[str, Any]:
+    from model.rendering.audio import check_synthesizer, find_soundfont
+
+    try:
+        check_synthesizer()
+        return {"soundfont": str(find_soundfont()), "soundfont_error": None}
+    except ValueError as error:
+        return {"soundfont": None, "soundfont_error": re.sub(r"\s+", " ", str(error))}

@@ -1,0 +1,99 @@
+"""The network that hosts share: which subnet joins them, and do they find each other in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv4Network
+from typing import Any
+
+from hpc.diagnostics.checks import Facts, Finding, spread
+
+
+@dataclass(frozen=True)
+class SharedNetwork:
+    """A subnet that every host has an address of its own in."""
+
+    subnet: IPv4Network
+    names: tuple[str, ...]  # of the interfaces, in the order of the hosts
+    megabits: int | None  # of the slowest link, as far as they are known
+
+    @property
+    def mca_settings(self) -> dict[str, str]:
+        """Open MPI's settings for the bare mpirun command, as a lab sets them once."""
+        return {
+            "btl_tcp_if_include": str(self.subnet),  # messages
+            "oob_tcp_if_include": str(self.subnet),  # mpirun's own control
+            "mca_base_env_list": "PATH",  # so that every host finds the same python
+            # Else mpirun ties each of two processes to one core, where TensorFlow computes.
+            "hwloc_base_binding_policy": "none",
+        }
+
+    @property
+    def mpirun_options(self) -> list[str]:
+        """The same as flags of one mpirun command."""
+        subnet = str(self.subnet)
+        network = ["--mca", "btl_tcp_if_include", subnet, "--mca", "oob_tcp_if_include", subnet]
+        return ["-x", "PATH", "--bind-to", "none", *network]
+
+    @property
+    def nccl(self) -> str:
+        """The setting that keeps NCCL to it; interfaces may have other names on other hosts."""
+        return "NCCL_SOCKET_IFNAME=" + ",".join(dict.fromkeys(self.names))
+
+
+def shared_networks(facts: Facts) -> list[SharedNetwork]:
+    """The subnets that join all hosts; those that the hosts' names lead to first, then by speed.
+
+    A subnet where hosts have the same address joins nothing: every host has its own, as with the
+    bridge of a container engine.
+    """
+    named = {fact["names"].get(host) for fact in facts.values() for host in facts}
+    found = []
+    cards = [_by_subnet(fact["interfaces"]) for fact in facts.values()]
+    for subnet in set.intersection(*(set(card) for card in cards)) if cards else ():
+        here = [card[subnet] for card in cards]
+        addresses = {card["address"].partition("/")[0] for card in here}
+        if len(addresses) < len(here):
+            continue
+        speeds = [card["megabits"] for card in here]
+        megabits = min(speeds) if all(speeds) else None
+        network = SharedNetwork(subnet, tuple(card["name"] for card in here), megabits)
+        found.append((not addresses & named, -(megabits or 0), str(subnet), network))
+    return [network for *_, network in sorted(found, key=lambda entry: entry[:3])]
+
+
+def _by_subnet(interfaces: Sequence[Mapping[str, Any]]) -> dict[IPv4Network, Mapping[str, Any]]:
+    return {IPv4Interface(card["address"]).network: card for card in interfaces}
+
+
+def network(facts: Facts) -> list[Finding]:
+    """The hosts share a network, and find each other in it by name."""
+    if len(facts) < 2:
+        return []
+    findings = []
+    for host, fact in facts.items():
+        for name, address in fact["names"].items():
+            if address is None:
+                advice = f"add {name} to /etc/hosts on {host}"
+                findings.append(Finding("names", "failed", f"{host} does not know {name}", advice))
+            elif address.startswith("127."):
+                found = f"{host} takes {name} for {address}"
+                advice = f"give {name} its real address in /etc/hosts on {host}"
+                status = "warning" if name == host else "failed"
+                findings.append(Finding("names", status, found, advice))
+    if not findings:
+        findings.append(Finding("names", "ok", "every host knows every host"))
+    shared = shared_networks(facts)
+    if not shared:
+        subnets = {
+            host: ", ".join(map(str, _by_subnet(fact["interfaces"]))) or "no network"
+            for host, fact in facts.items()
+        }
+        advice = "put the hosts into one subnet, or name all of theirs, with commas between, to "
+        advice += "--mca btl_tcp_if_include and --mca oob_tcp_if_include"
+        return [*findings, Finding("network", "warning", spread(subnets), advice)]
+    best = shared[0]
+    cards = spread(dict(zip(facts, best.names, strict=True)))
+    speed = f", {best.megabits / 1000:g} Gbit/s" if best.megabits else ""
+    return [*findings, Finding("network", "ok", f"{best.subnet} on {cards}{speed}")]

@@ -1,0 +1,104 @@
+"""What the network allows: a real allreduce of the gradient's size, timed before step 1."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from hpc.distributed.strategies import Strategy
+from model.networks.registry import Network
+
+REPETITIONS = 5
+MESSAGES = 50
+
+
+@dataclass(frozen=True)
+class Link:
+    """A measured allreduce."""
+
+    megabytes: float  # of one worker's gradient
+    seconds: float  # median of an allreduce
+    size: int
+    latency_seconds: float = 0.0  # median of an allreduce of one number; 0 if it was not timed
+    message_seconds: float = 0.0  # to a rank's neighbour, for all at once; 0 if not timed
+
+    @property
+    def gigabytes_per_second(self) -> float:
+        """Bus bandwidth of a ring: each worker sends 2 (n - 1) / n of its bytes.
+
+        As nccl-tests defines it (doc/PERFORMANCE.md), so that it compares with the link's rate.
+        """
+        return 2 * (self.size - 1) / self.size * self.megabytes / 1000 / self.seconds
+
+    def describe(self) -> str:
+        """The measurement in one line."""
+        return (
+            f"allreduce of {self.megabytes:.1f} MB over {self.size} workers: "
+            f"{self.seconds * 1000:.1f} ms, {self.gigabytes_per_second:.2f} GB/s"
+        )
+
+    def advise(self, step_seconds: float) -> str:
+        """The share of a step that is not this allreduce, with advice when it is below 80 %."""
+        efficiency = max(1 - self.seconds / step_seconds, 0.0)
+        line = f"this link allows {efficiency:.0%} efficiency at this batch size"
+        if efficiency < 0.8:
+            line += (
+                ": raise --global-batch-size (with --accumulation it takes no more memory), or use "
+                "--compression fp16, or a faster network "
+                "(python hpc/doctor.py -H HOSTS shows which one is used)"
+            )
+        return line
+
+
+def time_allreduce(strategy: Strategy, model: Network, compression: str) -> Link:
+    """The time of an allreduce of tensors like the gradient's, as the training step does it."""
+    wire = tf.float16 if compression == "fp16" else tf.float32
+    shapes = [variable.shape for variable in model.trainable_variables]
+    megabytes = model.count_params() * wire.size / 1e6
+    seconds = _seconds_of_sum(strategy, [tf.zeros(shape, wire) for shape in shapes])
+    latency = _seconds_of_sum(strategy, [tf.zeros([1], wire)])
+    return Link(megabytes, seconds, strategy.place.size, latency, _seconds_of_message(strategy))
+
+
+def _seconds_of_sum(strategy: Strategy, tensors: list[tf.Tensor]) -> float:
+    """The median time in which all workers add up such tensors."""
+
+    # As arguments: an allreduce of constants TensorFlow does once, when it compiles, and no more,
+    # since Horovod's operation does not say that it has effects.
+    @tf.function
+    def reduce_once(*tensors: tf.Tensor) -> tf.Tensor:
+        sums = strategy.sum(list(tensors))
+        # One number of each is read: the clock stops when the last one has arrived.
+        return tf.add_n([tf.reshape(total, [-1])[0] for total in sums])
+
+    # The first one opens the connections.
+    return _median_seconds(lambda: reduce_once(*tensors).numpy(), REPETITIONS)
+
+
+def _seconds_of_message(strategy: Strategy) -> float:
+    """The median time of one step around the ring with hardly any bytes; 0 without MPI."""
+    place = strategy.place
+    if place.launcher != "mpirun":
+        return 0.0
+    from mpi4py import MPI
+
+    following, before = (place.rank + 1) % place.size, (place.rank - 1) % place.size
+    sent, received = np.zeros(1, np.float32), np.zeros(1, np.float32)
+    return _median_seconds(
+        lambda: MPI.COMM_WORLD.Sendrecv(sent, following, recvbuf=received, source=before),
+        MESSAGES,
+    )
+
+
+def _median_seconds(work: Callable[[], object], repetitions: int) -> float:
+    """The median of so many times, after one that does not count."""
+    seconds = []
+    for _ in range(repetitions + 1):
+        started = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - started)
+    return float(np.median(seconds[1:]))

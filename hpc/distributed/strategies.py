@@ -1,0 +1,263 @@
+"""How the workers of a run add up their numbers: Single, MultiWorker, Horovod, side by side.
+
+A strategy is one operation, `sum_alike`, and what follows from it. The variables are ordinary ones
+in every process and stay equal because every process applies the same averaged gradient; so the
+training step is the same code whatever the strategy. (Under MultiWorkerMirroredStrategy this also
+avoids Keras 3's optimizer, which would sum mirrored gradients again, after they were clipped.)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from hpc.config.train_config import TrainConfig
+from hpc.distributed.launcher import Place
+from pipeline.runtime.tensorflow_loading import quiet_libraries
+
+BACKGROUND_NICENESS = 19  # gets a core's time only while nothing else wants it
+
+
+class Strategy:
+    """What every strategy can do, made from `sum_alike`, the one thing in which they differ."""
+
+    name = ""
+
+    def __init__(self, place: Place, config: TrainConfig, workers: list[str]) -> None:
+        """Start the collective library. `workers` holds host:port of every rank, in rank order."""
+        self.place = place
+        self.config = config
+
+    def sum_alike(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Each tensor summed over all workers, in one collective; all are of one dtype."""
+        raise TypeError(f"{type(self).__name__} does not say how to sum")
+
+    def close(self) -> None:
+        """End the collective library; all ranks come here, or none."""
+
+    def start_timeline(self, path: Path) -> None:
+        """Record from now on what each collective waits for; of Horovod's only."""
+
+    def describe(self) -> str:
+        """How the collectives of this run are set, in one line; nothing where there are none."""
+        return ""
+
+    def sum(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Each tensor summed over all workers, by a collective for each dtype among them."""
+        sums: dict[int, tf.Tensor] = {}
+        for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
+            alike = [i for i, tensor in enumerate(tensors) if tensor.dtype == dtype]
+            sums |= zip(alike, self.sum_alike([tensors[i] for i in alike]), strict=True)
+        return [sums[i] for i in range(len(tensors))]
+
+    def mean(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Each tensor averaged over all workers."""
+        size = self.place.size
+        return [t / tf.cast(size, t.dtype) for t in self.sum(tensors)] if size > 1 else tensors
+
+    def gather(self, values: np.ndarray) -> np.ndarray:
+        """[size, num_values]: the values [num_values] of every rank, in rank order."""
+        rows = np.zeros((self.place.size, len(values)), np.asarray(values).dtype)
+        rows[self.place.rank] = values
+        return self._sum_arrays(rows)
+
+    def broadcast(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The chief's arrays on every rank, bit for bit; shapes and types are equal everywhere."""
+        # As integers, since 0 + x must leave every bit of x as it was, also of -0.0 and NaN.
+        words = [np.frombuffer(_padded(array), np.int32) for array in arrays.values()]
+        joined = np.concatenate(words or [np.zeros(0, np.int32)])
+        joined = self._sum_arrays(joined if self.place.is_chief else np.zeros_like(joined))
+        received, start = {}, 0
+        for (name, array), word in zip(arrays.items(), words, strict=True):
+            content = joined[start : start + word.size].tobytes()[: array.nbytes]
+            received[name] = np.frombuffer(content, array.dtype).reshape(array.shape)
+            start += word.size
+        return received
+
+    def _sum_arrays(self, array: np.ndarray) -> np.ndarray:
+        return self.sum([tf.constant(array)])[0].numpy()
+
+
+class Single(Strategy):
+    """One process: there is nothing to add."""
+
+    name = "single"
+
+    def sum_alike(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
+        """The tensors themselves."""
+        return tensors
+
+
+class MultiWorker(Strategy):
+    """TensorFlow's collectives, by tf.distribute.MultiWorkerMirroredStrategy."""
+
+    name = "multiworker"
+
+    def __init__(self, place: Place, config: TrainConfig, workers: list[str]) -> None:
+        super().__init__(place, config, workers)
+        os.environ["TF_CONFIG"] = json.dumps(
+            {"cluster": {"worker": workers}, "task": {"type": "worker", "index": place.rank}}
+        )
+        implementations = tf.distribute.experimental.CommunicationImplementation
+        implementation = {
+            "auto": implementations.AUTO,
+            "ring": implementations.RING,
+            "nccl": implementations.NCCL,
+        }[config.collective]
+        with quiet_libraries():
+            self._strategy = tf.distribute.MultiWorkerMirroredStrategy(
+                communication_options=tf.distribute.experimental.CommunicationOptions(
+                    implementation=implementation
+                )
+            )
+        self._sum_eagerly = tf.function(self._all_reduce)
+
+    def sum_alike(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
+        """By an allreduce in the strategy's replica context."""
+        if tf.executing_eagerly():
+            return self._sum_eagerly(tensors)
+        return self._all_reduce(tensors)
+
+    def describe(self) -> str:
+        """The implementation that was asked for; TensorFlow does not tell which one auto takes."""
+        return f"collectives: TensorFlow's, implementation {self.config.collective}"
+
+    def _all_reduce(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
+        def in_replica(*tensors: tf.Tensor) -> list[tf.Tensor]:
+            # An identity, because the strategy asks every tensor for the device it was made on.
+            here = [tf.identity(tensor) for tensor in tensors]
+            context = tf.distribute.get_replica_context()
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, here)
+
+        return self._strategy.run(in_replica, args=tuple(tensors))
+
+
+class Horovod(Strategy):
+    """Horovod's allreduce, over MPI or NCCL as it was built. All calls to Horovod are here."""
+
+    name = "horovod"
+
+    def __init__(self, place: Place, config: TrainConfig, workers: list[str]) -> None:
+        super().__init__(place, config, workers)
+        settings = {
+            "HOROVOD_FUSION_THRESHOLD": config.fusion_threshold * 2**20 or None,
+            "HOROVOD_CYCLE_TIME": config.cycle_time or None,
+            "HOROVOD_AUTOTUNE": 1 if config.autotune else None,
+            "HOROVOD_TIMELINE": "DYNAMIC" if config.timeline else None,  # begun after set-up
+        }
+        os.environ.update({name: str(v) for name, v in settings.items() if v is not None})
+        threads = own_threads()
+        import horovod.tensorflow as hvd
+
+        hvd.init()
+        if hvd.size() != place.size:
+            raise ValueError(
+                f"{place.launcher} started {place.size} processes, but Horovod sees {hvd.size()}: "
+                "it was built against another MPI than mpirun's. Run make horovod with this mpirun"
+            )
+        self._hvd = hvd
+        self._cores = sorted(os.sched_getaffinity(0))
+        for thread in own_threads() - threads:
+            _keep_off_the_compute(thread, self._cores)
+
+    def sum_alike(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
+        """By one grouped allreduce, whose fusion, and so the order of the sums, is always equal."""
+        return self._hvd.grouped_allreduce(tensors, op=self._hvd.Sum)
+
+    def start_timeline(self, path: Path) -> None:
+        """Have rank 0, which sees what every rank waits for, write Horovod's timeline."""
+        if self.config.timeline and self.place.is_chief:
+            self._hvd.start_timeline(str(path), mark_cycles=True)
+
+    def describe(self) -> str:
+        """The library under Horovod, its cycle and fusion, and where its own thread runs."""
+        library = "NCCL" if self._hvd.nccl_built() and self._has_gpu() else "MPI"
+        yields = communication_facts().get("OMPI_MCA_mpi_yield_when_idle") == "1"
+        settings = {
+            "cycle": (os.environ.get("HOROVOD_CYCLE_TIME"), "ms", 1),
+            "fusion buffer": (self.config.fusion_threshold or None, "MiB", 128),
+        }
+        parts = [
+            f"{name} {default if value is None else value} {unit}{' (default)' * (value is None)}"
+            for name, (value, unit, default) in settings.items()
+        ]
+        parts += ["autotuned"] * self.config.autotune
+        return (
+            f"collectives: Horovod over {library}"
+            f"{', which yields while it waits' * yields}; {', '.join(parts)}; its thread at nice "
+            f"{BACKGROUND_NICENESS} on cores {', '.join(map(str, self._cores))}"
+        )
+
+    def _has_gpu(self) -> bool:
+        return bool(tf.config.list_physical_devices("GPU"))
+
+    def close(self) -> None:
+        """Shut Horovod's background thread down."""
+        self._hvd.shutdown()
+
+
+STRATEGIES = {strategy.name: strategy for strategy in (Single, MultiWorker, Horovod)}
+
+
+def open_strategy(name: str, place: Place, config: TrainConfig, workers: list[str]) -> Strategy:
+    """Start the collective library of this run. Call before any other TensorFlow work.
+
+    Raises ValueError for a flag that this strategy has no use for.
+    """
+    if config.timeline and name != Horovod.name:
+        raise ValueError(
+            f"--timeline is a record of Horovod's, and the strategy is {name}. Use --profile, "
+            "which all strategies have, or --strategy horovod"
+        )
+    return STRATEGIES[name](place, config, workers)
+
+
+def communication_facts() -> dict[str, Any]:
+    """Variables that shape a run's communication, for its record."""
+    prefixes = ("HOROVOD_", "OMPI_MCA_", "NCCL_")
+    # Job numbers, addresses and folders that mpirun tells its ranks: other ones at every launch.
+    of_a_launch = tuple(
+        "OMPI_MCA_" + name for name in ("orte_", "ess", "pmix", "initial_wdir", "shmem_RUNTIME")
+    )
+    return {
+        name: value
+        for name, value in sorted(os.environ.items())
+        if name.startswith(prefixes) and not name.startswith(of_a_launch)
+    }
+
+
+def own_threads() -> set[int]:
+    """Numbers of all threads of this process.
+
+    Where a thread ends while Linux lists them, the list stops at it and lacks the threads begun
+    later. So they are listed until they are as many as Linux counts.
+    """
+    count = -1
+    while count != len(found := {int(thread.name) for thread in Path("/proc/self/task").iterdir()}):
+        status = Path("/proc/self/status").read_text()
+        count = int(status.split("Threads:")[1].split()[0])
+    return found
+
+
+def _keep_off_the_compute(thread: int, cores: Sequence[int]) -> None:
+    """Let a thread that waits by spinning give way to the threads that compute.
+
+    Horovod's thread polls MPI on the cores that compute, and would else take half of one. It may
+    run on any core of its own worker, but on no other: there it would delay that worker's step,
+    and with it, since all wait for the slowest, every worker's.
+    """
+    with suppress(ProcessLookupError):  # one that only helped at the start has ended since
+        os.setpriority(os.PRIO_PROCESS, thread, BACKGROUND_NICENESS)
+        os.sched_setaffinity(thread, cores)
+
+
+def _padded(array: np.ndarray) -> bytes:
+    content = np.ascontiguousarray(array).tobytes()
+    return content + bytes(-len(content) % 4)

@@ -1,0 +1,1 @@
+"""How well training scales: measurement, cost model, forecast, report."""

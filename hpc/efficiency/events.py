@@ -1,0 +1,94 @@
+"""Scaling for TensorBoard, written without TensorFlow: efficiency by workers, and the picture."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hpc.comparison.events import EVENT_FILE, write_event_file
+from hpc.efficiency.forecast import LINKS, WORKERS, Forecast
+from hpc.efficiency.tables import Row
+
+
+def write_events(
+    found: Sequence[Row],
+    foreseen: Sequence[Forecast],
+    text: str,
+    picture: Path,
+    out_dir: Path,
+) -> None:
+    """Write a folder for each scaling and strategy, whose step is the number of workers.
+
+    So is that of the predictions, one folder for each strategy and link. The tables, as text, and
+    the picture are beside them; an earlier view in the folder is replaced.
+    """
+    from tensorboard.plugins.hparams.summary_v2 import hparams_pb
+    from tensorboard.plugins.text.summary_v2 import text_pb
+
+    for earlier in out_dir.rglob(EVENT_FILE):
+        earlier.unlink()
+    for scaling, strategy in dict.fromkeys((row.scaling, row.strategy) for row in found):
+        name = f"{scaling}-{strategy}"
+        own = [row for row in found if (row.scaling, row.strategy) == (scaling, strategy)]
+        settings = hparams_pb({"scaling": scaling, "strategy": strategy}, trial_id=name)
+        told = [(0, 0.0, settings), *(entry for row in own for entry in _scalars(row))]
+        write_event_file(out_dir / name, iter(told))
+    for model in foreseen:
+        for gigabits in LINKS:
+            entries = [_predicted(model, workers, gigabits) for workers in WORKERS]
+            name = f"predicted-{model.strategy}-{gigabits:g}gbit"
+            write_event_file(out_dir / name, iter(entries))
+    # TensorBoard takes the plugin of a tag from its first event: text and picture need two tags.
+    shown = [text_pb("scaling/tables", text), image_summary("scaling/plot", picture)]
+    write_event_file(out_dir, iter([(0, 0.0, summary) for summary in shown]))
+
+
+def image_summary(tag: str, picture: Path) -> Any:
+    """The summary that TensorBoard's image plugin shows for a PNG file.
+
+    Its tensor is [width, height, file], of strings (tensorboard/plugins/image/summary_v2.py).
+    """
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.compat.proto.tensor_pb2 import TensorProto
+    from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+    from tensorboard.compat.proto.types_pb2 import DT_STRING
+    from tensorboard.plugins.image.metadata import create_summary_metadata
+
+    content = picture.read_bytes()
+    width, height = struct.unpack(">II", content[16:24])  # of the IHDR chunk, the first (PNG 11.2)
+    strings = [str(width).encode(), str(height).encode(), content]
+    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=len(strings))])
+    tensor = TensorProto(dtype=DT_STRING, string_val=strings, tensor_shape=shape)
+    metadata = create_summary_metadata(display_name=None, description=None)
+    return Summary(value=[Summary.Value(tag=tag, tensor=tensor, metadata=metadata)])
+
+
+def _scalars(row: Row) -> list[tuple[int, float, Any]]:
+    """What a row has to tell, at the step of its number of workers."""
+    from tensorboard.plugins.scalar.summary_v2 import scalar_pb
+
+    solo, independent = row.against_solo, row.against_independent
+    values = {
+        "efficiency/against solo": solo and solo.median,
+        "efficiency/against independent": independent and independent.median,
+        "speed/tokens per second": row.rate.median,
+        "speed/tokens per second per worker": row.rate.median / row.workers,
+        "step/seconds": row.step_seconds,
+        **{f"step/share of {name}": share for name, share in row.parts.items()},
+        "allreduce/seconds": row.allreduce_seconds,
+        "allreduce/gigabytes per second": row.gigabytes_per_second,
+    }
+    return [
+        (row.workers, float(row.workers), scalar_pb(tag, value))
+        for tag, value in values.items()
+        if value is not None
+    ]
+
+
+def _predicted(model: Forecast, workers: int, gigabits: float) -> tuple[int, float, Any]:
+    from tensorboard.plugins.scalar.summary_v2 import scalar_pb
+
+    share = model.efficiency(workers, gigabits)
+    return workers, float(workers), scalar_pb("efficiency/predicted", share)

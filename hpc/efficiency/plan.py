@@ -1,0 +1,172 @@
+"""Which trainings a scaling measurement needs, where, and what is compared with what."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from hpc.run_folder.recorded import counted
+
+LOCAL = "localhost"
+ALONE = "single"  # the strategy of processes that do not talk to each other
+SCALINGS = {
+    "weak": "the batch of each worker is held",
+    "strong": "the batch of all workers together is held",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training to measure: all workers at the same time, each with its share of the cores."""
+
+    strategy: str
+    hosts: tuple[str, ...]  # one for each worker, in rank order
+    batch: int  # windows a step on each worker
+
+    @property
+    def workers(self) -> int:
+        """Processes."""
+        return len(self.hosts)
+
+    @property
+    def is_alone(self) -> bool:
+        """Do its processes train apart, each a model of its own?"""
+        return self.strategy == ALONE
+
+    @property
+    def slots(self) -> str:
+        """Hosts with their workers, as mpirun takes them behind -H: 'dorchester:1,bath:1'."""
+        return ",".join(f"{host}:{len(list(same))}" for host, same in groupby(self.hosts))
+
+    def __str__(self) -> str:
+        how = self.strategy
+        if self.is_alone:
+            how = "one process alone" if self.workers == 1 else "independent processes"
+        return f"{how} on {counted(self.hosts)}, {self.batch} windows each"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A cell, and the cells that its speed is divided by."""
+
+    scaling: str
+    cell: Cell
+    solo: tuple[Cell, ...]  # for each worker, one process alone on that worker's host
+    independent: Cell | None  # as many processes at the same time; None for one worker
+
+
+def plan(
+    hosts: Sequence[str],
+    workers: Sequence[int],
+    strategies: Sequence[str],
+    scalings: Sequence[str],
+    batches: Mapping[str, int],
+) -> list[Comparison]:
+    """All comparisons, by scaling, then by workers; the reference before what refers to it.
+
+    `hosts` names the host of each slot; the first ones are used. `batches` tells, by scaling, the
+    batch that is held. Raises ValueError where it cannot be shared out.
+    """
+    found = []
+    for scaling in scalings:
+        held = batches[scaling]
+        for num_workers in workers:
+            if scaling == "strong" and held % num_workers:
+                raise ValueError(
+                    f"--global-batch-size {held} cannot be shared by {num_workers} workers; use a "
+                    "multiple of every number in --workers"
+                )
+            batch = held if scaling == "weak" else held // num_workers
+            used = tuple(hosts[:num_workers])
+            solo = tuple(Cell(ALONE, (host,), held) for host in used)
+            if num_workers == 1:
+                found.append(Comparison(scaling, solo[0], solo, None))
+                continue
+            independent = Cell(ALONE, used, batch)
+            found.append(Comparison(scaling, independent, solo, independent))
+            found += [
+                Comparison(scaling, Cell(strategy, used, batch), solo, independent)
+                for strategy in strategies
+            ]
+    return found
+
+
+def cells_of(comparisons: Sequence[Comparison]) -> list[Cell]:
+    """What has to be measured, each cell once."""
+    needed = [cell for found in comparisons for cell in (*found.solo, found.cell)]
+    return list(dict.fromkeys(needed))
+
+
+def find_slots(asked: str | None, environ: Mapping[str, str], local_slots: int) -> list[str]:
+    """The host of each slot: from -H, else the Slurm allocation's, else this machine's."""
+    if asked:
+        return _parse_hosts(asked)
+    if "SLURM_JOB_NODELIST" in environ:
+        nodes = environ["SLURM_JOB_NODELIST"]
+        listed = subprocess.run(
+            ["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=True
+        )
+        return expand_tasks(listed.stdout.split(), environ.get("SLURM_TASKS_PER_NODE", "1"))
+    return [LOCAL] * local_slots
+
+
+def expand_tasks(nodes: Sequence[str], tasks_per_node: str) -> list[str]:
+    """The node of each task, from Slurm's '2(x3),1': two on each of three nodes, one on a fourth.
+
+    Raises ValueError where the two do not belong together.
+    """
+    counts: list[int] = []
+    for part in tasks_per_node.split(","):
+        match = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part)
+        counts += [int(match[1])] * int(match[2] or 1) if match else []
+    if len(counts) != len(nodes):
+        raise ValueError(
+            f"SLURM_TASKS_PER_NODE is {tasks_per_node!r} for {len(nodes)} nodes; name the hosts "
+            "with -H"
+        )
+    return [node for node, count in zip(nodes, counts, strict=True) for _ in range(count)]
+
+
+def default_workers(num_slots: int) -> list[int]:
+    """1, 2, 4, ... as far as there are slots, and all of them."""
+    powers = [2**k for k in range(num_slots.bit_length()) if 2**k < num_slots]
+    return [*powers, num_slots]
+
+
+def require_slots(workers: Sequence[int], hosts: Sequence[str]) -> None:
+    """Nothing, if so many workers have a place of their own. Raises ValueError if not."""
+    if max(workers) > len(hosts):
+        raise ValueError(
+            f"{max(workers)} workers for {len(hosts)} places ({counted(hosts)}) would take turns, "
+            f"and that is no scaling. Lower --workers, or tell the places: -H {hosts[0]}:"
+            f"{max(workers)}"
+        )
+    if max(workers) < 2:
+        raise ValueError("--workers names one worker only; scaling needs two or more, as in 1,2")
+
+
+def most_on_a_host(cells: Sequence[Cell]) -> int:
+    """Workers on the fullest host; every worker of every cell gets that share of its cores."""
+    return max(count for cell in cells for count in Counter(cell.hosts).values())
+
+
+def local_places() -> int:
+    """Workers that fit this machine: one a GPU, else one a core."""
+    from hpc.diagnostics.host_facts import gpus
+
+    return len(gpus()) or len(os.sched_getaffinity(0))
+
+
+def _parse_hosts(asked: str) -> list[str]:
+    hosts: list[str] = []
+    for part in asked.split(","):
+        host, colon, slots = part.partition(":")
+        if not host or (colon and not (slots.isdecimal() and int(slots))):
+            raise ValueError(f"-H {asked!r}: give hosts as mpirun takes them: bath,dorchester:2")
+        hosts += [host] * int(slots or 1)
+    return hosts

@@ -1,0 +1,189 @@
+"""Scaling efficiency from measurements: rows, tables, and the same for programs."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from hpc.comparison.measures import Spread, spread
+from hpc.comparison.tables import NOTHING, Table, shown_spread
+from hpc.efficiency.measure import PARTS, Measurement
+from hpc.efficiency.plan import ALONE, SCALINGS, Cell, Comparison
+from hpc.efficiency.store import Measured
+from hpc.run_folder.recorded import counted
+
+INDEPENDENT = "independent"
+FORMULA = "efficiency = rate_n / (n x rate_1), where rate is tokens per second over all workers"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured of so many workers under one strategy; None where nothing is to compare."""
+
+    scaling: str
+    strategy: str
+    workers: int
+    hosts: str
+    batch: int  # windows a step on each worker
+    rate: Spread  # tokens per second, all workers
+    against_solo: Spread | None  # efficiency
+    against_independent: Spread | None  # efficiency
+    step_seconds: float
+    parts: dict[str, float]  # share of a step
+    allreduce_seconds: float | None
+    gigabytes_per_second: float | None
+
+    @property
+    def allreduce_share(self) -> float | None:
+        """Time of an allreduce by itself, as a share of a step in which it may overlap."""
+        return (
+            None if self.allreduce_seconds is None else self.allreduce_seconds / self.step_seconds
+        )
+
+
+def efficiency(rate: float, reference_rates: Sequence[float]) -> float:
+    """Share of perfect speed-up: 1.0 when n workers do what their n references do together."""
+    return rate / sum(reference_rates)
+
+
+def rows(comparisons: Sequence[Comparison], measured: Measured) -> list[Row]:
+    """One row for each comparison of which there is a repetition.
+
+    Efficiency is taken within a repetition, whose cells ran one soon after the other, so that a
+    machine that slows down over the hours does not show as scaling.
+    """
+    found = []
+    for compared in comparisons:
+        own = _repetitions(compared.cell, measured)
+        if not own:
+            continue
+        solo, independent = [], []
+        for repetition, measurement in own.items():
+            alone = [measured.get((cell, repetition)) for cell in compared.solo]
+            if compared.cell.workers > 1 and all(alone):
+                solo.append(efficiency(measurement.rate, [one.rate for one in alone if one]))
+            together = compared.independent and measured.get((compared.independent, repetition))
+            if together and compared.cell != compared.independent:
+                independent.append(efficiency(measurement.rate, [together.rate]))
+        found.append(_row(compared, list(own.values()), spread(solo), spread(independent)))
+    return found
+
+
+def _repetitions(cell: Cell, measured: Measured) -> dict[int, Measurement]:
+    return {repetition: found for (of, repetition), found in measured.items() if of == cell}
+
+
+def _row(
+    compared: Comparison, own: list[Measurement], solo: Spread | None, independent: Spread | None
+) -> Row:
+    cell = compared.cell
+    step = statistics.median(measurement.step_seconds for measurement in own)
+    # Of each repetition its own share: the parts of one sum to its step.
+    parts = {
+        name: statistics.median(found.parts[name] / found.step_seconds for found in own)
+        for name in PARTS
+    }
+    links = [found.link for found in own if found.link]
+    rate = spread([measurement.rate for measurement in own])
+    assert rate is not None, "there is at least one repetition"
+    together = INDEPENDENT if cell.workers > 1 else ALONE
+    return Row(
+        scaling=compared.scaling,
+        strategy=together if cell.is_alone else cell.strategy,
+        workers=cell.workers,
+        hosts=counted(cell.hosts),
+        batch=cell.batch,
+        rate=rate,
+        against_solo=solo,
+        against_independent=independent,
+        step_seconds=step,
+        parts=parts,
+        allreduce_seconds=statistics.median(k["seconds"] for k in links) if links else None,
+        gigabytes_per_second=(
+            statistics.median(k["gigabytes_per_second"] for k in links) if links else None
+        ),
+    )
+
+
+def tables(found: Sequence[Row]) -> list[Table]:
+    """Efficiency by scaling, and where the time of a step goes."""
+    scalings = dict.fromkeys(row.scaling for row in found)
+    return [*(_efficiency_table(found, name) for name in scalings), _time_table(found)]
+
+
+def _efficiency_table(found: Sequence[Row], scaling: str) -> Table:
+    lines = [
+        (
+            row.strategy,
+            str(row.workers),
+            row.hosts,
+            str(row.batch),
+            shown_spread(row.rate),
+            f"{row.rate.median / row.workers:,.0f}",
+            shown_share(row.against_solo),
+            shown_share(row.against_independent),
+            str(row.rate.num_values),
+        )
+        for row in found
+        if row.scaling == scaling
+    ]
+    what = ("strategy", ">workers", "hosts", ">windows each", ">tokens/s", ">per worker")
+    shares = (">against solo", ">against independent", ">repetitions")
+    notes = (
+        FORMULA + ". Against solo: rate_1 is one process alone on the worker's host (n x rate_1 is "
+        "the sum over the workers' hosts)"
+        + (", with the whole batch" if scaling == "strong" else "")
+        + ". Against independent: n x rate_1 is what n processes reach that train apart, at the "
+        "same time, on the same cores, each with a worker's batch: on one machine cores share "
+        "caches and power, which is no fault of the communication.",
+        "Medians (with quartiles) over repetitions that took turns, warm-up left out.",
+    )
+    title = f"{scaling.capitalize()} scaling: {SCALINGS[scaling]}"
+    return Table(title, what + shares, tuple(lines), notes)
+
+
+def _time_table(found: Sequence[Row]) -> Table:
+    lines = []
+    for row in found:
+        share, seconds, rate = row.allreduce_share, row.allreduce_seconds, row.gigabytes_per_second
+        lines.append(
+            (
+                row.scaling,
+                row.strategy,
+                str(row.workers),
+                f"{row.step_seconds * 1000:,.1f} ms",
+                *(f"{row.parts[name]:.1%}" for name in PARTS),
+                NOTHING if seconds is None else f"{seconds * 1000:,.1f} ms",
+                NOTHING if share is None else f"{share:.1%}",
+                NOTHING if rate is None else f"{rate:.2f} GB/s",
+            )
+        )
+    columns = ("scaling", "strategy", ">workers", ">a step", *(f">{name}" for name in PARTS))
+    columns += (">an allreduce", ">of a step", ">bus rate")
+    notes = (
+        "step: forward, backward, allreduce and update of the first worker; other: metrics and log."
+        " An allreduce: one of the gradient's size by itself before step 1; bus rate: 2 (n - 1) / n"
+        " of its bytes by its time.",
+    )
+    return Table("Where a step's time goes", columns, tuple(lines), notes)
+
+
+def shown_share(values: Spread | None) -> str:
+    """A share with its quartiles: '93.1 % (92.0-94.5)'."""
+    if values is None:
+        return NOTHING
+    if values.low is None or values.high is None:
+        return f"{values.median:.1%}"
+    return f"{values.median:.1%} ({values.low * 100:.1f}-{values.high * 100:.1f})"
+
+
+def to_json(found: Sequence[Row], measured: Measured, about: dict[str, Any]) -> dict[str, Any]:
+    """All of it for programs; rates are tokens per second."""
+    return {
+        **about,
+        "formula": FORMULA,
+        "rows": [{**asdict(row), "allreduce_share": row.allreduce_share} for row in found],
+        "measurements": [measurement.to_json() for measurement in measured.values()],
+    }

@@ -1,0 +1,171 @@
+"""Command: one process of a scaling measurement, which hpc/scaling.py starts under mpirun.
+
+Takes its share of the host's cores, trains by hpc/train.py's own entry point, and prints what the
+run recorded: so the figures come back from hosts that share no files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, MutableMapping, Sequence
+from pathlib import Path
+from typing import Any
+
+if __package__ in (None, ""):  # run as a script: import from the root, not from hpc/
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+from hpc import train
+from hpc.config.train_config import parse_flags as parse_train_flags
+from hpc.distributed.launcher import Place, find_place
+from hpc.efficiency.measure import BEGIN, END, PARTS
+from hpc.run_folder.layout import METRICS, read_lines
+from hpc.run_folder.recorded import read_run, tokens_per_step
+from hpc.training.open_run import call_roll, look_around, open_run, require_agreement
+from hpc.training.preemption import EXIT_PREEMPTED, StopRequest
+from hpc.training.run import Run
+from hpc.training.throughput import WARMUP_STEPS
+from pipeline.runtime.command import run_command
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code of the training."""
+    flags = parse_flags(argv)
+    code = run_command(lambda: work(flags))
+    if code:
+        # MPI's exit handler would wait for the others, which mpirun ends because of this code.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The flags of the command."""
+    parser = argparse.ArgumentParser(
+        prog="scaling_worker.py",
+        description="One process of a scaling measurement; hpc/scaling.py starts it.",
+    )
+    parser.add_argument("--share", type=int, required=True, help="workers that share a host")
+    parser.add_argument("--run", type=Path, required=True, help="folder for the run; removed")
+    parser.add_argument("--alone", action="store_true", help="train apart from the others")
+    parser.add_argument("train_flags", nargs="*", metavar="-- FLAG", help="of hpc/train.py")
+    return parser.parse_args(argv)
+
+
+def work(flags: argparse.Namespace) -> int:
+    """Train, and print the record; the exit code."""
+    place = find_place(os.environ)
+    take_cores(place, flags.share)
+    run_dir = flags.run / str(place.rank) if flags.alone else flags.run
+    writes = flags.alone or place.is_chief
+    if writes:  # what a measurement that was broken off left would be continued
+        shutil.rmtree(run_dir, ignore_errors=True)
+    argv = [*flags.train_flags, f"--run={run_dir}"]
+    code = train_alone(argv, place) if flags.alone else train.main(argv)
+    if code == 0 and writes:
+        tell({"rank": place.rank, **record(run_dir)})
+        shutil.rmtree(run_dir, ignore_errors=True)
+    return code
+
+
+class AtTheSameTime(Run):
+    """A run whose warmed-up steps begin when those of the other processes do."""
+
+    def training_batches(self) -> Iterator[Any]:
+        """This run's batches; the wait falls into the first window, which does not count."""
+        from mpi4py import MPI
+
+        for index, tokens in enumerate(super().training_batches()):
+            if index == WARMUP_STEPS:
+                MPI.COMM_WORLD.Barrier()
+            yield tokens
+
+
+def train_alone(argv: Sequence[str], place: Place) -> int:
+    """The exit code of a training of one process, which the others only start together with.
+
+    As hpc/train.py does it, but that this process takes itself for the only one.
+    """
+    config, _ = parse_train_flags(argv)
+    own_gpu(place, os.environ)
+    os.environ.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")
+    stop_request = StopRequest()
+    alone = Place(host=place.host)
+    findings = look_around(config, alone)
+    with call_roll(config, alone, findings) as peers:
+        require_agreement(peers)
+        run = open_run(config, alone, peers, findings)
+        if place.size > 1:
+            run = AtTheSameTime(**vars(run))
+        ended = train.train_run(run, stop_request)
+        run.strategy.close()
+    return EXIT_PREEMPTED if ended == "stopped" else 0
+
+
+def take_cores(place: Place, share: int) -> None:
+    """Keep to one of `share` equal parts of this host's cores.
+
+    Also where fewer workers run than that: one process must not get the cores of two.
+    """
+    allowed = sorted(os.sched_getaffinity(0))
+    per_worker = max(len(allowed) // share, 1)
+    first = place.local_rank * per_worker % len(allowed)
+    os.sched_setaffinity(0, allowed[first : first + per_worker])
+
+
+def own_gpu(place: Place, environ: MutableMapping[str, str]) -> None:
+    """Leave this process, which will take the first GPU it sees, the one it would have by rank."""
+    visible = environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = visible.split(",") if visible is not None else None
+    if gpus is None:
+        environ["CUDA_VISIBLE_DEVICES"] = str(place.local_rank)
+    elif place.local_rank < len(gpus):
+        environ["CUDA_VISIBLE_DEVICES"] = gpus[place.local_rank]
+
+
+def record(run_dir: Path) -> dict[str, Any]:
+    """What the run measured: its windows after the warm-up, its hardware, its allreduce."""
+    stretch = read_run(run_dir, "this run").stretches[-1]
+    lines = {
+        line["step"]: line for line in read_lines(run_dir / METRICS) if line["split"] == "train"
+    }
+    windows = []
+    for window in stretch.windows:
+        line = lines[window.step]
+        parts = [line[f"{part}_seconds"] for part in PARTS]
+        windows.append([line["time"], *(float(f"{value:.5g}") for value in (window.rate, *parts))])
+    facts, link = stretch.facts, stretch.facts["link"]
+    if link:
+        from hpc.distributed.allreduce_timing import Link
+
+        link = {**link, "gigabytes_per_second": Link(**link).gigabytes_per_second}
+    return {
+        "windows": windows,
+        "tokens_per_step": tokens_per_step(facts),
+        "link": link,
+        "machines": [
+            f"{host} ({processor})"
+            for host, processor in zip(facts["hosts"], facts["processors"], strict=True)
+        ],
+        **{name: facts[name] for name in ("devices", "sequence_length", "commit")},
+    }
+
+
+def tell(entry: dict[str, Any]) -> None:
+    """Print an entry in one piece.
+
+    mpirun forwards what it reads, at most 4 KiB at a time, in between the lines of other ranks. A
+    short write into an empty pipe is one such piece.
+    """
+    sys.stdout.flush()
+    time.sleep(0.2)
+    os.write(sys.stdout.fileno(), f"{BEGIN}{json.dumps(entry)}{END}\n".encode())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What a run folder holds: its layout, its writer and its reader."""

@@ -1,0 +1,168 @@
+"""What a run tells: metrics.jsonl and stretches.jsonl for programs, TensorBoard, the terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.custom_scalar.summary import pb as layout_summary
+from tensorboard.plugins.hparams import api as hparams
+
+from hpc.distributed.launcher import Place
+from hpc.run_folder.layout import (
+    METRICS,
+    STRETCHES,
+    add_line,
+    not_written,
+    read_lines,
+    replace_file,
+)
+from model.metrics.score_metrics import METRICS as METRICS_OF_MUSIC
+
+# On the terminal; all are in metrics.jsonl and TensorBoard.
+SHOWN = ("loss", "perplexity", "gradient_norm", "learning_rate", "tokens_per_second")
+
+
+class Journal:
+    """The chief's record of a run. On other ranks every method does nothing."""
+
+    def __init__(
+        self, run_dir: Path, place: Place, *, step: int, evaluated: int, total_steps: int
+    ) -> None:
+        """Open the record of a run that goes on after `step`; later entries are taken back.
+
+        `evaluated` is the last step whose evaluation stays, `step` itself or one before it.
+        """
+        self._place = place
+        self._run_dir = run_dir
+        self._total_steps = total_steps
+        self._progress: Progress | None = None
+        self._said: set[str] = set()
+        if not place.is_chief:
+            return
+        last = {"train": step, "valid": evaluated}
+        _take_back(run_dir / METRICS, lambda entry: entry["step"] <= last[entry["split"]])
+        _take_back(run_dir / STRETCHES, lambda entry: entry["first_step"] <= step)
+        self._writer = tf.summary.create_file_writer(str(run_dir / "tensorboard"))
+        console = Console()
+        # mpirun gives its ranks a terminal of their own, whose lines it then copies.
+        if console.is_terminal and place.launcher == "none":
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                console=console,
+            )
+            self._task = self._progress.add_task("training", total=total_steps, completed=step)
+            self._progress.start()
+
+    def stretch(self, first_step: int, facts: dict[str, Any], settings: dict[str, Any]) -> None:
+        """Record where and how the run goes on from `first_step`."""
+        if not self._place.is_chief:
+            return
+        entry = {"first_step": first_step, "time": time.time(), **facts}
+        add_line(self._run_dir / STRETCHES, entry)
+        with self._writer.as_default(step=first_step):
+            text = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
+            tf.summary.text("run", "| what | value |\n|---|---|\n" + text)
+            hparams.hparams({k: v for k, v in settings.items() if v is not None})
+            tf.summary.experimental.write_raw_pb(dashboard().SerializeToString(), step=first_step)
+
+    def scalars(self, step: int, split: str, **values: float) -> None:
+        """Record scalars of a step; a loss also gives its perplexity."""
+        if not self._place.is_chief:
+            return
+        if "loss" in values:
+            # TensorBoard's scalars are float32: e^88 is the largest power that fits.
+            values["perplexity"] = math.exp(min(values["loss"], 88.0))
+        entry = {"step": step, "split": split, **values, "time": time.time()}
+        add_line(self._run_dir / METRICS, entry)
+        try:
+            with self._writer.as_default(step=step):
+                for name, value in values.items():
+                    tf.summary.scalar(f"{split}/{name}", value)
+            # By itself it would wait for two minutes, which a kill would take from the curves.
+            self._writer.flush()
+        except tf.errors.OpError as error:
+            raise not_written(self._run_dir / "tensorboard", error) from error
+        shown = ", ".join(f"{name} {_shown(values[name])}" for name in SHOWN if name in values)
+        self.say(f"step {step}/{self._total_steps} {split}: {shown}")
+        if self._progress:
+            self._progress.update(self._task, completed=step)
+
+    def say(self, line: str) -> None:
+        """Print a line for the user, above the progress bar if there is one."""
+        if self._progress:
+            self._progress.console.print(line, highlight=False, markup=False)
+        else:
+            say(self._place, line)
+
+    def say_once(self, subject: str, line: str) -> None:
+        """Say a line, unless one of this subject was said before."""
+        if subject not in self._said:
+            self._said.add(subject)
+            self.say(line)
+
+    def close(self) -> None:
+        """Flush everything; the terminal is left as it was found."""
+        if not self._place.is_chief:
+            return
+        if self._progress:
+            self._progress.stop()
+        self._writer.close()
+
+
+def dashboard() -> Summary:
+    """TensorBoard's custom page: loss, speed, the parts of a step and the music, side by side."""
+    charts = {
+        "loss": [r"(train|valid)/loss$", "train/gradient_norm$", "train/learning_rate$"],
+        "speed": ["train/tokens_per_second$", "train/.*_seconds$"],
+        "music": [rf"valid_music/{name.replace(' ', '_')}$" for name in METRICS_OF_MUSIC],
+    }
+    return layout_summary(
+        layout_pb2.Layout(
+            category=[
+                layout_pb2.Category(
+                    title=title,
+                    chart=[
+                        layout_pb2.Chart(
+                            title=tag.rstrip("$").replace("(train|valid)", "train, valid"),
+                            multiline=layout_pb2.MultilineChartContent(tag=[tag]),
+                        )
+                        for tag in tags
+                    ],
+                )
+                for title, tags in charts.items()
+            ]
+        )
+    )
+
+
+def say(place: Place, line: str, *, everyone: bool = False) -> None:
+    """Print a line of the chief, or of `everyone`; with several ranks, it says of which."""
+    if place.is_chief or everyone:
+        prefix = f"[{place}] " if place.size > 1 else ""
+        print(prefix + line, file=sys.stdout, flush=True)
+
+
+def _take_back(path: Path, is_kept: Callable[[dict[str, Any]], bool]) -> None:
+    """Keep some entries: what came after the checkpoint is done again."""
+    if not path.is_file():
+        return
+    kept = filter(is_kept, read_lines(path))
+    replace_file(path, "".join(json.dumps(entry) + "\n" for entry in kept))
+
+
+def _shown(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

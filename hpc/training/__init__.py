@@ -1,0 +1,1 @@
+"""The training of one run: from preflight checks to the last checkpoint."""

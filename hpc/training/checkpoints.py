@@ -1,0 +1,177 @@
+"""When a run is saved, and from what it goes on: the newest whole checkpoint, never from zero."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hpc.run_folder.layout import replace_file
+from model.networks.checkpoint import (
+    BEST,
+    Arrays,
+    Bundle,
+    list_checkpoints,
+    read_bundle,
+    step_folder,
+    write_bundle,
+)
+
+if TYPE_CHECKING:
+    import keras
+
+    from hpc.config.train_config import TrainConfig
+    from hpc.distributed.strategies import Strategy
+
+    Variables = dict[str, dict[str, keras.Variable]]  # "weights" and "optimizer", by path
+
+
+class Checkpoints:
+    """The checkpoints of one run. Only the chief makes one; every rank may ask it to save."""
+
+    def __init__(self, run_dir: Path, config: TrainConfig, *, is_chief: bool) -> None:
+        self.run_dir = run_dir
+        self._config = config
+        self._is_chief = is_chief
+        self._saved_at = time.monotonic()
+        # One thread: a checkpoint is whole before the next one begins, and training goes on.
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
+        self._pending: Future[None] | None = None
+        self._written: dict[str, Any] = {}  # progress of the newest one
+
+    def take_up(self, progress: dict[str, Any]) -> None:
+        """Make the folder as it was when the checkpoint of this progress had just been written.
+
+        What is newer is damaged, or `newest_bundle` would have found it, and gets another name.
+        """
+        if not self._is_chief:
+            return
+        for path in list_checkpoints(self.run_dir):
+            if path > step_folder(self.run_dir, progress["step"]):
+                aside = path.with_name(path.name + ".damaged")
+                shutil.rmtree(aside, ignore_errors=True)
+                path.rename(aside)
+        for path in (self.run_dir / "checkpoints").glob("*.partial"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self._mark_best(progress)
+        self._prune()
+        self._written = dict(progress)
+
+    def due(self, step: int) -> bool:
+        """Is it time to save, by steps or by minutes?
+
+        Raises OSError if the previous checkpoint could not be written.
+        """
+        if self._pending is not None and self._pending.done():
+            self.wait()
+        minutes = (time.monotonic() - self._saved_at) / 60
+        by_time = 0 < self._config.save_minutes <= minutes
+        return by_time or step % self._config.save_every == 0
+
+    def save(self, step: int, make_bundle: Callable[[], Bundle]) -> None:
+        """Take a copy of the state now, and write it while training goes on.
+
+        Raises OSError if the previous checkpoint could not be written.
+        """
+        self._saved_at = time.monotonic()
+        if self._is_chief:
+            self.wait()
+            self._pending = self._writer.submit(self._write, step, make_bundle())
+
+    def wait(self) -> None:
+        """Return when what was saved is on disk. Raises OSError if it could not be written."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def _write(self, step: int, bundle: Bundle) -> None:
+        # A second time for the same step only where something has become known since: the
+        # validation loss, after an evaluation that was broken off.
+        if bundle.progress != self._written:
+            write_bundle(step_folder(self.run_dir, step), bundle)
+        self._written = bundle.progress
+        self._mark_best(bundle.progress)
+        self._prune()
+
+    def _mark_best(self, progress: dict[str, Any]) -> None:
+        """Let best.json name the best checkpoint as the newest one knows it.
+
+        So a kill between the two files, or a return to an older checkpoint, leaves none behind
+        that names another.
+        """
+        step = progress.get("best_step", 0)
+        if not step_folder(self.run_dir, step).is_dir():
+            (self.run_dir / BEST).unlink(missing_ok=True)
+            return
+        replace_file(self.run_dir / BEST, json.dumps({"step": step}))
+
+    def _prune(self) -> None:
+        best = self.run_dir / BEST
+        kept = json.loads(best.read_text())["step"] if best.is_file() else None
+        for path in list_checkpoints(self.run_dir)[: -self._config.keep]:
+            if kept is None or path != step_folder(self.run_dir, kept):
+                # Under the name of a checkpoint there is never half of one.
+                path = path.rename(path.with_name(path.name + ".partial"))
+                shutil.rmtree(path)
+
+
+def newest_bundle(run_dir: Path, say: Callable[[str], None]) -> Bundle | None:
+    """The newest whole checkpoint of a run; None for a run that has none yet.
+
+    A damaged one is passed over, and said; nothing is changed. Raises ValueError where all are
+    damaged.
+    """
+    found = list_checkpoints(run_dir)
+    for path in reversed(found):
+        try:
+            return read_bundle(path)
+        except ValueError as error:
+            say(f"warning: {error}: going back to the one before it")
+    if found or any((run_dir / "checkpoints").glob("*.damaged")):
+        raise ValueError(
+            f"no checkpoint in {run_dir / 'checkpoints'} is whole. Copy the run folder from where "
+            "it is, or begin another run with --run OTHER"
+        )
+    return None
+
+
+def read_variables(variables: Variables) -> dict[str, Arrays]:
+    """Copies of the variables' values."""
+    return {
+        kind: {path: np.array(variable.value) for path, variable in group.items()}
+        for kind, group in variables.items()
+    }
+
+
+def restore(variables: Variables, bundle: Bundle | None, strategy: Strategy) -> None:
+    """Set the variables of every rank to the chief's bundle, or, without one, to its own values.
+
+    Raises ValueError where the bundle has other variables or shapes.
+    """
+    for kind, group in variables.items():
+        stored: Arrays | None = getattr(bundle, kind) if bundle else None
+        values = {path: np.array(variable.value) for path, variable in group.items()}
+        if stored:
+            _require_same_variables(kind, values, stored)
+            values = {path: stored[path].astype(values[path].dtype) for path in values}
+        for path, value in strategy.broadcast(values).items():
+            group[path].assign(value)
+
+
+def _require_same_variables(kind: str, own: Arrays, stored: Arrays) -> None:
+    different = set(own.keys() ^ stored.keys())
+    different |= {p for p in own.keys() & stored.keys() if own[p].shape != stored[p].shape}
+    if different:
+        first = sorted(different)[0]
+        shapes = [group[first].shape if first in group else "absent" for group in (stored, own)]
+        raise ValueError(
+            f"the checkpoint's {kind} do not fit this network: {len(different)} variables differ, "
+            f"the first, {first}, is {shapes[0]} there and {shapes[1]} here. Use the flags the run "
+            "was started with (its config.json)"
+        )

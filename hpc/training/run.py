@@ -1,0 +1,194 @@
+"""A run that is open in this process: its parts, its batches, what it tells of itself."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpc.config.train_config import TrainConfig
+from hpc.distributed.launcher import Place, has_bfloat16_products
+from hpc.distributed.rendezvous import Peers
+from hpc.training.checkpoints import Checkpoints, read_variables
+from model.networks.checkpoint import Bundle, library_versions
+from pipeline.dataset.manifest import Manifest
+from pipeline.dataset.schedule import tokens_per_step
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from hpc.distributed.allreduce_timing import Link
+    from hpc.distributed.strategies import Strategy
+    from hpc.training.train_step import Steps
+
+
+@dataclass
+class Progress:
+    """How far a run has come: all that a checkpoint holds besides arrays."""
+
+    step: int = 0
+    tokens: int = 0  # positions trained on, over all workers
+    best_loss: float = float("inf")  # mean nats per token on the valid split
+    best_step: int = 0  # where that was; 0 before the first evaluation
+    stale_evaluations: int = 0  # since the best one
+    evaluated: int = 0  # the last step with an evaluation; a request to stop breaks one off
+
+
+@dataclass(frozen=True)
+class Run:
+    """All parts of a run, ready for its next step."""
+
+    config: TrainConfig
+    place: Place
+    peers: Peers
+    manifest: Manifest
+    run_dir: Path
+    sequence_length: int
+    global_batch_size: int  # windows a step over all workers
+    steps_per_epoch: int
+    strategy: Strategy
+    steps: Steps
+    checkpoints: Checkpoints
+    progress: Progress
+    devices: str
+    link: Link | None  # the measured allreduce; None for one worker
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens of the global batch; where windows are whole pieces, on average."""
+        return tokens_per_step(
+            self.manifest,
+            sequence_length=self.sequence_length,
+            global_batch_size=self.global_batch_size,
+            whole_pieces=self.config.whole_pieces,
+        )
+
+    def training_batches(self) -> Iterator[tf.Tensor]:
+        """This worker's batches from the next step on."""
+        from pipeline.dataset.batches import training_batches
+
+        epoch, step = divmod(self.progress.step, self.steps_per_epoch)
+        return iter(
+            training_batches(
+                self.config.data,
+                self.manifest,
+                sequence_length=self.sequence_length,
+                global_batch_size=self.global_batch_size,
+                rank=self.place.rank,
+                size=self.place.size,
+                seed=self.config.seed,
+                max_transpose=self.config.max_transpose,
+                own_key=self.config.own_key,
+                whole_pieces=self.config.whole_pieces,
+                epoch=epoch,
+                step=step,
+            )
+        )
+
+    def evaluation_batches(self, split: str) -> tf.data.Dataset:
+        """This worker's part of a split: tokens and weights."""
+        from pipeline.dataset.batches import evaluation_batches
+
+        return evaluation_batches(
+            self.config.data,
+            self.manifest,
+            split,
+            sequence_length=self.sequence_length,
+            global_batch_size=self.global_batch_size,
+            rank=self.place.rank,
+            size=self.place.size,
+            whole_pieces=self.config.whole_pieces,
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """Where and how the run goes on, for its record."""
+        from hpc.distributed.strategies import communication_facts
+
+        return {
+            "strategy": self.strategy.name,
+            "workers": self.place.size,
+            "hosts": [facts["host"] for facts in self.peers.roll],
+            "devices": self.devices,
+            "processors": [facts["processor"] for facts in self.peers.roll],
+            "data": self.manifest.digest()[:12],
+            "versions": library_versions(),
+            "commit": self.peers.roll[0]["commit"],
+            "command": command_line(),
+            "global_batch_size": self.global_batch_size,
+            "sequence_length": self.sequence_length,
+            "tokens_per_step": self.tokens_per_step,
+            "communication": communication_facts(),
+            "link": asdict(self.link) if self.link else None,
+        }
+
+    def describe(self) -> list[str]:
+        """Lines that tell the user what is about to run."""
+        config, model = self.config, self.steps.model
+        local = self.global_batch_size // self.place.size
+        rate = config.effective_learning_rate(self.place.size)
+        windows = f"{self.sequence_length} tokens"
+        if config.whole_pieces:
+            windows = f"a piece, up to {windows}"
+        lines = [
+            f"strategy {self.strategy.name} ({self.peers.roll[0]['reason']}); "
+            f"{self.place.size} worker{'s' * (self.place.size > 1)}; rank 0: {self.devices}",
+            f"run {self.run_dir}, steps {self.progress.step + 1} to {config.steps}; data "
+            f"{config.data}: {self.manifest.num_pieces('train')} train pieces, "
+            f"{self.manifest.num_tokens('train'):,} tokens, {self.steps_per_epoch} steps an epoch",
+            f"model {config.model}, {config.preset}: {model.count_params():,} parameters; windows "
+            f"of {windows}; batch {self.global_batch_size} over all = {local} "
+            f"on each worker; peak learning rate {rate:g}",
+        ]
+        lines += unsuited(config, on_cpu=self.devices.startswith("CPU"))
+        if collectives := self.strategy.describe():
+            lines.append(collectives)
+        return lines + ([self.link.describe()] if self.link else [])
+
+    def bundle(self) -> Bundle:
+        """A copy of the run's state now."""
+        values = read_variables(self.steps.variables())
+        return Bundle(
+            weights=values["weights"],
+            optimizer=values["optimizer"],
+            model=self.steps.model.config.to_dict(),
+            vocabulary=self.manifest.vocabulary,
+            progress=asdict(self.progress),
+            run={
+                "config": self.config.to_json(),
+                "data": self.manifest.digest(),
+                "global_batch_size": self.global_batch_size,
+                "sequence_length": self.sequence_length,
+                "workers": self.place.size,
+            },
+        )
+
+
+def unsuited(config: TrainConfig, *, on_cpu: bool) -> list[str]:
+    """Warnings of what this processor or GPU is known to be slow or bad at."""
+    half = config.precision == "mixed_bfloat16"
+    if on_cpu and half and not has_bfloat16_products():
+        return [
+            "warning: this processor has no bfloat16 products and emulates them: "
+            "--precision mixed_bfloat16 is slower here than float32"
+        ]
+    if on_cpu:
+        return []
+    if config.model == "frames":
+        return [
+            "warning: --model frames is small operations in a row, for which an H200 took twice "
+            "the time of 16 cores: CUDA_VISIBLE_DEVICES=-1 trains on the CPU"
+        ]
+    if half and config.model == "lstm":
+        return [
+            "warning: on a GPU the LSTM learned slower in bfloat16 than in float32: "
+            "--precision mixed_float16 learned as float32 does, and its steps are shorter"
+        ]
+    return []
+
+
+def command_line() -> str:
+    """The command that was given, as a user would type it."""
+    return shlex.join(["python", *sys.argv])

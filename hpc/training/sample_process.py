@@ -1,0 +1,264 @@
+"""A run made audible while it trains: a sample of its music in TensorBoard at its evaluations.
+
+Command, started by hpc/train.py: a process of its own, of the lowest priority and with one thread,
+loads the checkpoint that was just saved, composes, and writes sound, pictures and metrics into
+RUN/tensorboard. On a busy core the scheduler gives it 1.4 % beside the trainer (nice 19: 15 of
+1024 + 15), 12 % beside one of nice 10. It is started once --samples-after seconds have gone by, so
+that short runs do without.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if __package__ in (None, ""):  # run as a script: import from the root, not from hpc/
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+if TYPE_CHECKING:
+    import numpy as np
+    import tensorflow as tf
+
+    from model.composing.composer import Composer
+    from pipeline.scores.notes import Score
+
+# Folders of their own: TensorBoard reads one event file of a folder at a time, and shows what has
+# the same tag in both side by side.
+COMPOSED, REAL = "tensorboard/samples", "tensorboard/real"
+LOG = "listening.log"  # in the run's folder
+GROUP = "valid_music"  # of tags: TensorBoard sorts it behind the loss
+BARS, BEATS_PER_BAR, TEMPO = 8, 4, 100.0
+SEED, TOP_P = 1, 0.95  # always the same, so that samples of one run compare
+LONGEST_END = 60.0  # seconds that a run's end waits for its last sample
+
+
+class Listening:
+    """The trainer's side: starts the process and tells it of checkpoints. Chief only."""
+
+    def __init__(self, run_dir: Path, seconds: float, say: Callable[[str], None]) -> None:
+        """No sample before so many seconds have gone by; a number below 0: never.
+
+        `say` tells the user, once, why there will be none, and what a run's end waits for.
+        """
+        self._run_dir = run_dir
+        self._say = say
+        self._start_at = time.monotonic() + seconds
+        self._process: subprocess.Popen[bytes] | None = None
+        self._wanted = seconds >= 0
+        if self._wanted and (missing := missing_for_samples()):
+            self._wanted = False
+            say(f"no samples of the music in TensorBoard: {', '.join(missing)} not installed")
+
+    def sample(self, step: int) -> None:
+        """Ask for a sample of the checkpoint that is being saved at this step; returns at once."""
+        if not self._wanted or time.monotonic() < self._start_at:
+            return
+        if self._process is None:
+            self._process = self._start()
+        try:
+            assert self._process.stdin
+            self._process.stdin.write(b"%d\n" % step)
+            self._process.stdin.flush()
+        except OSError:  # it has ended; training goes on
+            self._wanted = False
+            self._say(f"no more samples in TensorBoard: {self._run_dir / LOG} says why")
+
+    def close(self, *, wait: bool) -> None:
+        """End the process: after the sample it is at, or at once."""
+        if self._process is None:
+            return
+        assert self._process.stdin
+        try:
+            self._process.stdin.close()
+            if wait and self._process.poll() is None:
+                self._say(f"the last sample for TensorBoard: at most {LONGEST_END:.0f} s")
+            self._process.wait(LONGEST_END if wait else 0.0)
+        except (OSError, subprocess.TimeoutExpired):
+            self._process.kill()
+            self._process.wait()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        launcher = ("OMPI_", "PMIX_", "PMI_", "SLURM_", "TF_CONFIG")  # it is no rank of the job
+        with (self._run_dir / LOG).open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, __file__, str(self._run_dir)],
+                env={k: v for k, v in os.environ.items() if not k.startswith(launcher)}
+                | {"CUDA_VISIBLE_DEVICES": "-1", "OMP_NUM_THREADS": "1"},
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                # Ctrl-C is for the trainer, which closes this one. A session of its own would get
+                # half of a core: Linux weighs nice values within a session (autogroup).
+                process_group=0,
+            )
+
+
+def missing_for_samples() -> list[str]:
+    """What this machine lacks to compose a sample and to make it sound."""
+    packages = [name for name in ("mido", "midi2audio") if importlib.util.find_spec(name) is None]
+    if shutil.which("fluidsynth") is None:
+        return [*packages, "FluidSynth"]
+    from model.rendering.audio import find_soundfont
+
+    try:
+        find_soundfont()
+    except ValueError:
+        packages.append("a SoundFont")
+    return packages
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The process's side: a sample for the newest of the steps named on standard input."""
+    parser = argparse.ArgumentParser(
+        description="Samples for TensorBoard of the steps named on standard input; "
+        "hpc/train.py starts it."
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    run_dir = parser.parse_args(argv).run
+    os.nice(19)
+    from pipeline.runtime.tensorflow_loading import load_tensorflow
+
+    load_tensorflow()
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    writers = {folder: open_writer(run_dir, folder) for folder in (COMPOSED, REAL)}
+    pending = b""
+    while received := os.read(0, 4096):
+        lines = (pending + received).split(b"\n")
+        pending = lines.pop()
+        if not lines:
+            continue
+        try:
+            write_sample(writers, run_dir, int(lines[-1]))
+        except (ValueError, OSError) as error:  # a checkpoint that was already removed, say
+            print(f"step {int(lines[-1])}: {error}", file=sys.stderr, flush=True)
+    return 0
+
+
+def open_writer(run_dir: Path, folder: str) -> tf.summary.SummaryWriter:
+    """What writes into one of the folders."""
+    import tensorflow as tf
+
+    return tf.summary.create_file_writer(str(run_dir / folder))
+
+
+def write_sample(writers: dict[str, tf.summary.SummaryWriter], run_dir: Path, step: int) -> None:
+    """Compose with the checkpoint of a step, and write what TensorBoard shows of it.
+
+    The first time also a real piece, which stays the measure. Its next tokens' probabilities, as
+    the network has them, are a histogram at every step. Raises ValueError or OSError.
+    """
+    import tensorflow as tf
+
+    from model.composing.composer import Composer, Length
+    from model.composing.sampling import Sampling
+    from model.networks.checkpoint import read_bundle
+
+    checkpoint = wait_for_checkpoint(run_dir, step)
+    composer = Composer.load(checkpoint)
+    vocabulary = composer.vocabulary
+    steps = BARS * BEATS_PER_BAR * vocabulary.steps_per_quarter
+    length = Length.of_steps(steps, vocabulary.steps_per_quarter)
+    (piece,) = composer.compose([0], Sampling(top_p=TOP_P), length, SEED)
+    real_ids = first_piece(Path(read_bundle(checkpoint).run["config"]["data"]))
+    if writer := writers.pop(REAL, None):
+        show(writer, step, opening(vocabulary.decode(real_ids, TEMPO), steps), "real")
+        writer.close()
+    show(writers[COMPOSED], step, composer.score(piece, length, TEMPO), f"step {step}")
+    with writers[COMPOSED].as_default(step=step):
+        probability = real_token_probability(composer, real_ids)
+        tf.summary.histogram(f"{GROUP}/probability_of_real_token", probability)
+    writers[COMPOSED].flush()
+
+
+def show(writer: tf.summary.SummaryWriter, step: int, score: Score, title: str) -> None:
+    """Write the score's metrics, its sound and its piano roll."""
+    import tensorflow as tf
+
+    from model.metrics.score_metrics import measure
+    from model.rendering.audio import find_soundfont, render_wav
+    from model.rendering.piano_roll import save_piano_roll
+    from pipeline.scores.midi.rules import write_midi
+
+    with writer.as_default(step=step), tempfile.TemporaryDirectory() as folder:
+        for name, value in measure(score).items():
+            tf.summary.scalar(f"{GROUP}/{name.replace(' ', '_')}", value)
+        if not score.notes.size:
+            raise ValueError("what was composed holds no note yet: no sound, no picture")
+        midi, wav, png = (Path(folder) / f"piece.{suffix}" for suffix in ("mid", "wav", "png"))
+        write_midi(score, midi)
+        render_wav(midi, wav, find_soundfont(), score.seconds)
+        save_piano_roll(score, png, title, BEATS_PER_BAR)
+        samples, rate = tf.audio.decode_wav(wav.read_bytes())
+        mono = tf.reduce_mean(samples, axis=1, keepdims=True)  # half the bytes
+        tf.summary.audio(f"{GROUP}/sound", mono[None], int(rate))
+        tf.summary.image(
+            f"{GROUP}/piano_roll", tf.io.decode_png(png.read_bytes(), channels=3)[None]
+        )
+
+
+def real_token_probability(composer: Composer, ids: np.ndarray) -> tf.Tensor:
+    """The probabilities [num_tokens] that the network gives a piece's tokens after its opening.
+
+    Of frames those of the voices: a STEP is certain.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    from model.evaluation.likelihood import frame_nats
+    from pipeline.vocabulary.grid import GridVocabulary
+
+    vocabulary = composer.vocabulary
+    if isinstance(vocabulary, GridVocabulary):
+        (nats,) = frame_nats([composer.model], vocabulary, [vocabulary.decode_frames(ids)])
+        return tf.constant(np.exp(-nats).ravel(), tf.float32)
+    tokens = tf.constant(ids[None], tf.int32)
+    logits, _ = composer.model(tokens[:, :-1])
+    return tf.gather(tf.nn.softmax(logits), tokens[:, 1:], batch_dims=2)[0]
+
+
+def first_piece(data_dir: Path) -> np.ndarray:
+    """The ids of the first piece of the valid split, else of the train split."""
+    from pipeline.dataset.manifest import Manifest
+    from pipeline.dataset.records import read_pieces
+
+    manifest = Manifest.load(data_dir)
+    split = "valid" if manifest.num_pieces("valid") else "train"
+    return next(ids for _, ids in read_pieces(data_dir, manifest, split))
+
+
+def opening(score: Score, end: int) -> Score:
+    """The score up to a step."""
+    from pipeline.scores.notes import Score
+
+    notes = score.notes[score.notes["onset"] < end].copy()
+    notes["duration"] = (notes["onset"] + notes["duration"]).clip(max=end) - notes["onset"]
+    return Score(notes, score.resolution, score.tempo)
+
+
+def wait_for_checkpoint(run_dir: Path, step: int) -> Path:
+    """The checkpoint of a step, which may still be being written. Raises ValueError without one."""
+    from model.networks.checkpoint import FILE_NAME, step_folder
+
+    folder = step_folder(run_dir, step)
+    deadline = time.monotonic() + 60
+    while not (folder / FILE_NAME).exists():
+        if time.monotonic() > deadline:
+            raise ValueError(f"{folder} did not come, or was removed before its turn")
+        time.sleep(0.2)
+    return folder
+
+
+if __name__ == "__main__":
+    sys.exit(main())

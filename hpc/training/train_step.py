@@ -1,0 +1,176 @@
+"""The training and the evaluation step, compiled once, the same for every strategy."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from hpc.config.train_config import TrainConfig
+from hpc.distributed.strategies import Strategy
+from hpc.training.optimizer import FusedAdamW
+from model.networks.lstm import sequence_loss
+from model.networks.registry import Network
+from pipeline.dataset.batches import target_weights
+
+
+def build_optimizer(config: TrainConfig, size: int) -> keras.optimizers.Optimizer:
+    """AdamW under a linear warm-up and a cosine down to a tenth; loss scaling for float16."""
+    peak = config.effective_learning_rate(size)
+    warmup = min(config.warmup_steps, config.steps // 2)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=peak / 100 if warmup else peak,
+        decay_steps=max(config.steps - warmup, 1),
+        alpha=0.1,
+        warmup_target=peak if warmup else None,
+        warmup_steps=warmup,
+    )
+    # Named, because the names of its variables are those of the checkpoint's arrays.
+    optimizer = FusedAdamW(schedule, weight_decay=config.weight_decay, beta_2=0.99, name="adamw")
+    optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
+    if config.precision == "mixed_float16":
+        return keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale")
+    return optimizer
+
+
+class Steps:
+    """One model under training: what a step does with a worker's part of the global batch."""
+
+    def __init__(
+        self,
+        model: Network,
+        optimizer: keras.optimizers.Optimizer,
+        strategy: Strategy,
+        config: TrainConfig,
+        *,
+        num_lanes: int,
+        positions: int,
+    ) -> None:
+        """`positions` of targets this worker's batch has room for; filled or not, as on others."""
+        self.model = model
+        self.optimizer = optimizer
+        self._strategy = strategy
+        self._config = config
+        self._num_lanes = num_lanes
+        self._positions = positions
+        place = strategy.place
+        self._lanes = np.arange(place.rank, num_lanes, place.size, dtype=np.int32)
+        optimizer.build(model.trainable_variables)
+        # The averages of the weights, which are evaluated and stored as the network's own.
+        self._averages = [
+            keras.Variable(weight, trainable=False, dtype="float32", name=f"average_{index}")
+            for index, weight in enumerate(model.trainable_variables if config.average else [])
+        ]
+        tokens = tf.TensorSpec([None, None], tf.int32)
+        scalar = tf.TensorSpec([], tf.int32)
+        weights = tf.TensorSpec([None, None], tf.float32)
+        # No Python `if` or loop over tensors for autograph to convert: a second less at the start.
+        self.train = tf.function(
+            self._train, input_signature=[tokens, scalar, scalar], autograph=False
+        )
+        self.evaluate = tf.function(
+            self._evaluate, input_signature=[tokens, weights, scalar], autograph=False
+        )
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate that the next step will use."""
+        inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        return float(inner.learning_rate)
+
+    def variables(self) -> dict[str, dict[str, keras.Variable]]:
+        """All that a checkpoint must hold: weights to use, and what training goes on with."""
+        weights = self.model.named_weights()
+        optimizer = {variable.path: variable for variable in self.optimizer.variables}
+        if not self._averages:
+            return {"weights": weights, "optimizer": optimizer}
+        trained = {f"trained/{path}": weight for path, weight in weights.items()}
+        averages = dict(zip(weights, self._averages, strict=True))
+        return {"weights": averages, "optimizer": optimizer | trained}
+
+    def start_from_averages(self) -> None:
+        """Give the weights the values of their averages: a run begins where another one ended."""
+        for weight, average in zip(self.model.trainable_variables, self._averages, strict=False):
+            weight.assign(average)
+
+    def _train(self, tokens: tf.Tensor, step: tf.Tensor, stop: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Apply the gradient of the mean loss over the global batch.
+
+        tokens [local_batch, time + 1], lane after lane; `stop` is 1 where this worker was asked to
+        stop. Returns scalars equal on all workers: loss (nats per token), gradient_norm, stop.
+        """
+        parts = tf.split(
+            tf.reshape(tokens, [len(self._lanes), -1, tf.shape(tokens)[1]]),
+            self._config.accumulation,
+            axis=1,
+        )
+        gradients, nats, weight = self._part(parts[0], step, 0)
+        for index, part in enumerate(parts[1:], 1):
+            more, more_nats, more_weight = self._part(part, step, index)
+            gradients = [a + b for a, b in zip(gradients, more, strict=True)]
+            nats, weight = nats + more_nats, weight + more_weight
+
+        # One collective for everything: the scalars ride along with the gradients, so that all
+        # workers learn of a request to stop in the same step.
+        is_wired = self._strategy.place.size > 1
+        wire = tf.float16 if is_wired and self._config.compression == "fp16" else tf.float32
+        scalars = tf.stack([nats, weight, tf.cast(stop, tf.float32)])
+        *gradients, scalars = self._strategy.mean([*(tf.cast(g, wire) for g in gradients), scalars])
+        nats, weight, stop_requests = tf.unstack(scalars)
+        gradients = [tf.cast(gradient, tf.float32) / weight for gradient in gradients]
+
+        scale = getattr(self.optimizer, "dynamic_scale", None)
+        scale = tf.convert_to_tensor(1.0 if scale is None else scale)
+        norm = tf.linalg.global_norm(gradients)
+        gradients, _ = tf.clip_by_global_norm(gradients, self._config.clip_norm * scale, norm)
+        self.optimizer.apply(gradients, self.model.trainable_variables)
+        self._average(step)
+        return {"loss": nats / weight, "gradient_norm": norm / scale, "stop": stop_requests}
+
+    def _average(self, step: tf.Tensor) -> None:
+        """Move the averages towards the weights; at first faster, to forget the initial ones."""
+        steps = tf.cast(step, tf.float32)
+        keep = tf.minimum(self._config.average, (1 + steps) / (10 + steps))
+        for weight, average in zip(self.model.trainable_variables, self._averages, strict=False):
+            average.assign(keep * average.value + (1 - keep) * weight.value)
+
+    def _part(
+        self, part: tf.Tensor, step: tf.Tensor, index: int
+    ) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
+        """Gradients, nats and weight of some windows [lanes, rows, time + 1], as sums.
+
+        All three are divided by the number of target positions of the whole local batch, which
+        keeps them near 1 for float16 without changing their ratios.
+        """
+        positions = float(self._positions)
+        tokens = tf.reshape(part, [-1, tf.shape(part)[2]])
+        weights = target_weights(tokens)
+        variables = self.model.trainable_variables
+        with tf.GradientTape() as tape:
+            logits, _ = self.model(tokens[:, :-1], dropout_seeds=self._dropout_seeds(step, index))
+            nats = sequence_loss(logits, tokens[:, 1:], weights) / positions
+            loss = nats
+            if hasattr(self.optimizer, "scale_loss"):
+                loss = self.optimizer.scale_loss(nats)
+        # Dense: the embedding's sparse gradient would need a collective of its own kind.
+        gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, variables)]
+        return gradients, nats, tf.reduce_sum(weights) / positions
+
+    def _dropout_seeds(self, step: tf.Tensor, index: int) -> tf.Tensor | None:
+        """[num_local_lanes, 2]: a function of (seed, step, lane) alone, not of the worker."""
+        if not self._config.dropout:
+            return None
+        count = (step * self._config.accumulation + index) * self._num_lanes + self._lanes
+        return tf.stack([tf.fill([len(self._lanes)], self._config.seed), count], axis=1)
+
+    def _evaluate(self, tokens: tf.Tensor, weights: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
+        """[3] float32, equal on all workers: sums of nats, of weights, of requests to stop."""
+        inputs = tokens[:, :-1]
+        if self._averages:
+            others = self.model.non_trainable_variables
+            (logits, _), _ = self.model.stateless_call(self._averages, others, inputs)
+        else:
+            logits, _ = self.model(inputs)
+        nats = sequence_loss(logits, tokens[:, 1:], weights)
+        own = tf.stack([nats, tf.reduce_sum(weights), tf.cast(stop, tf.float32)])
+        return self._strategy.sum([own])[0]

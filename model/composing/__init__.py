@@ -1,0 +1,1 @@
+"""Composing with a trained network: sampling, primers, harmonising, conditions."""

@@ -1,0 +1,107 @@
+"""The voice that is given to `generate.py --given`: read from a file, and what it forces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.scores.notes import DRUMS, Score, quantise, sort_notes
+from pipeline.vocabulary.events import Vocabulary
+from pipeline.vocabulary.grid import FIRST_PROGRAM, REST, GridVocabulary
+
+CHOIR = ("soprano", "alto", "tenor", "bass")
+FREE = -1  # where the network chooses
+
+
+@dataclass(frozen=True)
+class GivenVoice:
+    """One voice of a piece, on the vocabulary's grid from its first note."""
+
+    voice: int  # 0 for the highest
+    line: Score  # its notes, repeated ones apart, as the vocabulary's instrument for the voice
+
+    def forced(self, vocabulary: GridVocabulary) -> np.ndarray:
+        """Ids [num_frames, tokens_per_frame] int32 that are certain; FREE are the other voices."""
+        frames = np.full([self.line.end, vocabulary.voices], REST)
+        for note in self.line.notes:
+            frames[note["onset"] : note["onset"] + note["duration"], self.voice] = note["pitch"]
+        ids = vocabulary.encode_frames(frames)[vocabulary.opening.size : -1]
+        forced = np.full([self.line.end, vocabulary.tokens_per_frame], FREE, np.int32)
+        for place in (0, 1 + self.voice):  # STEP, and the voice
+            forced[:, place] = ids.reshape(forced.shape)[:, place]
+        return forced
+
+    def put_back(self, score: Score) -> Score:
+        """The score with this voice's own notes: the grid does not tell repeated from held ones."""
+        others = score.notes[score.notes["program"] != FIRST_PROGRAM + self.voice]
+        notes = sort_notes(np.concatenate([others, self.line.notes]))
+        return Score(notes, score.resolution, score.tempo)
+
+
+def read_given_voice(
+    path: Path, voice_name: str, vocabulary: Vocabulary, say: Callable[[str], None] = print
+) -> GivenVoice:
+    """The only voice of a score file, as one of the vocabulary's; cut overlaps are said.
+
+    Raises ValueError for a model without voices, a voice that it does not have, and a file that is
+    no score, holds chords, or goes beyond the model's pitches.
+    """
+    from pipeline.scores.reading import read_score
+
+    if not isinstance(vocabulary, GridVocabulary) or vocabulary.voices < 2:
+        raise ValueError(
+            "--given needs a model of several voices, made from a data set with --vocabulary grid; "
+            "this one's music has no voices. model/pretrained/chorales has four"
+        )
+    voice = _voice_index(voice_name, vocabulary.voices)
+    if not path.is_file():
+        raise ValueError(f"--given {path} does not exist. Give a score file with one voice")
+    try:
+        score = read_score(path)
+    except ValueError as error:
+        raise ValueError(f"--given {path}: {error}") from None
+    notes = score.notes[score.notes["program"] != DRUMS]
+    line = quantise(Score(notes, score.resolution, score.tempo), vocabulary.steps_per_quarter)
+    notes = line.notes
+    _check(path, notes, vocabulary)
+    notes["onset"] -= notes["onset"][0]
+    room = np.append(np.diff(notes["onset"]), np.iinfo(np.int32).max)
+    if cut := int((notes["duration"] > room).sum()):
+        say(f"given voice: note cut where the next begins: {cut} of {notes.size} notes")
+    notes["duration"] = np.minimum(notes["duration"], room)
+    notes["program"] = FIRST_PROGRAM + voice
+    return GivenVoice(voice, line)
+
+
+def _voice_index(name: str, num_voices: int) -> int:
+    names = CHOIR if num_voices == len(CHOIR) else ()
+    numbers = [str(number + 1) for number in range(num_voices)]
+    for known in (names, numbers):
+        if name.lower() in known:
+            return list(known).index(name.lower())
+    raise ValueError(
+        f"--given-voice is {name!r}; this model's voices are {', '.join((*names, *numbers))}, the "
+        "highest first"
+    )
+
+
+def _check(path: Path, notes: np.ndarray, vocabulary: GridVocabulary) -> None:
+    """Refuse a line that is none, or that the vocabulary cannot say."""
+    if not notes.size:
+        raise ValueError(f"--given {path} holds only percussion; needed is a voice with pitches")
+    together = np.flatnonzero(np.diff(notes["onset"]) == 0)
+    if together.size:
+        quarter = notes["onset"][together[0]] / vocabulary.steps_per_quarter
+        raise ValueError(
+            f"--given {path} holds notes that begin together, first at quarter {quarter:g}; one "
+            "voice sings one note at a time. Give a file with this voice alone"
+        )
+    lowest, highest = int(notes["pitch"].min()), int(notes["pitch"].max())
+    if lowest < vocabulary.lowest_pitch or highest > vocabulary.highest_pitch:
+        raise ValueError(
+            f"--given {path} goes from MIDI key {lowest} to {highest}; this model sings from "
+            f"{vocabulary.lowest_pitch} to {vocabulary.highest_pitch}. Transpose it"
+        )

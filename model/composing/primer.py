@@ -1,0 +1,31 @@
+"""The primer of a piece: what the composer goes on from, given as a file or as notes by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.scores.notes import Score
+from pipeline.vocabulary.events import Vocabulary
+
+
+def read_primer(text: str, vocabulary: Vocabulary, say: Callable[[str], None] = print) -> Score:
+    """The primer as the vocabulary can say it, from a file or from notes; changes are said.
+
+    Raises ValueError for a file that is not there or no score, and for what is no note.
+    """
+    from pipeline.scores.reading import notes_from_names, read_score
+    from pipeline.sources.collect import SCORE_SUFFIXES
+
+    path = Path(text)
+    is_file = path.suffix.lower() in SCORE_SUFFIXES
+    if is_file and not path.is_file():
+        raise ValueError(f"primer {path} does not exist. Give a score file, or notes: 'C4 E4 G4'")
+    try:
+        score = read_score(path) if is_file else notes_from_names(text)
+    except ValueError as error:
+        raise ValueError(f"primer {text!r}: {error}") from None
+    fitted, adjustments = vocabulary.fit(score)
+    for rule, count in adjustments.items():
+        say(f"primer: {rule}: {count} of {score.notes.size} notes")
+    return fitted

@@ -1,0 +1,1 @@
+"""How good a model is: likelihoods, and composed pieces beside real ones."""

@@ -1,0 +1,89 @@
+"""What evaluate.py says of composed pieces: the file of a run folder, and the table of it.
+
+Written by model/evaluation/samples.py, read by hpc/compare.py, which loads neither NumPy nor
+TensorFlow.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+FILE_NAME = "music.json"  # in the folder of a run
+
+COLUMNS = ("composed", "95 % interval", "train", "real", "inside", "overlap", "KL")
+
+
+def describe(music: dict[str, Any]) -> str:
+    """The comparison of composed pieces with real ones as lines of text."""
+    split = music["split"]
+    titles = tuple(split if title == "real" else title for title in COLUMNS)
+    rows = [("", *titles, f"({split}:", "overlap", "KL)")]
+    for name, metric in music["metrics"].items():
+        rows.append(
+            (
+                name,
+                shown(metric["composed"]),
+                interval(metric["interval"]),
+                shown(metric["train"]),
+                shown(metric["real"]),
+                "yes" if metric["inside"] else "no",
+                shown(metric["overlap"], 2),
+                shown(metric["divergence"], 3),
+                "",
+                shown(metric["real_overlap"], 2),
+                shown(metric["real_divergence"], 3),
+            )
+        )
+    copies = music["copies"]
+    rows.append(
+        (
+            "copied windows, %",
+            shown(copies["composed"], 2),
+            interval(copies["interval"], 2),
+            "",
+            shown(copies["real"], 2),
+            "yes" if copies["inside"] else "no",
+        )
+    )
+    widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if place else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=False))
+        ).rstrip()
+        for row in rows
+    ]
+    return "\n".join([heading(music), *lines, legend(music)])
+
+
+def heading(music: dict[str, Any]) -> str:
+    """What was composed, and how."""
+    sampling = music["sampling"]
+    cut = f"; {music['unfinished']} cut before their end" if music["unfinished"] else ""
+    return (
+        f"{music['pieces']} pieces composed (seed {music['seed']}, temperature "
+        f"{sampling['temperature']:g}, top-p {sampling['top_p']:g}{cut}) beside real ones:"
+    )
+
+
+def legend(music: dict[str, Any]) -> str:
+    """How to read the table."""
+    inside = sum(metric["inside"] for metric in music["metrics"].values())
+    return (
+        f"{inside} of {len(music['metrics'])} means lie inside the gap between train and "
+        f"{music['split']}, plus one bootstrap interval; copies do at twice {music['split']}'s "
+        "or less.\n"
+        "overlap and KL: of the distances to train's pieces, as Yang and Lerch (2020) compare "
+        "them; 1 and 0 are train's own.\n"
+        "Voice leading is counted in 100 notes (range), chords (crossings) or chord changes."
+    )
+
+
+def shown(value: float | None, digits: int = 3) -> str:
+    """A figure, or a dash for none."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def interval(ends: tuple[float, float] | list[float], digits: int = 3) -> str:
+    """An interval in words."""
+    return f"{ends[0]:.{digits}f}..{ends[1]:.{digits}f}"

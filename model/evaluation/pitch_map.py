@@ -1,0 +1,101 @@
+"""What a network has learned of pitches: its weights of each, laid out in a plane."""
+
+from __future__ import annotations
+
+import colorsys
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from model.networks.frames.network import FrameModel
+from model.networks.lstm import MusicLSTM
+from model.networks.registry import Network
+from model.networks.transformer import MusicTransformer
+from pipeline.vocabulary.events import Vocabulary
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+NAMES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
+PITCH_CLASSES = 12
+FIFTH = 7
+
+
+def pitch_weights(model: Network, vocabulary: Vocabulary) -> dict[str, np.ndarray]:
+    """Weights [num_pitches, n] of every pitch of the vocabulary, of the input and of the output.
+
+    A pitch that has several ids, one in each voice, has the weights of all of them in a row. The
+    output's are missing where it shares those of the input.
+    """
+    tables = _frame_tables(model) if isinstance(model, FrameModel) else _token_tables(model)
+    return {name: _by_pitch(table, vocabulary) for name, table in tables.items()}
+
+
+def principal_components(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first two principal components [n, 2] of vectors, and the share of variance of each."""
+    centred = vectors - vectors.mean(0)
+    left, singular, _ = np.linalg.svd(centred.astype(np.float64), full_matrices=False)
+    variance = singular**2
+    return left[:, :2] * singular[:2], variance[:2] / max(variance.sum(), np.finfo(float).tiny)
+
+
+def pitch_map(model: Network, vocabulary: Vocabulary, title: str) -> Figure:
+    """A figure of the two first principal components: near to each other is what is used alike."""
+    from matplotlib.figure import Figure
+
+    weights = pitch_weights(model, vocabulary)
+    pitches = np.unique(vocabulary.pitches[vocabulary.pitches >= 0])
+    figure = Figure(figsize=(7.5 * len(weights), 7.5), layout="constrained")
+    figure.suptitle(title, fontsize=11, x=0.01, ha="left")
+    panels = figure.subplots(1, len(weights), squeeze=False)[0]
+    for axes, (name, vectors) in zip(panels, weights.items(), strict=True):
+        _draw_map(axes, pitches, *principal_components(vectors))
+        axes.set_title(f"{name} weights", fontsize=10, loc="left")
+    return figure
+
+
+def _draw_map(axes: Axes, pitches: np.ndarray, places: np.ndarray, shares: np.ndarray) -> None:
+    """Pitches as points in the colour of their class, semitone joined to semitone."""
+    axes.plot(*places.T, color="#c8ccd2", linewidth=0.8, zorder=1)
+    # Neighbours on the circle of fifths have neighbouring hues.
+    hues = (pitches * FIFTH) % PITCH_CLASSES / PITCH_CLASSES
+    colours = [colorsys.hsv_to_rgb(hue, 0.75, 0.8) for hue in hues]
+    axes.scatter(places[:, 0], places[:, 1], c=colours, s=42, zorder=2)
+    for pitch, place in zip(pitches.tolist(), places, strict=True):
+        name = f"{NAMES[pitch % PITCH_CLASSES]}{pitch // PITCH_CLASSES - 1}"
+        axes.annotate(name, place, xytext=(4, 4), textcoords="offset points", fontsize=7.5)
+    for draw, number in ((axes.set_xlabel, 0), (axes.set_ylabel, 1)):
+        draw(f"principal component {number + 1} ({shares[number]:.0%} of variance)")
+    axes.tick_params(labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _by_pitch(table: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:
+    """Rows [num_pitches, n] of a table [vocab, n]: those of a pitch's ids in a row."""
+    pitches = np.unique(vocabulary.pitches[vocabulary.pitches >= 0])
+    return np.stack([table[vocabulary.pitches == pitch].ravel() for pitch in pitches])
+
+
+def _token_tables(model: MusicLSTM | MusicTransformer) -> dict[str, np.ndarray]:
+    """A network over tokens: its embedding, and its logits' columns."""
+    tables = {"input": np.asarray(model.embedding.embeddings)}
+    if isinstance(model, MusicTransformer) or not model.config.tied_output:
+        tables["output"] = np.asarray(model.projection.kernel).T
+    return tables
+
+
+def _frame_tables(model: FrameModel) -> dict[str, np.ndarray]:
+    """The frame model: what tells it of the last frame, and each voice's logits of pitches."""
+    config = model.config
+    first = config.vocab_size - config.num_voices * (1 + config.num_pitches)
+    known = np.asarray(model.embedding.kernel)
+    told, chosen = [], []
+    for voice in range(config.num_voices):
+        # The last frame comes first of all it is told; a voice has rest, pitches and 'unknown'.
+        begin = voice * (config.num_pitches + 2)
+        told.append(known[begin : begin + 1 + config.num_pitches])
+        kernel = np.asarray(model.heads[voice].choices.kernel)
+        chosen.append(kernel[:, : 1 + config.num_pitches].T)
+    tables = {"input": np.concatenate(told), "output": np.concatenate(chosen)}
+    return {name: np.pad(table, [(first, 0), (0, 0)]) for name, table in tables.items()}

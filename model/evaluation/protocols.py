@@ -1,0 +1,124 @@
+"""The two protocols in which published likelihoods are stated, and what may be compared. NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.sources.json_frames import FrameSet
+
+GRAM = 12  # intervals of a tune that make it known again
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is averaged over what."""
+
+    name: str
+    unit: str  # the figure that is published: nats_per_note or nats_per_frame
+    comparable: str
+
+
+NOTES = Protocol(
+    "16th-grid JSB, nats per note token",
+    "nats_per_note",
+    "validation split: LSTM 0.447, Coconet in order 0.436, Transformer 0.417, Music Transformer "
+    "0.335 (arXiv 1809.04281); not TonicNet's 0.22, nor Coconet's orderless 0.238",
+)
+FRAMES = Protocol(
+    "frames of Boulanger-Lewandowski 2012, nats per frame",
+    "nats_per_frame",
+    "test split, JSB / Nottingham: with independent outputs LSTM 8.45 / 3.29, TCN 8.10 / 3.07 "
+    "(arXiv 1803.01271); of the whole frame RNN-NADE 5.56 / 2.31",
+)
+
+
+def protocol_of(frame_set: FrameSet) -> Protocol:
+    """The protocol that a data set's frames belong to: with voices, or sounding pitches."""
+    return NOTES if frame_set.has_voices else FRAMES
+
+
+def figures(nats: Sequence[np.ndarray]) -> dict[str, Any]:
+    """Means over all frames of all pieces, and counts, from nats [num_frames, voices] of each."""
+    total = float(sum(piece.sum(dtype=np.float64) for piece in nats))
+    num_frames = sum(len(piece) for piece in nats)
+    num_notes = sum(piece.size for piece in nats)
+    return {
+        "nats_per_note": total / num_notes if num_notes else None,
+        "nats_per_frame": total / num_frames if num_frames else None,
+        "pieces": len(nats),
+        "frames": num_frames,
+        "notes": num_notes,
+    }
+
+
+def tune_overlap(train: Sequence[np.ndarray], pieces: Sequence[np.ndarray]) -> np.ndarray:
+    """The share [num_pieces] of each piece's tune that train has: 0 for a tune not known there.
+
+    By the first voice's grams of 12 intervals between successive different pitches.
+    """
+    known = {gram for piece in train for gram in _grams(piece)}
+    found = [[gram in known for gram in _grams(piece)] for piece in pieces]
+    return np.array([float(np.mean(grams)) if grams else 0.0 for grams in found])
+
+
+def report(
+    frame_set: FrameSet, split: str, nats: Sequence[np.ndarray], model: str, family: str
+) -> dict[str, Any]:
+    """The likelihood of a split, what it means, and what it may be compared with.
+
+    `nats` [num_frames, voices] of each piece. With voices also for the pieces whose tune is not in
+    train ("clean"), and for those that share half of it or more.
+    """
+    protocol = protocol_of(frame_set)
+    contents: dict[str, Any] = {
+        "protocol": protocol.name,
+        "unit": protocol.unit,
+        "comparable": protocol.comparable,
+        "model": model,
+        "family": family,
+        "split": split,
+        **figures(nats),
+    }
+    if not frame_set.has_voices:
+        contents["nats_per_note"] = None  # no two models need agree on what a note is there
+    if frame_set.has_voices and split != "train":
+        overlap = tune_overlap(frame_set.splits["train"], frame_set.splits[split])
+        for name, chosen in (("clean", overlap == 0), ("shared", overlap >= 0.5)):
+            part = [piece for piece, wanted in zip(nats, chosen, strict=True) if wanted]
+            contents[name] = figures(part)
+    return contents
+
+
+def describe(contents: dict[str, Any]) -> str:
+    """The report as lines of text."""
+    lines = [
+        f"protocol: {contents['protocol']}; {contents['split']} split",
+        f"model: {contents['model']}; {contents['family']}",
+        f"may be compared with: {contents['comparable']}",
+        f"{'pieces':24}{'number':>8}{'frames':>10}{'nats/note':>12}{'nats/frame':>12}",
+    ]
+    titles = {"": "all", "clean": "tune not in train", "shared": "half the tune in train"}
+    for name, title in titles.items():
+        part = contents[name] if name else contents
+        lines.append(
+            f"{title:24}{part['pieces']:8}{part['frames']:10}"
+            f"{_shown(part['nats_per_note']):>12}{_shown(part['nats_per_frame']):>12}"
+        )
+        if "clean" not in contents:
+            break
+    return "\n".join(lines)
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _grams(piece: np.ndarray) -> list[tuple[int, ...]]:
+    tune = piece[:, 0].astype(np.int64)
+    tune = tune[tune >= 0]
+    intervals = np.diff(tune[np.append(True, np.diff(tune) != 0)[: tune.size]]).tolist()
+    return [tuple(intervals[i : i + GRAM]) for i in range(len(intervals) - GRAM + 1)]

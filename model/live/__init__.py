@@ -1,0 +1,1 @@
+"""Playing while composing: clock, keys, MIDI ports, answers to what is played."""

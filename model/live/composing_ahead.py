@@ -1,0 +1,152 @@
+"""Music composed ahead of its playing: an endless series of events, and the thread that makes it.
+
+What has been composed so far is decoded again with every few tokens. All that lies before the last
+step reached cannot change any more, in any vocabulary; it is handed on.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.composing.composer import DEFAULT_MAX_TOKENS, Composer
+from model.composing.sampling import Sampling
+from model.live.clock import Event, events_between
+from pipeline.scores.notes import Score
+from pipeline.vocabulary.events import END
+
+CHUNK = 16  # tokens at a time: a second or two of music, composed in some milliseconds
+
+
+@dataclass(frozen=True)
+class Passage:
+    """Events in order, and the step before which all has been composed."""
+
+    events: list[Event]
+    horizon: int
+
+
+def compose_on(
+    composer: Composer,
+    sampling: Callable[[], Sampling],
+    seed: int,
+    primer: Score | None,
+    bar: int,
+) -> Iterator[Passage]:
+    """Piece after piece without end, the first going on from the primer, which is played too.
+
+    A piece begins at the bar line (every `bar` steps) where the one before has ended. Piece
+    number i has the tokens that `Composer.compose` gives it for this seed.
+    """
+    start, index = 0, 0
+    while True:
+        primer_ids = composer.primer_ids(None if index else primer)
+        for passage in compose_piece(composer, sampling, seed, index, primer_ids):
+            events = [event._replace(step=event.step + start) for event in passage.events]
+            yield Passage(events, passage.horizon + start)
+        start += -(-passage.horizon // bar) * bar
+        index += 1
+
+
+def compose_piece(
+    composer: Composer,
+    sampling: Callable[[], Sampling],
+    seed: int,
+    index: int,
+    primer_ids: np.ndarray,
+    endless: bool = False,
+) -> Iterator[Passage]:
+    """One piece from its start, up to END or the bound on tokens that only a stuck model meets."""
+    ids, done = primer_ids, 0
+    for chunk in composer.stream([index], sampling, seed, primer_ids, endless, CHUNK):
+        ids = np.concatenate([ids, chunk[0]])
+        over = ids.size - primer_ids.size >= DEFAULT_MAX_TOKENS or bool((ids == END).any())
+        if (ids == END).any():
+            ids = ids[: (ids == END).argmax()]
+        score = composer.vocabulary.decode(whole_notes(composer, ids))
+        reached = int(composer.vocabulary.times(ids)[-1])
+        horizon = max(score.end + 1, reached) if over else reached
+        yield Passage(events_between(score, done, horizon), max(score.end, 1) if over else horizon)
+        if over:
+            return
+        done = horizon
+
+
+def whole_notes(composer: Composer, ids: np.ndarray) -> np.ndarray:
+    """The ids up to the last one after which a piece may end."""
+    may_end = np.flatnonzero(composer.vocabulary.follows[ids, END])
+    num_whole = may_end[-1] + 1 if may_end.size else 0
+    return ids[: max(num_whole, composer.vocabulary.opening.size)]
+
+
+class ComposingAhead:
+    """A thread that takes passages from a composer until it is as far ahead as wanted."""
+
+    def __init__(self, passages: Iterator[Passage]) -> None:
+        """Start at once, for the first passage."""
+        self._passages = passages
+        self._changed = threading.Condition()
+        self._ready: list[Event] = []
+        self._wanted = 0.0
+        self._closed = False
+        self._error: BaseException | None = None
+        self.horizon = 0  # all events before this step have been handed over or are ready
+        self.ended = False  # there is no more to come
+        self._thread = threading.Thread(target=self._run, name="composing", daemon=True)
+        self._thread.start()
+
+    def want(self, step: float) -> None:
+        """Compose until this step."""
+        with self._changed:
+            self._wanted = max(self._wanted, step)
+            self._changed.notify_all()
+
+    def wait_for(self, step: float, seconds: float) -> bool:
+        """Whether all before the step is composed, after waiting so long at most."""
+        self.want(step)
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_ready(step), seconds)
+            self._raise_its_error()
+            return self._is_ready(step)
+
+    def take(self) -> list[Event]:
+        """The events composed since the last call. Raises what the composer raised."""
+        with self._changed:
+            self._raise_its_error()
+            ready, self._ready = self._ready, []
+            return ready
+
+    def close(self) -> None:
+        """End the thread."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _is_ready(self, step: float) -> bool:
+        return self.ended or self._error is not None or self.horizon > step
+
+    def _raise_its_error(self) -> None:
+        if self._error:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            for passage in self._passages:
+                with self._changed:
+                    self._ready += passage.events
+                    self.horizon = passage.horizon
+                    self._changed.notify_all()
+                    self._changed.wait_for(lambda: self._closed or self.horizon <= self._wanted)
+                    if self._closed:
+                        return
+            with self._changed:
+                self.ended = True
+                self._changed.notify_all()
+        except BaseException as error:
+            with self._changed:
+                self._error = error
+                self._changed.notify_all()

@@ -1,0 +1,145 @@
+"""`generate.py --live`: opens the player and the composer, plays, reports."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model.generate_flags import wishes_of
+from model.live.players import Player, open_player
+from pipeline.runtime.tensorflow_loading import load_tensorflow
+from pipeline.scores.notes import DEFAULT_TEMPO, Score
+
+if TYPE_CHECKING:
+    from model.composing.composer import Composer
+    from model.live.stage import Stage
+
+
+def run_live(flags: argparse.Namespace) -> None:
+    """Play as the flags say. Raises ValueError or OSError, with what to do.
+
+    Ctrl-C is how an endless performance ends: no error.
+    """
+    file_driver = flags.live == "synth" and flags.audio_driver == "file"
+    audio_file = flags.audio_file or flags.out / "live.wav" if file_driver else None
+    player = open_player(flags.live, flags.soundfont, flags.audio_driver, audio_file)
+    try:
+        _perform(flags, player)
+    finally:
+        player.close()
+    if audio_file:
+        print(f"the sound is in {audio_file}", file=sys.stderr)
+
+
+def _perform(flags: argparse.Namespace, player: Player) -> None:
+    load_tensorflow()
+    import tensorflow as tf
+
+    # To have the loop's graph rewritten holds up the first note and makes no id come sooner.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    from model.composing.composer import Composer
+    from model.composing.sampling import Sampling
+    from model.live.keys import Controls, keyboard
+    from model.live.stage import Stage, interrupted_by_sigterm
+    from model.networks.checkpoint import find_checkpoint
+
+    sampling = Sampling(flags.temperature, flags.top_k, flags.top_p)
+    seed = secrets.randbits(32) if flags.seed is None else flags.seed
+    checkpoint = find_checkpoint(flags.run)
+    composer = Composer.load(checkpoint)
+    composer = composer.asked(wishes_of(flags, composer.vocabulary.conditions))
+    heard = _input_file(flags)
+    primer = _primer(flags, composer)
+    given = heard or primer
+    tempo = flags.tempo or (given.tempo if given else DEFAULT_TEMPO)
+    composer.warm_up(hears=bool(flags.input or flags.primer))
+    print(f"playing from {checkpoint}, seed {seed}, tempo {tempo:g}", file=sys.stderr)
+    controls = Controls(sampling, tempo)
+    with interrupted_by_sigterm(), keyboard(controls) as keys:
+        stage = Stage(player, controls, keys, flags.look_ahead)
+        answered = None
+        try:
+            if flags.input:
+                answered = _answer(flags, stage, composer, heard, seed)
+            else:
+                _play_on(flags, stage, composer, primer, seed)
+        except KeyboardInterrupt:
+            print("stopped", file=sys.stderr)
+        except BrokenPipeError:  # the reader of the lines has gone, and knows it
+            player.abandon()
+    print(stage.performance.report(), file=sys.stderr)
+    if answered is not None:
+        print(f"answered {answered} phrases", file=sys.stderr)
+    if flags.json:
+        from model.rendering.piece_files import write_json
+
+        contents = {"checkpoint": str(checkpoint), "seed": seed, **asdict(stage.performance)}
+        write_json(flags.json, contents | {"answered": answered})
+
+
+def _play_on(
+    flags: argparse.Namespace, stage: Stage, composer: Composer, primer: Score | None, seed: int
+) -> None:
+    """Play piece after piece, as long as the flags say."""
+    from model.live.clock import MusicClock
+    from model.live.composing_ahead import compose_on
+    from model.live.stage import Limits
+
+    steps_per_quarter = composer.vocabulary.steps_per_quarter
+    bar = flags.beats_per_bar * steps_per_quarter
+    steps = ((primer.end if primer else 0) // bar + flags.bars) * bar if flags.bars else None
+    passages = compose_on(composer, lambda: stage.controls.sampling, seed, primer, bar)
+    stage.play(
+        passages,
+        lambda now: MusicClock(steps_per_quarter, stage.controls.tempo, now),
+        Limits(steps, flags.seconds),
+    )
+
+
+def _answer(
+    flags: argparse.Namespace, stage: Stage, composer: Composer, heard: Score | None, seed: int
+) -> int:
+    """Answer the phrases of the file or port; how many."""
+    from model.live.answering import answer_phrases, phrases_of_file, phrases_of_port
+
+    if heard:
+        phrases = phrases_of_file(heard, flags.beats_per_bar)
+        return answer_phrases(stage, composer, phrases, seed, flags.beats_per_bar)
+    from model.live.ports import open_input
+
+    with open_input(flags.input) as port:
+        end = None if flags.seconds is None else time.monotonic() + flags.seconds
+        phrases = phrases_of_port(port, stage, flags.beats_per_bar, end)
+        return answer_phrases(stage, composer, phrases, seed, flags.beats_per_bar)
+
+
+def _primer(flags: argparse.Namespace, composer: Composer) -> Score | None:
+    if flags.primer is None:
+        return None
+    from model.composing.primer import read_primer
+
+    return read_primer(flags.primer, composer.vocabulary, say=_say)
+
+
+def _input_file(flags: argparse.Namespace) -> Score | None:
+    """The score of --input, if it names a file; else it is the name of a port."""
+    if not flags.input:
+        return None
+    from pipeline.scores.reading import read_score
+    from pipeline.sources.collect import SCORE_SUFFIXES
+
+    path = Path(flags.input)
+    if path.suffix.lower() not in SCORE_SUFFIXES:
+        return None
+    if not path.is_file():
+        raise ValueError(f"--input {path} does not exist. Give a score file or a port's name")
+    return read_score(path)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)  # standard output may be the music

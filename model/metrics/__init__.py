@@ -1,0 +1,1 @@
+"""Measures of scores: statistics, voice leading, copies, resemblance."""

@@ -1,0 +1,38 @@
+"""Copying: how much of a piece stands in the training set, literally but for the key. NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from pipeline.vocabulary.grid import REST
+
+QUARTERS = 8  # of a window: two bars, long enough that chance does not make two alike
+
+
+def windows(frames: np.ndarray, steps_per_quarter: int) -> list[bytes]:
+    """The windows of 8 quarters of a piece of keys [num_frames, voices], one from each quarter on.
+
+    A window is what sounds at each quarter, whoever has it, from its lowest pitch up: so it is the
+    same in every key. What is between the quarters, passing notes mostly, does not count.
+    """
+    quarters = np.sort(frames[::steps_per_quarter], axis=1).astype(np.int16)
+    if len(quarters) < QUARTERS:
+        return []
+    views = np.lib.stride_tricks.sliding_window_view(quarters, QUARTERS, axis=0)
+    lowest = np.where(views == REST, np.iinfo(np.int16).max, views).min((1, 2), keepdims=True)
+    moved = np.where(views == REST, -1, views - lowest)
+    return [window.tobytes() for window in moved]
+
+
+def count_copies(
+    train: Iterable[np.ndarray], pieces: Sequence[np.ndarray], steps_per_quarter: int
+) -> np.ndarray:
+    """How many windows [num_pieces, 2] of each piece stand in train, and how many it has."""
+    known = {window for piece in train for window in windows(piece, steps_per_quarter)}
+    counts = []
+    for piece in pieces:
+        own = windows(piece, steps_per_quarter)
+        counts.append((sum(window in known for window in own), len(own)))
+    return np.array(counts, np.int64).reshape(-1, 2)

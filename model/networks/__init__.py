@@ -1,0 +1,1 @@
+"""The networks, their decoding states, and the checkpoint that keeps their weights."""

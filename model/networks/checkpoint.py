@@ -1,0 +1,200 @@
+"""A checkpoint folder: all that is needed to go on training or to compose. Data only, no pickle.
+
+weights.npz and optimizer.npz hold arrays by variable path; bundle.json holds the network's and
+the vocabulary's configuration, the training progress, versions, the sha256 of the other files, and
+that of its own contents.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import json
+import os
+import platform
+import shutil
+import sys
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.dataset.manifest import file_sha256
+
+SCHEMA_VERSION = 1
+FILE_NAME = "bundle.json"
+BEST = "checkpoints/best.json"  # {"step": N}, the best by validation loss
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What a checkpoint folder holds."""
+
+    model: dict[str, Any]  # the configuration's fields and kind
+    vocabulary: dict[str, Any]  # what vocabulary_from_dict takes
+    weights: Arrays
+    optimizer: Arrays = field(default_factory=dict)  # empty in a bundle that is only composed from
+    progress: dict[str, Any] = field(default_factory=dict)  # step, best validation loss, ...
+    run: dict[str, Any] = field(default_factory=dict)  # the training configuration, where it ran
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+def write_bundle(path: Path, bundle: Bundle) -> None:
+    """Write the folder beside its place, flush it to disk, then rename: whole or not at all.
+
+    Raises OSError where it cannot be written (the disk is full, say); nothing is left behind then.
+    """
+    partial = path.with_name(path.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        files = {"weights.npz": bundle.weights, "optimizer.npz": bundle.optimizer}
+        for name, arrays in files.items():
+            with (partial / name).open("wb") as stream:
+                stream.write(_archive(arrays))
+                stream.flush()
+                os.fsync(stream.fileno())
+        contents = {
+            "schema": SCHEMA_VERSION,
+            "model": bundle.model,
+            "vocabulary": bundle.vocabulary,
+            "progress": bundle.progress,
+            "run": bundle.run,
+            "versions": library_versions(),
+            "sha256": {name: file_sha256(partial / name) for name in files},
+        }
+        contents["contents_sha256"] = _contents_sha256(contents)
+        with (partial / FILE_NAME).open("w") as stream:
+            json.dump(contents, stream, indent=2)
+            stream.flush()
+            os.fsync(stream.fileno())
+        _put_in_place(partial, path)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise OSError(
+            f"checkpoint {path} could not be written ({error.strerror or error}); earlier "
+            "checkpoints are untouched. Free some space and run the same command again"
+        ) from error
+
+
+def read_bundle(path: Path) -> Bundle:
+    """The contents of a checkpoint folder, every byte checked against its sha256.
+
+    Raises ValueError naming what is missing, damaged or of another schema version.
+    """
+    advice = "Use another checkpoint of the run"
+    try:
+        contents = json.loads((path / FILE_NAME).read_text())
+        schema, recorded = contents["schema"], contents["contents_sha256"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a checkpoint ({error!r}). {advice}") from None
+    if schema != SCHEMA_VERSION:
+        raise ValueError(
+            f"{path} has schema version {schema}; this program reads {SCHEMA_VERSION}. {advice}"
+        )
+    if _contents_sha256(contents) != recorded:
+        raise ValueError(f"{path / FILE_NAME} is damaged: its sha256 is not its own. {advice}")
+    for name, expected in contents["sha256"].items():
+        file = path / name
+        if not file.is_file():
+            raise ValueError(f"{file} is missing. {advice}")
+        if file_sha256(file) != expected:
+            raise ValueError(f"{file} is damaged: its sha256 is not the recorded one. {advice}")
+    return Bundle(
+        model=contents["model"],
+        vocabulary=contents["vocabulary"],
+        weights=_read_arrays(path / "weights.npz"),
+        optimizer=_read_arrays(path / "optimizer.npz"),
+        progress=contents["progress"],
+        run=contents["run"],
+        versions=contents["versions"],
+    )
+
+
+def find_checkpoint(path: Path) -> Path:
+    """The checkpoint folder that a run folder or a checkpoint folder stands for.
+
+    Of a run: the best by validation if it is whole, else the newest whole one; those passed over
+    are named on stderr. Raises ValueError where there is none.
+    """
+    if (path / FILE_NAME).is_file():
+        return path
+    candidates = list_checkpoints(path)
+    if (path / BEST).is_file():
+        best = step_folder(path, json.loads((path / BEST).read_text())["step"])
+        candidates.append(best)
+    for candidate in reversed(candidates):
+        try:
+            read_bundle(candidate)
+        except ValueError as error:
+            print(f"warning: {error}", file=sys.stderr)
+            continue
+        return candidate
+    raise ValueError(
+        f"no whole checkpoint in {path} ({len(candidates)} looked at). "
+        f"Train one with: python hpc/train.py --run {path}"
+    )
+
+
+def list_checkpoints(run_dir: Path) -> list[Path]:
+    """The checkpoint folders of a run, oldest first; their contents are not checked."""
+    return sorted((run_dir / "checkpoints").glob("step-" + "[0-9]" * 8))
+
+
+def step_folder(run_dir: Path, step: int) -> Path:
+    """Where the checkpoint of a step lies."""
+    return run_dir / "checkpoints" / f"step-{step:08d}"
+
+
+@functools.cache  # 10 ms of looking around in site-packages, as much as all else of a small write
+def library_versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that shape a result, those installed."""
+    versions = {"python": platform.python_version()}
+    for name in ("tensorflow", "keras", "horovod", "numpy", "music21"):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _contents_sha256(contents: dict[str, Any]) -> str:
+    """sha256 of everything in bundle.json but the entry that holds it."""
+    others = {name: value for name, value in contents.items() if name != "contents_sha256"}
+    return hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()
+
+
+def _put_in_place(partial: Path, path: Path) -> None:
+    """Rename a finished folder; an older one of that name goes away."""
+    _flush_folder(partial)
+    replaced = path.with_name(path.name + ".replaced.partial")
+    if path.exists():
+        path.rename(replaced)
+    partial.rename(path)
+    shutil.rmtree(replaced, ignore_errors=True)
+    _flush_folder(path.parent)
+
+
+def _flush_folder(path: Path) -> None:
+    """A new name is on disk only when its folder is, too: a power cut would undo it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _archive(arrays: Arrays) -> memoryview:
+    """The bytes of an .npz file. Made in memory: on a full disk a ZipFile prints a traceback."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getbuffer()
+
+
+def _read_arrays(path: Path) -> Arrays:
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}

@@ -1,0 +1,152 @@
+"""A score as a picture: a piano roll in rows of bars, as a printed score is read."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.scores.notes import DRUMS, Score
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BARS_PER_ROW = 16
+MAX_ROWS = 40  # a longer piece gets longer rows
+INCHES_PER_BAR = 0.85
+NARROWEST, WIDEST = 8.0, 15.0  # inches
+DOTS_PER_INCH = 110
+BLACK_KEYS = (1, 3, 6, 8, 10)
+# Okabe and Ito's colours, which colour-blind readers tell apart; one for each program, in turn.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#333333")
+PRIMER_SHADE, KEY_SHADE, ROW_LINE, BAR_LINE = "#FFF3D6", "#F3F4F6", "#D5D8DD", "#9AA0A8"
+
+
+def save_piano_roll(
+    score: Score, path: Path, title: str, beats_per_bar: int = 4, primer_end: int = 0
+) -> None:
+    """Write the piano roll as PNG: whole or not at all. Raises OSError on a full disk."""
+    figure = piano_roll(score, title, beats_per_bar, primer_end)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        figure.savefig(partial, format="png", dpi=DOTS_PER_INCH)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def piano_roll(score: Score, title: str, beats_per_bar: int = 4, primer_end: int = 0) -> Figure:
+    """A figure of the score: pitch upwards, bars along, a colour for each program.
+
+    What lies before `primer_end`, in the score's units, is shaded: it was given, not composed.
+    """
+    from matplotlib.figure import Figure
+
+    bar = score.resolution * beats_per_bar
+    num_bars = max(1, -(-score.end // bar))
+    bars_per_row = max(min(BARS_PER_ROW, num_bars), -(-num_bars // MAX_ROWS))
+    num_rows = -(-num_bars // bars_per_row)
+    lowest, highest = pitch_limits(score)
+
+    row_inches = 0.9 + 0.045 * (highest - lowest)
+    width = min(max(1.2 + INCHES_PER_BAR * bars_per_row, NARROWEST), WIDEST)
+    figure = Figure(figsize=(width, row_inches * num_rows + 0.7), layout="constrained")
+    figure.suptitle(title, fontsize=11, x=0.01, ha="left")
+    rows = figure.subplots(num_rows, 1, squeeze=False)[:, 0]
+    for row, axes in enumerate(rows):
+        first = row * bars_per_row * bar
+        axes.set_xlim(first, first + bars_per_row * bar)
+        axes.set_ylim(lowest - 0.5, highest + 0.5)
+        if primer_end > first:
+            axes.axvspan(first, primer_end, color=PRIMER_SHADE, linewidth=0, zorder=0.2)
+        _draw_grid(axes, score.resolution, beats_per_bar, lowest, highest)
+        _draw_notes(axes, score)
+    rows[-1].set_xlabel(f"bar ({beats_per_bar} beats at {score.tempo:g} a minute)", fontsize=9)
+    _draw_legend(figure, score, primer_end)
+    return figure
+
+
+def pitch_limits(score: Score) -> tuple[int, int]:
+    """Lowest and highest key shown: the notes' own and two more each way, an octave at least."""
+    pitch = score.notes["pitch"]
+    lowest, highest = (int(pitch.min()), int(pitch.max())) if pitch.size else (60, 60)
+    margin = max(2, math.ceil((12 - (highest - lowest)) / 2))
+    return max(lowest - margin, 0), min(highest + margin, 127)
+
+
+def _draw_grid(axes: Axes, resolution: int, beats_per_bar: int, lowest: int, highest: int) -> None:
+    """Black keys shaded, a line and a name at every C, strong lines at bars, fine ones at beats."""
+    from matplotlib.collections import PatchCollection
+    from matplotlib.patches import Rectangle
+
+    first, end = (int(limit) for limit in axes.get_xlim())
+    keys = range(lowest, highest + 1)
+    shaded = [
+        Rectangle((first, pitch - 0.5), end - first, 1)
+        for pitch in keys
+        if pitch % 12 in BLACK_KEYS
+    ]
+    axes.add_collection(PatchCollection(shaded, color=KEY_SHADE, linewidth=0, zorder=0.1))
+    octaves = [pitch for pitch in keys if pitch % 12 == 0]
+    axes.set_yticks(octaves, [f"C{pitch // 12 - 1}" for pitch in octaves], fontsize=8)
+    edges = [pitch - 0.5 for pitch in octaves]
+    axes.hlines(edges, first, end, color=ROW_LINE, linewidth=0.8, zorder=0.5)
+    bar = resolution * beats_per_bar
+    heights = (lowest - 0.5, highest + 0.5)
+    beats = range(first, end + 1, resolution)
+    axes.vlines(beats, *heights, color=ROW_LINE, linewidth=0.4, zorder=0.6)
+    bars = range(first, end + 1, bar)
+    axes.vlines(bars, *heights, color=BAR_LINE, linewidth=0.9, zorder=0.7)
+    names = [str(start // bar + 1) for start in bars[:-1]]
+    axes.set_xticks(list(bars[:-1]), names, fontsize=8, ha="left")
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _draw_notes(axes: Axes, score: Score) -> None:
+    """The notes that sound within the axes' limits, cut at them."""
+    from matplotlib.collections import PatchCollection
+    from matplotlib.patches import Rectangle
+
+    first, end = axes.get_xlim()
+    notes = score.notes
+    shown = notes[(notes["onset"] < end) & (notes["onset"] + notes["duration"] > first)]
+    gap = score.resolution / 24  # repeated notes stay apart to the eye
+    for colour, program in colours_of_programs(score):
+        boxes = [
+            Rectangle((note["onset"], note["pitch"] - 0.42), max(note["duration"] - gap, gap), 0.84)
+            for note in shown[shown["program"] == program]
+        ]
+        axes.add_collection(
+            PatchCollection(
+                boxes, facecolor=colour, edgecolor="white", linewidth=0.3, zorder=2, gid="notes"
+            )
+        )
+
+
+def _draw_legend(figure: Figure, score: Score, primer_end: int) -> None:
+    """What the colours mean, where there is more than one."""
+    from matplotlib.patches import Patch
+
+    programs = colours_of_programs(score)
+    entries = [
+        Patch(color=colour, label="percussion" if program == DRUMS else f"program {program}")
+        for colour, program in programs
+        if len(programs) > 1
+    ]
+    if primer_end:
+        entries.append(Patch(color=PRIMER_SHADE, label="primer"))
+    if entries:
+        figure.legend(
+            handles=entries, loc="outside upper right", ncols=8, frameon=False, fontsize=8
+        )
+
+
+def colours_of_programs(score: Score) -> list[tuple[str, int]]:
+    """(colour, program) of the programs that play, ascending."""
+    programs = np.unique(score.notes["program"]).tolist()
+    return [(COLOURS[index % len(COLOURS)], program) for index, program in enumerate(programs)]

@@ -1,0 +1,122 @@
+"""A composed piece as files: MIDI, sound, piano roll, and scores to print."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model.metrics.degeneracy import degeneracies
+from model.metrics.score_metrics import measure
+from model.rendering.audio import render_wav
+from model.rendering.engraving import Engraver
+from model.rendering.formats import DEFAULT_FORMATS, PRINTED
+from model.rendering.piano_roll import save_piano_roll
+from pipeline.scores.midi.rules import write_midi
+from pipeline.scores.notes import Score
+
+
+@dataclass(frozen=True)
+class RenderedPiece:
+    """The files of one piece, and what is in them."""
+
+    name: str
+    midi: str | None  # null for each format that was not asked for
+    png: str | None
+    wav: str | None
+    num_notes: int
+    num_pitches: int
+    seconds: float
+    metrics: dict[str, float | None]  # null where a metric has no value
+    warnings: list[str] = field(default_factory=list)
+    musicxml: str | None = None
+    printed: list[str] = field(default_factory=list)  # PDF, and PNG page by page
+
+    def report(self) -> str:
+        """Lines of text: what the piece is, and where its files are."""
+        summary = (
+            f"{self.name}: {self.num_notes} notes, {self.num_pitches} pitches, {self.seconds:.1f} s"
+        )
+        files = (self.midi, self.wav, self.png, self.musicxml, *self.printed)
+        return "\n  ".join((summary, *filter(None, files)))
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """Writes pieces into a folder, each file whole or not at all."""
+
+    folder: Path
+    soundfont: Path | None  # needed for wav
+    beats_per_bar: int = 4
+    primer_end: int = 0  # grid steps that were given, not composed
+    formats: tuple[str, ...] = DEFAULT_FORMATS
+    engraver: Engraver | None = None  # needed for pdf and score.png
+
+    def render(self, name: str, score: Score) -> RenderedPiece:
+        """Write NAME.mid, NAME.wav and so on, as `formats` says, of a score with notes.
+
+        Raises OSError where they cannot be written (the disk is full, say), ValueError where the
+        sound is not the music's.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            files = self._write(name, score)
+        except OSError as error:
+            raise OSError(
+                f"{name} could not be written to {self.folder} ({error.strerror or error}). Free "
+                "some space there, or name another folder with --out"
+            ) from error
+        return RenderedPiece(
+            name=name,
+            midi=files.get("mid", [None])[0],
+            png=files.get("png", [None])[0],
+            wav=files.get("wav", [None])[0],
+            num_notes=int(score.notes.size),
+            num_pitches=int(np.unique(score.notes["pitch"]).size),
+            seconds=score.seconds,
+            metrics={key: _or_none(value) for key, value in measure(score).items()},
+            warnings=degeneracies(score),
+            musicxml=files.get("musicxml", [None])[0],
+            printed=[*files.get("pdf", []), *files.get("score.png", [])],
+        )
+
+    def _write(self, name: str, score: Score) -> dict[str, list[str]]:
+        """The paths written, by format. What a file is made from lies where nobody asked for it."""
+        paths = {kind: self.folder / f"{name}.{kind}" for kind in self.formats}
+        files = {kind: [str(path)] for kind, path in paths.items()}
+        with tempfile.TemporaryDirectory() as folder:
+            midi = paths.get("mid", Path(folder) / f"{name}.mid")
+            if paths.keys() & {"mid", "wav"}:
+                write_midi(score, midi)
+            if "png" in paths:
+                save_piano_roll(score, paths["png"], name, self.beats_per_bar, self.primer_end)
+            if "wav" in paths:
+                assert self.soundfont
+                render_wav(midi, paths["wav"], self.soundfont, score.seconds)
+            musicxml = paths.get("musicxml", Path(folder) / f"{name}.musicxml")
+            if paths.keys() & {"musicxml", *PRINTED}:
+                from pipeline.scores.musicxml import write_musicxml
+
+                write_musicxml(score, musicxml, name, self.beats_per_bar)
+            for kind in paths.keys() & set(PRINTED):
+                assert self.engraver
+                printed = self.engraver.engrave(musicxml, paths[kind])
+                files[kind] = [str(page) for page in printed]
+        return files
+
+
+def write_json(path: Path, contents: dict[str, Any]) -> None:
+    """Write the contents for programs: whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(contents, indent=2) + "\n")
+    partial.replace(path)
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value

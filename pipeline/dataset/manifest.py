@@ -1,0 +1,173 @@
+"""`manifest.json`: what a data set holds, and the check that its files are what was written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_origin, get_type_hints
+
+from pipeline.vocabulary.events import Vocabulary, vocabulary_from_dict
+
+SCHEMA_VERSION = 2  # of the manifest and of the records (records.py)
+READABLE_SCHEMAS = (1, 2)  # in schema 1 no piece has features; all else is the same
+FILE_NAME = "manifest.json"
+SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One TFRecord file of pieces. Shard i of a split belongs to lane i % num_lanes."""
+
+    file: str  # name within the data folder
+    split: str
+    num_pieces: int
+    num_tokens: int  # START and END included
+    longest: int  # tokens of the longest piece
+    sha256: str
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        if Path(self.file).name != self.file:
+            raise ValueError(f"shard {self.file!r} is not in the data folder itself")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A data set's contents; shards are listed split by split, in lane order."""
+
+    vocabulary: dict[str, Any]
+    num_lanes: int
+    seed: int
+    settings: dict[str, Any]  # what preprocess.py was asked for, sources included
+    shards: tuple[Shard, ...]
+    num_sources: int = 0
+    rejects: dict[str, int] = field(default_factory=dict)  # reason -> files
+    adjustments: dict[str, int] = field(default_factory=dict)  # rule -> notes
+    # feature -> pieces that have it, and its values or range: see features.summarise
+    features: dict[str, dict[str, Any]] = field(default_factory=dict)
+    schema: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        if self.num_lanes < 1:
+            raise ValueError(f"num_lanes is {self.num_lanes}; at least 1 is needed")
+
+    @property
+    def open_vocabulary(self) -> Vocabulary:
+        """The vocabulary that the ids belong to."""
+        return vocabulary_from_dict(self.vocabulary)
+
+    def of_split(self, split: str) -> list[Shard]:
+        """The shards of a split, in lane order."""
+        return [shard for shard in self.shards if shard.split == split]
+
+    def lanes(self, split: str) -> list[list[Shard]]:
+        """The shards of each lane: num_lanes lists, some perhaps empty."""
+        shards = self.of_split(split)
+        return [shards[lane :: self.num_lanes] for lane in range(self.num_lanes)]
+
+    def num_pieces(self, split: str) -> int:
+        """Pieces in a split."""
+        return sum(shard.num_pieces for shard in self.of_split(split))
+
+    def num_tokens(self, split: str) -> int:
+        """Tokens in a split, START and END included."""
+        return sum(shard.num_tokens for shard in self.of_split(split))
+
+    def longest(self, split: str) -> int:
+        """Tokens of the longest piece of a split."""
+        return max((shard.longest for shard in self.of_split(split)), default=0)
+
+    def digest(self) -> str:
+        """sha256 of the contents: equal on hosts that hold the same data set."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """The text of `manifest.json`, the same bytes for the same contents."""
+        contents = asdict(self)
+        if self.schema == 1:  # as it was written, so that its digest stays what runs recorded
+            del contents["features"]
+        return json.dumps(contents, indent=2, sort_keys=True) + "\n"
+
+    @classmethod
+    def load(cls, data_dir: Path) -> Manifest:
+        """The manifest of a data folder.
+
+        Raises ValueError where there is none, it cannot be read, or another schema wrote it.
+        """
+        path = data_dir / FILE_NAME
+        if not data_dir.is_dir() or not path.is_file():
+            raise ValueError(
+                f"no data set in {data_dir} ({FILE_NAME} is missing). Make one with: "
+                f"python pipeline/preprocess.py bach --out {data_dir}"
+            )
+        try:
+            contents = json.loads(path.read_text())
+            found = contents["schema"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{path} is not a manifest ({error!r}). Run pipeline/preprocess.py again"
+            ) from None
+        if found not in READABLE_SCHEMAS:
+            raise ValueError(
+                f"{path} has schema version {found}; this program reads versions "
+                f"{', '.join(map(str, READABLE_SCHEMAS))}. Run pipeline/preprocess.py again with "
+                "this version"
+            )
+        try:
+            contents["shards"] = tuple(Shard(**shard) for shard in contents["shards"])
+            manifest = cls(**contents)
+            _ = manifest.open_vocabulary
+        except (TypeError, KeyError, ValueError) as error:
+            raise ValueError(
+                f"{path} does not have the fields of schema {found} ({error}). "
+                "Run pipeline/preprocess.py again"
+            ) from None
+        return manifest
+
+    def verify(self, data_dir: Path, shards: Iterable[Shard] | None = None) -> None:
+        """Read the given shards (all, unless given) and compare their sha256.
+
+        A TFRecord cut exactly between two records reads without an error, so only this tells.
+        Raises ValueError naming the first shard that is missing or differs.
+        """
+        chosen = list(self.shards if shards is None else shards)
+        with ThreadPoolExecutor() as pool:
+            for shard, found in zip(
+                chosen, pool.map(lambda s: _sha256_or_none(data_dir / s.file), chosen), strict=True
+            ):
+                if found is None:
+                    problem = "is missing"
+                elif found != shard.sha256:
+                    problem = (
+                        f"is damaged (sha256 {found[:12]}..., manifest {shard.sha256[:12]}...)"
+                    )
+                else:
+                    continue
+                raise ValueError(
+                    f"shard {data_dir / shard.file} {problem}. Copy the data folder again or run "
+                    "pipeline/preprocess.py again"
+                )
+
+
+def file_sha256(path: Path) -> str:
+    """Hex sha256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _check_types(instance: Shard | Manifest) -> None:
+    """Raise TypeError for a field of another type than declared, as a damaged file may hold."""
+    types = get_type_hints(type(instance))
+    for name in (entry.name for entry in fields(instance)):
+        wanted, value = get_origin(types[name]) or types[name], getattr(instance, name)
+        if not isinstance(value, wanted):
+            raise TypeError(f"{name} is {value!r:.40}, not of type {wanted.__name__}")
+
+
+def _sha256_or_none(path: Path) -> str | None:
+    return file_sha256(path) if path.is_file() else None

@@ -1,0 +1,1 @@
+"""Source files to a data set: parsing in parallel, resuming, writing shards."""

@@ -1,0 +1,222 @@
+"""Scores -> a data folder: parsed by many processes, split, balanced over lanes, complete."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.dataset.manifest import FILE_NAME, SPLITS, Manifest
+from pipeline.preprocessing.encoder import Encoder
+from pipeline.preprocessing.killable_pool import Limits
+from pipeline.preprocessing.mpi_ranks import Ranks
+from pipeline.preprocessing.parsing import parse_pieces
+from pipeline.preprocessing.rejects import REJECTS_FILE, check_rejects, write_rejects
+from pipeline.preprocessing.shards import complete_folder, good_number_of_shards, write_split
+from pipeline.preprocessing.spool import Spool
+from pipeline.scores.formats import AS_WRITTEN, Reading
+from pipeline.scores.labels import NO_FEATURES, summarise
+from pipeline.scores.notes import Score
+from pipeline.sources.collect import assign_splits, content_digests, label_digests, open_sources
+from pipeline.sources.piece import Piece
+from pipeline.vocabulary.conditions import check_labelled
+from pipeline.vocabulary.events import EventVocabulary, Vocabulary
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to preprocess, and how."""
+
+    sources: tuple[str, ...]
+    out: Path
+    vocabulary: Vocabulary = EventVocabulary()
+    num_lanes: int = 16
+    num_shards: int = 0  # per split; 0: by size, see good_number_of_shards
+    seed: int = 0
+    valid: float = 0.1
+    test: float = 0.1
+    limits: Limits = Limits()
+    num_processes: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))  # cores
+    max_rejects: float = 0.1  # a share of the files, or a number of files from 1 on
+    force: bool = False
+    reading: Reading = AS_WRITTEN
+    cache: Path | None = None  # folder of scores that were read before; None: none
+    reader: Callable[[Path], list[Score]] | None = None  # None: pipeline/scores/reading.py
+
+    def __post_init__(self) -> None:
+        if self.num_lanes < 1:
+            raise ValueError(f"--num-lanes {self.num_lanes}; at least 1 is needed")
+        if self.num_shards % self.num_lanes:
+            above = -(-self.num_shards // self.num_lanes) * self.num_lanes
+            raise ValueError(
+                f"--num-shards {self.num_shards} is no multiple of {self.num_lanes} lanes: some "
+                f"lanes would have more files than others. Use {above}, or another --num-lanes"
+            )
+        if min(self.valid, self.test) < 0 or self.valid + self.test >= 1:
+            raise ValueError(
+                f"--valid {self.valid:g} and --test {self.test:g} leave nothing to train on; "
+                "needed: shares of 0 or more whose sum is below 1"
+            )
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Split -> share of the pieces."""
+        return dict(zip(SPLITS, (1 - self.valid - self.test, self.valid, self.test), strict=True))
+
+    def for_manifest(self, digests: Mapping[str, str], labels: Mapping[str, str]) -> dict[str, Any]:
+        """All that decides the output, and a digest of it and of the sources' contents and labels.
+
+        The number of processes, the place of the output and what only stops a run are left out.
+        """
+        decisive: dict[str, Any] = {
+            "vocabulary": self.vocabulary.to_dict(),
+            "num_lanes": self.num_lanes,
+            "num_shards": self.num_shards or self.num_lanes,
+            "seed": self.seed,
+            "valid": float(self.valid),
+            "test": float(self.test),
+            "timeout": float(self.limits.seconds),
+            "max_memory": float(self.limits.memory_gib),
+            **self.reading.for_manifest(),
+            "contents": _digest(sorted(digests.items())),
+        }
+        if labels:  # data sets made before there were any stay what they are
+            decisive["labels"] = _digest(sorted(labels.items()))
+        return {"sources": list(self.sources), "digest": _digest(decisive), **decisive}
+
+
+def build_data_set(settings: Settings, ranks: Ranks | None = None) -> dict[str, Any]:
+    """Write the data set of these settings; a summary of it, as `--json` prints it.
+
+    Where `settings.out` holds the data set of the same sources and settings already, nothing is
+    done. Raises ValueError for sources, settings or a folder that cannot be, and where more files
+    are rejected than `settings.max_rejects`; nothing half-written stays then. A run that is killed
+    or interrupted leaves its work beside the folder, and the next one of the same settings goes on
+    from there. `ranks`: other processes that parse, too.
+    """
+    settings.reading.check()
+    started = time.monotonic()
+    with open_sources(settings.sources) as pieces:
+        check_labelled(settings.vocabulary.conditions, [piece.features for piece in pieces])
+        digests = content_digests(pieces)
+        request = settings.for_manifest(digests, label_digests(pieces))
+        found = _existing(settings, request)
+        if found is None:
+            with complete_folder(settings.out, replace=settings.force) as folder:
+                found = _write(folder, pieces, digests, settings, request, ranks)
+    return {
+        "out": str(settings.out),
+        "files": found.num_sources,
+        "pieces": {split: found.num_pieces(split) for split in SPLITS},
+        "tokens": {split: found.num_tokens(split) for split in SPLITS},
+        "longest": {split: found.longest(split) for split in SPLITS},
+        "rejects": found.rejects,
+        "adjustments": found.adjustments,
+        "seconds": round(time.monotonic() - started, 3),
+    }
+
+
+def _existing(settings: Settings, request: Mapping[str, Any]) -> Manifest | None:
+    """The manifest in the output folder, if it is of this very request and its files are whole."""
+    if settings.force or not (settings.out / FILE_NAME).is_file():
+        return None
+    manifest = Manifest.load(settings.out)
+    if manifest.settings.get("digest") != request["digest"]:
+        differing = [
+            "sources" if name in ("contents", "labels") else name
+            for name, value in request.items()
+            if name not in ("sources", "digest") and manifest.settings.get(name) != value
+        ]
+        raise ValueError(
+            f"{settings.out} holds a data set of other settings ({', '.join(differing)} differ). "
+            "Use --force to replace it, or another --out"
+        )
+    manifest.verify(settings.out)
+    print(f"{settings.out} holds this data set already (same sources and settings): nothing done")
+    return manifest
+
+
+def _write(
+    folder: Path,
+    pieces: Sequence[Piece],
+    digests: Mapping[str, str],
+    settings: Settings,
+    request: dict[str, Any],
+    ranks: Ranks | None,
+) -> Manifest:
+    """Parse all pieces and write shards, list of rejects and manifest into the folder.
+
+    Where a run of the same request was killed in this folder, the work goes on from there.
+    """
+    spool = Spool(folder, request["digest"])
+    try:
+        entries, rejects, adjustments = parse_pieces(
+            pieces,
+            digests,
+            spool,
+            Encoder(settings.vocabulary, settings.reader, settings.reading, settings.cache),
+            settings.num_processes,
+            settings.limits,
+            ranks,
+        )
+        check_rejects(
+            rejects,
+            len(pieces),
+            settings.max_rejects,
+            settings.out.with_name(f"{settings.out.name}.{REJECTS_FILE}"),
+        )
+        parsed = {entry.source for entry in entries}
+        remaining = [piece for piece in pieces if piece.id in parsed]
+        features = {p.id: p.features for p in remaining if p.features != NO_FEATURES}
+        splits = assign_splits(remaining, digests, settings.shares, settings.seed)
+        members = {name: [e for e in entries if splits[e.source] == name] for name in SPLITS}
+        _check_lanes(len(members["train"]), settings)
+        shards = [
+            shard
+            for split in SPLITS
+            for shard in write_split(
+                folder,
+                split,
+                spool,
+                members[split],
+                num_lanes=settings.num_lanes,
+                num_shards=settings.num_shards
+                or good_number_of_shards(members[split], settings.num_lanes),
+                seed=settings.seed,
+                features=features,
+            )
+        ]
+    finally:
+        spool.close()
+    manifest = Manifest(
+        vocabulary=settings.vocabulary.to_dict(),
+        num_lanes=settings.num_lanes,
+        seed=settings.seed,
+        settings=request,
+        shards=tuple(shards),
+        num_sources=len(pieces),
+        rejects=dict(sorted(Counter(failure.kind for failure in rejects.values()).items())),
+        adjustments=dict(sorted(adjustments.items())),
+        features=summarise(features[e.source] for e in entries if e.source in features),
+    )
+    write_rejects(folder / REJECTS_FILE, rejects)
+    (folder / FILE_NAME).write_text(manifest.to_json())
+    return manifest
+
+
+def _check_lanes(num_pieces: int, settings: Settings) -> None:
+    if num_pieces < settings.num_lanes:
+        raise ValueError(
+            f"{num_pieces} train pieces for {settings.num_lanes} lanes: some lanes would be empty. "
+            f"Use --num-lanes {max(num_pieces, 1)} or fewer, or more scores"
+        )
+
+
+def _digest(contents: Any) -> str:
+    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()

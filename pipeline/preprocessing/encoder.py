@@ -1,0 +1,88 @@
+"""One score file -> the ids of its pieces: the work of a parsing process."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.scores.cache import ScoreCache
+from pipeline.scores.formats import AS_WRITTEN, SYMUSIC, Reading
+from pipeline.scores.labels import Features
+from pipeline.scores.notes import DRUMS, Score
+from pipeline.sources.piece import Piece
+from pipeline.vocabulary.conditions import CHORDS, is_understood
+from pipeline.vocabulary.events import EventVocabulary, Vocabulary
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What a file gave: ids [num_tokens] int32 of each piece, and the notes that rules changed."""
+
+    pieces: list[np.ndarray]
+    adjustments: Counter[str] = field(default_factory=Counter)
+
+
+class AllLeftOutError(ValueError):
+    """A score of which the vocabulary can say no note."""
+
+    kind = "empty"  # for the list of rejects
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Callable that reads a file and encodes it; travels to other processes."""
+
+    vocabulary: Vocabulary
+    reader: Callable[[Path], list[Score]] | None = None  # None: the piece's own, or scores.py
+    reading: Reading = AS_WRITTEN
+    cache: Path | None = None  # folder of scores that were read before; None: none
+
+    @property
+    def modules(self) -> list[str]:
+        """Names of modules that it may load, for a process to load them beforehand."""
+        return ["pipeline.scores.midi.by_symusic"] if self.reading.midi_reader == SYMUSIC else []
+
+    def __call__(self, piece: Piece) -> Encoded:
+        """The file's pieces in ids. Raises ValueError or OSError with the true reason."""
+        encoded, adjustments = [], Counter[str]()
+        for score in self._scores(piece):
+            fitted, changed = self.vocabulary.fit(score)
+            adjustments += changed
+            if fitted.notes.size:
+                encoded.append(self._encode(fitted, score, piece.features))
+        adjustments += self._chords_not_understood(piece.features)
+        if not encoded:
+            raise AllLeftOutError("only percussion, which needs --instruments")
+        return Encoded(encoded, adjustments)
+
+    def _encode(self, fitted: Score, score: Score, features: Features) -> np.ndarray:
+        """Ids of a fitted score, which says what is known of it where the vocabulary can."""
+        if not isinstance(self.vocabulary, EventVocabulary) or not self.vocabulary.conditions:
+            return self.vocabulary.encode_fitted(fitted)
+        # The labels' time starts with the file, a vocabulary's with the first note.
+        onsets = score.notes["onset"]
+        if not self.vocabulary.instruments:
+            onsets = onsets[score.notes["program"] != DRUMS]
+        first_step = round(int(onsets.min()) * fitted.resolution / score.resolution)
+        return self.vocabulary.encode_fitted(fitted, features, first_step)
+
+    def _chords_not_understood(self, features: Features) -> Counter[str]:
+        if CHORDS not in self.vocabulary.conditions:
+            return Counter()
+        wrong = sum(not is_understood(symbol) for symbol in features.chords)
+        return +Counter({"chord symbols not understood": wrong})
+
+    def _scores(self, piece: Piece) -> list[Score]:
+        from pipeline.scores.reading import (
+            read_scores,  # music21: only the parsing processes load it
+        )
+
+        if reader := self.reader or piece.reader:
+            return reader(piece.path)
+        if self.cache is None:
+            return read_scores(piece.path, self.reading)
+        return ScoreCache(self.cache).read(piece.path, self.reading, read_scores)

@@ -1,0 +1,113 @@
+"""Parsing by all ranks of an mpirun, on one host or many: each with killable workers of its own."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from pipeline.preprocessing.killable_pool import Failure, ParsePool
+
+# How Open MPI and the MPICH family tell a process how many there are, in all and on its host.
+SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
+LOCAL_SIZES = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS")
+# Files that a process is given at once: a tenth of a second of MIDI, against a millisecond's way.
+SHARE = 16
+SHARES_UNDER_WAY = 2  # per rank: the next one is there when one is done
+
+
+def num_ranks(environment: Mapping[str, str] = os.environ) -> int:
+    """Processes that the launcher started; 1 without a launcher."""
+    return _first_of(SIZES, environment)
+
+
+def cores_of_this_process(environment: Mapping[str, str] = os.environ) -> int:
+    """Cores for this process: those it is bound to; unbound, its share of the host's."""
+    cores = len(os.sched_getaffinity(0))
+    is_bound = cores < (os.cpu_count() or 1)
+    return cores if is_bound else max(1, cores // _first_of(LOCAL_SIZES, environment))
+
+
+def _first_of(names: Iterable[str], environment: Mapping[str, str]) -> int:
+    return int(next((environment[name] for name in names if name in environment), "1"))
+
+
+@contextmanager
+def open_ranks() -> Iterator[Ranks | None]:
+    """On the first rank the others, waiting for work; None on a rank that has done all its work.
+
+    Raises RuntimeError where mpi4py is missing.
+    """
+    try:
+        from mpi4py import MPI
+        from mpi4py.futures import MPICommExecutor
+    except ImportError as error:
+        raise RuntimeError(
+            f"under mpirun with {num_ranks()} processes mpi4py is needed ({error}): pip install "
+            "-c constraints.txt -e '.[horovod]', or start one process with --processes N"
+        ) from None
+    hosts = Counter(MPI.COMM_WORLD.gather(socket.gethostname()) or ())
+    if hosts:  # on the first rank
+        found = ", ".join(f"{host} ({count})" for host, count in sorted(hosts.items()))
+        print(f"{hosts.total()} processes under mpirun: {found}", flush=True)
+    with MPICommExecutor(MPI.COMM_WORLD, root=0) as executor:
+        yield None if executor is None else Ranks(executor, MPI.COMM_WORLD.size - 1)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The ranks but this one."""
+
+    executor: Executor
+    number: int
+
+    def run(
+        self, pool: ParsePool[Any, Any], tasks: Iterable[Any]
+    ) -> Iterator[tuple[Any, Any | Failure]]:
+        """Each task with its result or failure, in no order: by `pool`, here and on every rank.
+
+        Who has done a share takes the next, so that slow files hold up nobody. Raises RuntimeError
+        where a host does not see the file of a task, its `path`.
+        """
+        waiting = iter(tasks)
+        under_way: dict[Future[list[tuple[Any, Any]]], Executor] = {}
+
+        def give(executor: Executor) -> None:
+            if share := list(islice(waiting, SHARE * pool.num_processes)):
+                under_way[executor.submit(_parse_share, pool, share)] = executor
+
+        with ThreadPoolExecutor(1) as here:
+            try:
+                for _ in range(SHARES_UNDER_WAY):
+                    for executor in (here, *[self.executor] * self.number):
+                        give(executor)
+                while under_way:
+                    for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                        give(under_way.pop(future))
+                        yield from future.result()
+            finally:
+                for future in under_way:
+                    future.cancel()
+
+
+# The pool of this rank, by what it was sent as: its workers live from share to share.
+_pools: dict[bytes, ParsePool[Any, Any]] = {}
+
+
+def _parse_share(pool: ParsePool[Any, Any], share: list[Any]) -> list[tuple[Any, Any]]:
+    """The tasks with their outcomes, parsed by this rank's own copy of the pool."""
+    outcomes = list(_pools.setdefault(pickle.dumps(pool), pool).run(share))
+    for task, outcome in outcomes:
+        if isinstance(outcome, Failure) and not os.path.lexists(task.path):
+            raise RuntimeError(
+                f"{socket.gethostname()} has no {task.path}: the sources must lie where all hosts "
+                "see them. Copy them to a shared folder; of an archive, set TMPDIR to one"
+            )
+    return outcomes

@@ -1,0 +1,149 @@
+"""A new data folder: pieces are spooled as they come, then balanced over lanes and written."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import heapq
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.dataset.manifest import FILE_NAME, Shard
+from pipeline.preprocessing.spool import JOURNAL, SPOOL, Entry, Spool
+from pipeline.runtime.tensorflow_loading import load_tensorflow
+from pipeline.scores.labels import Features
+
+BYTES_PER_TOKEN = 2  # of a record: ids over 127 take two
+# Large enough that opening a file costs nothing beside reading it, small enough to move and mend.
+SHARD_BYTES = 100_000_000
+
+
+def good_number_of_shards(entries: Sequence[Entry], num_lanes: int) -> int:
+    """Files for these pieces: as many for each lane, one at least, of about SHARD_BYTES."""
+    num_bytes = BYTES_PER_TOKEN * sum(entry.num_tokens for entry in entries)
+    return num_lanes * max(1, round(num_bytes / (num_lanes * SHARD_BYTES)))
+
+
+def balance(sizes: Sequence[int], num_bins: int) -> list[int]:
+    """The bin of each item, such that the sums of two bins differ by one item at most.
+
+    Largest first, each into the bin with least in it (Graham's LPT rule); ties go to the item and
+    the bin that come first.
+    """
+    bins = [(0, number) for number in range(num_bins)]
+    chosen = [0] * len(sizes)
+    for item in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
+        total, number = bins[0]
+        heapq.heapreplace(bins, (total + sizes[item], number))
+        chosen[item] = number
+    return chosen
+
+
+def write_split(
+    folder: Path,
+    split: str,
+    spool: Spool,
+    entries: Sequence[Entry],
+    *,
+    num_lanes: int,
+    num_shards: int,
+    seed: int,
+    features: Mapping[str, Features],
+) -> list[Shard]:
+    """Write the shards of a split, in lane order: shard i belongs to lane i % num_lanes.
+
+    `features`: of the sources (`Entry.source`) that have some; each piece of a source has them.
+
+    Tokens are balanced over lanes, and over the shards of a lane. Within a shard the order is that
+    of a hash, so that neighbours in a folder do not stay neighbours. Shards that the spool knows to
+    be written stay.
+    """
+    load_tensorflow()
+    from pipeline.dataset.records import write_shard
+
+    entries = sorted(entries, key=lambda e: hashlib.sha256(f"{seed}:{e.piece}".encode()).digest())
+    lanes: list[list[Entry]] = [[] for _ in range(num_lanes)]
+    for entry, lane in zip(
+        entries, balance([e.num_tokens for e in entries], num_lanes), strict=True
+    ):
+        lanes[lane].append(entry)
+    files: list[list[Entry]] = [[] for _ in range(num_shards)]
+    for lane, members in enumerate(lanes):
+        rows = balance([e.num_tokens for e in members], num_shards // num_lanes)
+        for entry, row in zip(members, rows, strict=True):
+            files[row * num_lanes + lane].append(entry)
+    shards = []
+    for number, members in enumerate(files):
+        path = folder / f"{split}-{number:05d}-of-{num_shards:05d}.tfrecord"
+        shard = spool.shard(path.name)
+        if shard is None:
+            known = {e.piece: features[e.source] for e in members if e.source in features}
+            pieces = ((e.piece, spool.read(e)) for e in members)
+            shard = write_shard(path, split, pieces, known)
+            spool.add_shard(shard)
+        shards.append(shard)
+    return shards
+
+
+@contextmanager
+def complete_folder(out: Path, *, replace: bool) -> Iterator[Path]:
+    """A new folder beside `out` that becomes `out` at the end; after an error it is gone.
+
+    A process that is killed or interrupted in between leaves `out` as it was, and its work in a
+    `.partial` folder, which the next one is given. Raises ValueError where another process writes
+    the same folder, or where `out` exists and is not to be replaced or no data set.
+    """
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file; needed: the name of a folder to write")
+    if out.is_dir() and any(out.iterdir()):
+        if not (out / FILE_NAME).is_file():
+            raise ValueError(
+                f"{out} is not empty and holds no data set: not replaced. Use another --out"
+            )
+        if not replace:
+            raise ValueError(f"{out} exists. Use --force to replace it, or another --out")
+    partial, replaced = out.with_name(out.name + ".partial"), out.with_name(out.name + ".replaced")
+    partial.mkdir(parents=True, exist_ok=True)
+    lock = os.open(partial, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"another process is writing {out} now. Wait for it or use another --out"
+            ) from None
+        try:
+            yield partial
+            _synchronise(partial)
+            for name in (JOURNAL, SPOOL):  # last: until here they save all the work
+                (partial / name).unlink(missing_ok=True)
+            shutil.rmtree(replaced, ignore_errors=True)
+            if out.exists():
+                out.rename(replaced)
+            partial.rename(out)
+            shutil.rmtree(replaced, ignore_errors=True)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"what is done is kept in {partial}, and the same command goes on from there"
+            ) from None
+        except BaseException as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                raise OSError(error.errno, "disk full, nothing written", str(out)) from None
+            raise
+    finally:
+        os.close(lock)
+
+
+def _synchronise(folder: Path) -> None:
+    """Return when the folder's files are on the disk, and not only in memory."""
+    for path in [*folder.iterdir(), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,160 @@
+"""The ids of parsed files on disk, with a journal that lets a killed run go on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from pipeline.dataset.manifest import Shard, file_sha256
+from pipeline.preprocessing.encoder import Encoded
+from pipeline.preprocessing.killable_pool import Failure
+
+SPOOL, JOURNAL = "spool", "journal.jsonl"
+
+
+@dataclass(frozen=True, slots=True)  # there may be a million
+class Entry:
+    """A piece in the spool."""
+
+    piece: str  # id
+    source: str  # id of the file it came from
+    digest: bytes  # sha256 of its ids
+    offset: int  # bytes
+    num_tokens: int
+
+
+class Spool:
+    """Ids in the order they came, so that memory does not grow with the music.
+
+    The journal has a line for each file that was parsed and each shard that was written, appended
+    once its bytes are in place. So it never says more than is there, and opening it again checks
+    even that: by their sha256, ids up to the first that differ and shards that do are as before.
+    """
+
+    def __init__(self, folder: Path, request: str) -> None:
+        """Go on in the folder if its journal is of this request, a digest; else start anew there.
+
+        Whatever else lies in the folder is removed when it starts anew.
+        """
+        self._folder = folder
+        self.entries: list[Entry] = []
+        self.failures: dict[str, Failure] = {}
+        self.adjustments: Counter[str] = Counter()
+        self.done: set[str] = set()  # ids of files
+        self._shards: dict[str, Shard] = {}
+        self._end = 0  # of the ids, in bytes
+        if not _is_of(folder, request):
+            for leftover in folder.iterdir():
+                leftover.unlink()
+            (folder / JOURNAL).write_text(json.dumps({"request": request}) + "\n")
+            (folder / SPOOL).touch()
+        self._ids = (folder / SPOOL).open("r+b")
+        self._journal = (folder / JOURNAL).open("r+b")
+        self._restore()
+
+    def append(self, source: str, outcome: Encoded | Failure) -> None:
+        """Keep what became of a file. Raises OSError when the disk is full."""
+        line: dict[str, Any] = {"file": source}
+        if isinstance(outcome, Failure):
+            line["failure"] = asdict(outcome)
+        else:
+            line["adjustments"] = outcome.adjustments
+            line["pieces"] = [
+                [hashlib.sha256(payload).hexdigest(), len(payload) // 4]
+                for payload in (ids.astype("<i4").tobytes() for ids in outcome.pieces)
+            ]
+            self._ids.seek(self._end)
+            self._ids.write(b"".join(ids.astype("<i4").tobytes() for ids in outcome.pieces))
+            self._ids.flush()
+        self._note(line)
+        self._take(line)
+
+    def read(self, entry: Entry) -> np.ndarray:
+        """The ids [num_tokens] of a piece."""
+        self._ids.seek(entry.offset)
+        return np.frombuffer(self._ids.read(4 * entry.num_tokens), "<i4")
+
+    def shard(self, file: str) -> Shard | None:
+        """The shard of this name, if it was written before and is whole."""
+        shard, path = self._shards.get(file), self._folder / file
+        return shard if shard and path.is_file() and file_sha256(path) == shard.sha256 else None
+
+    def add_shard(self, shard: Shard) -> None:
+        """Remember that a shard is written."""
+        self._note({"shard": asdict(shard)})
+
+    def close(self) -> None:
+        """Give the files back."""
+        self._ids.close()
+        self._journal.close()
+
+    def _note(self, line: dict[str, Any]) -> None:
+        self._journal.write(json.dumps(line).encode() + b"\n")
+        self._journal.flush()
+
+    def _take(self, line: dict[str, Any]) -> None:
+        """Count in what a line of the journal says."""
+        if "shard" in line:
+            shard = Shard(**line["shard"])
+            self._shards[shard.file] = shard
+            return
+        source = line["file"]
+        self.done.add(source)
+        if "failure" in line:
+            self.failures[source] = Failure(**line["failure"])
+            return
+        self.adjustments += Counter(line["adjustments"])
+        for number, (digest, num_tokens) in enumerate(line["pieces"], 1):
+            name = source if len(line["pieces"]) == 1 else f"{source}#{number}"
+            entry = Entry(name, source, bytes.fromhex(digest), self._end, num_tokens)
+            self.entries.append(entry)
+            self._end += 4 * num_tokens
+
+    def _restore(self) -> None:
+        """Take the lines up to the first that is cut or tells of other ids; forget the rest."""
+        self._journal.readline()  # the request
+        good = self._journal.tell()
+        for line in _lines(self._journal):
+            if not self._is_there(line):
+                break
+            self._take(line)
+            good = self._journal.tell()
+        self._journal.seek(good)
+        self._journal.truncate()
+        self._ids.truncate(self._end)
+
+    def _is_there(self, line: dict[str, Any]) -> bool:
+        """Are the ids that a line speaks of the next ones in the spool?"""
+        self._ids.seek(self._end)
+        return all(
+            hashlib.sha256(self._ids.read(4 * num_tokens)).hexdigest() == digest
+            for digest, num_tokens in line.get("pieces", ())
+        )
+
+
+def _is_of(folder: Path, request: str) -> bool:
+    """Is the folder's journal, if it has one, of this request?"""
+    try:
+        with (folder / JOURNAL).open() as stream:
+            line = stream.readline()
+        # A line without its end was cut: what is appended would become part of it.
+        whole = line.endswith("\n") and (folder / SPOOL).is_file()
+        return whole and json.loads(line)["request"] == request
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _lines(journal: BinaryIO) -> Iterator[dict[str, Any]]:
+    """Whole lines of a journal, up to the first that is none."""
+    while (line := journal.readline()).endswith(b"\n"):
+        try:
+            yield json.loads(line)
+        except ValueError:
+            return

@@ -1,0 +1,1 @@
+"""What every command needs: command line, files, progress, provenance, plotting."""

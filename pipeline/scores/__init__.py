@@ -1,0 +1,1 @@
+"""From a score file to notes: the formats, and the rules by which they become notes."""

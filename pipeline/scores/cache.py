@@ -1,0 +1,113 @@
+"""Scores that were read once, kept on disk: music21 may take a second for a page of notation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.scores.formats import MUSIC21, Reading
+from pipeline.scores.notes import NOTE, Score
+from pipeline.sources.collect import MIDI_SUFFIXES
+
+# The program that reads: a change to any of these files leaves all old entries unused.
+READER_FILES = ("midi/rules.py", "midi/by_music21.py", "notation.py", "notes.py", "cache.py")
+DIGEST_BYTES = 32
+
+
+def default_folder() -> Path:
+    """$CHORALE_CACHE, else `chorale` in the user's cache folder."""
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("CHORALE_CACHE") or Path(caches) / "chorale")
+
+
+def usable_folder(folder: Path) -> Path:
+    """The folder, made if need be. Raises OSError where nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f"probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"{error.strerror}; scores are kept here: set CHORALE_CACHE to another folder, or use "
+            "--no-cache",
+            str(folder),
+        ) from None
+    return folder
+
+
+@dataclass(frozen=True)
+class ScoreCache:
+    """The scores of files, by the files' contents and by who read them.
+
+    An entry is data only, checked as a whole by its sha256 and written beside and renamed: one that
+    is damaged counts as missing and is replaced. MIDI by symusic is not kept, since reading it
+    again is the faster way. What could not be read is read again each time.
+    """
+
+    folder: Path
+
+    def read(
+        self, path: Path, reading: Reading, read: Callable[[Path, Reading], list[Score]]
+    ) -> list[Score]:
+        """The file's scores, `read` only where they are not known. Raises what `read` raises."""
+        is_midi = path.suffix.lower() in MIDI_SUFFIXES
+        if is_midi and reading.midi_reader != MUSIC21:
+            return read(path, reading)
+        entry = self._entry(path, reading)
+        with suppress(OSError, ValueError, KeyError, TypeError, zlib.error):
+            return _unpack(entry.read_bytes())
+        scores = read(path, reading)
+        partial = entry.with_name(f"{entry.name}.{os.getpid()}.partial")
+        try:
+            entry.parent.mkdir(exist_ok=True)
+            partial.write_bytes(_pack(scores))
+            partial.replace(entry)
+        except OSError:  # a full disk is no fault of the file that was read
+            partial.unlink(missing_ok=True)
+        return scores
+
+    def _entry(self, path: Path, reading: Reading) -> Path:
+        known = hashlib.sha256(f"{_reader()} {path.suffix.lower()}".encode())
+        known.update(repr(sorted(reading.for_manifest().items())).encode())
+        with path.open("rb") as stream:
+            known.update(hashlib.file_digest(stream, "sha256").digest())
+        name = known.hexdigest()
+        return self.folder / name[:2] / name
+
+
+@cache
+def _reader() -> str:
+    folder = Path(__file__).parent
+    contents = b"".join((folder / name).read_bytes() for name in READER_FILES)
+    return hashlib.sha256(contents).hexdigest()
+
+
+def _pack(scores: list[Score]) -> bytes:
+    about = [[score.notes.size, score.resolution, score.tempo] for score in scores]
+    notes = b"".join(score.notes.astype(NOTE).tobytes() for score in scores)
+    contents = json.dumps(about).encode() + b"\n" + zlib.compress(notes, 1)
+    return hashlib.sha256(contents).digest() + contents
+
+
+def _unpack(entry: bytes) -> list[Score]:
+    """The scores of an entry. Raises ValueError, or what its parsers raise, for a damaged one."""
+    contents = entry[DIGEST_BYTES:]
+    if hashlib.sha256(contents).digest() != entry[:DIGEST_BYTES]:
+        raise ValueError("a damaged entry")
+    about, _, packed = contents.partition(b"\n")
+    notes, scores, first = np.frombuffer(zlib.decompress(packed), NOTE), [], 0
+    for num_notes, resolution, tempo in json.loads(about):
+        scores.append(Score(notes[first : first + num_notes].copy(), resolution, tempo))
+        first += num_notes
+    return scores

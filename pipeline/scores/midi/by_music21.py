@@ -1,0 +1,82 @@
+"""Standard MIDI Files read event by event through music21."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import music21
+
+from pipeline.scores.midi.rules import (
+    END_OF_TRACK,
+    NOTE_OFF,
+    NOTE_ON,
+    PROGRAM_CHANGE,
+    TEMPO,
+    Event,
+    score_from_tracks,
+)
+from pipeline.scores.notes import Score
+
+LARGEST_DELTA = 2**28 - 1  # ticks between two MIDI events, by the standard
+
+
+def score_by_music21(kind: int, division: int, tracks: Sequence[bytes]) -> Score:
+    """The notes of a MIDI file's tracks, as `split_chunks` gives them.
+
+    Raises ValueError naming the track and the byte where one is damaged.
+    """
+    events = [list(_track_events(track, number)) for number, track in enumerate(tracks, 1)]
+    return score_from_tracks(kind, division, events)
+
+
+def _track_events(contents: bytes, track_number: int) -> Iterator[Event]:
+    """The events of a track that make notes, the last one END_OF_TRACK.
+
+    music21's own loop over a track passes over what it cannot read, and loses its time; this one
+    raises ValueError.
+    """
+    voice, meta = music21.midi.ChannelVoiceMessages, music21.midi.MetaEvents
+    kinds = {
+        voice.NOTE_ON: NOTE_ON,
+        voice.NOTE_OFF: NOTE_OFF,
+        voice.PROGRAM_CHANGE: PROGRAM_CHANGE,
+        meta.SET_TEMPO: TEMPO,
+        meta.END_OF_TRACK: END_OF_TRACK,
+    }
+    rest: Any = memoryview(contents)  # its slices are no copies: music21 slices at every event
+    tick, status = 0, 0
+    try:
+        while rest:
+            delta, rest = music21.midi.base.getVariableLengthNumber(rest)
+            tick += delta
+            if delta > LARGEST_DELTA:
+                raise ValueError("a time of more than 4 bytes")
+            event: Any = music21.midi.MidiEvent()
+            if rest[0] < 0x80:  # running status: the status byte of the event before holds
+                if not status:
+                    raise ValueError("a data byte where an event must begin")
+                message = bytes([status]) + bytes(rest[:2])
+                rest = rest[len(message) - 1 - len(event.read(message)) :]
+            else:
+                status = rest[0] if rest[0] < 0xF0 else status
+                rest = event.read(rest)
+            kind = kinds.get(event.type)
+            if kind in (NOTE_ON, NOTE_OFF):
+                key, velocity = event.parameter1, event.parameter2
+                if key > 127 or velocity > 127:
+                    raise ValueError(f"key {key}, velocity {velocity}: more than 127")
+                yield Event(tick, kind, event.channel - 1, key, velocity)
+            elif kind == PROGRAM_CHANGE:
+                yield Event(tick, kind, event.channel - 1, event.parameter1)
+            elif kind == TEMPO:
+                yield Event(tick, kind, number=int.from_bytes(event.parameter1, "big"))
+            elif kind == END_OF_TRACK:
+                yield Event(tick, kind)
+                return
+        raise ValueError("it stops without an End of Track event")
+    except (music21.midi.MidiException, IndexError, ValueError) as error:
+        where = len(contents) - len(rest)
+        raise ValueError(
+            f"damaged in track {track_number}, near byte {where} of {len(contents)}: {error}"
+        ) from None

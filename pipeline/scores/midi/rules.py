@@ -1,0 +1,244 @@
+"""Standard MIDI Files: their chunks, the rules that turn events into notes, and the writer.
+
+The event bytes themselves are read by music21 (by_music21.py) or by symusic (by_symusic.py).
+Source: Standard MIDI-File Format Spec. 1.1 (MIDI Manufacturers Association).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pipeline.scores.notes import DRUMS, Score, make_notes, one_note_per_key, sort_notes
+
+# Kinds of events that matter here: the status of channel messages, the type byte of meta events.
+NOTE_OFF, NOTE_ON, PROGRAM_CHANGE, TEMPO, END_OF_TRACK = 0x80, 0x90, 0xC0, 0x51, 0x2F
+
+PERCUSSION_CHANNEL = 9  # channel 10, counted from 0
+MELODIC_CHANNELS = [channel for channel in range(16) if channel != PERCUSSION_CHANNEL]
+UNMARKED_TEMPO = 120.0  # quarters per minute of a file that sets none, by the standard
+
+Row = tuple[int, int, int, int, int]  # onset, program, pitch, duration, velocity: see make_notes
+
+
+class Event(NamedTuple):
+    """One event of a track; time counts from the track's start."""
+
+    tick: int
+    kind: int
+    channel: int = 0  # 0..15
+    number: int = 0  # key, program, or microseconds per quarter
+    value: int = 0  # velocity
+
+
+def split_chunks(contents: bytes) -> tuple[int, int, list[bytes]]:
+    """Format (0, 1, 2), division and the bytes of each track of a MIDI file.
+
+    Chunks of unknown kinds, and whatever follows the last track, are passed over, as the standard
+    asks. Raises ValueError where the file is no MIDI file or stops before its end.
+    """
+    if contents[:4] != b"MThd":
+        raise ValueError(f"not a MIDI file: it begins with {contents[:4]!r}, not with b'MThd'")
+    if len(contents) < 14:
+        raise ValueError(f"cut off in the header: {len(contents)} bytes of at least 14")
+    header_length, kind, num_tracks, division = (
+        int.from_bytes(contents[start:stop], "big")
+        for start, stop in ((4, 8), (8, 10), (10, 12), (12, 14))
+    )
+    if kind > 2:
+        raise ValueError(f"MIDI format {kind}; formats 0, 1 and 2 exist")
+    if num_tracks > MAX_TRACKS:
+        raise ValueError(f"has {num_tracks} tracks; at most {MAX_TRACKS} are read")
+    tracks: list[bytes] = []
+    start = 8 + header_length
+    while len(tracks) < num_tracks and start + 8 <= len(contents):
+        name, length = (
+            contents[start : start + 4],
+            int.from_bytes(contents[start + 4 : start + 8], "big"),
+        )
+        start += 8
+        if start + length > len(contents):
+            raise ValueError(
+                f"cut off in track {len(tracks) + 1} of {num_tracks}: {length} bytes are said, "
+                f"{len(contents) - start} are there"
+            )
+        if name == b"MTrk":
+            tracks.append(contents[start : start + length])
+        start += length
+    if len(tracks) < num_tracks:
+        raise ValueError(f"cut off after track {len(tracks)} of {num_tracks}")
+    return kind, division, tracks
+
+
+def score_from_tracks(kind: int, division: int, tracks: Sequence[Sequence[Event]]) -> Score:
+    """The notes of a MIDI file's tracks, each ending with END_OF_TRACK.
+
+    - A note-off, or a note-on of velocity 0, ends the earliest note that sounds on its key, channel
+      and track; without one it does nothing. Notes never ended last to the end of their track.
+    - A note that ends where it starts is kept with length 0; the grid later gives it one step.
+    - Channel 10 is percussion. A note's program is the last one set on its channel in its own
+      track, else in any track at or before its onset, else 0.
+    - The tracks of a format 2 file, each a piece of its own time, follow one another.
+    - The first tempo is the score's, of several at once the fastest; tempo changes and metres do
+      not touch the grid. Time counted in seconds (SMPTE) becomes quarters at 120 a minute. Pedals
+      and pitch bends are left out.
+    """
+    resolution, ticks = _resolution(division)
+    rows: list[Row] = []
+    shared = _program_changes(tracks) if kind < 2 else {}
+    start = 0
+    for events in tracks:
+        rows += [
+            ((start + onset) * ticks, program, pitch, length * ticks, velocity)
+            for onset, program, pitch, length, velocity in _track_notes(events, shared)
+        ]
+        start += events[-1].tick if kind == 2 else 0
+    changes = (e for events in tracks for e in events if e.kind == TEMPO)
+    tempo = first_tempo((change.tick, change.number) for change in changes)
+    return checked_score(rows, resolution, tempo)
+
+
+def first_tempo(changes: Iterable[tuple[int, int]]) -> float:
+    """Quarters per minute of the earliest of (tick, microseconds per quarter), or of none."""
+    _, number = min(changes, default=(0, 0))
+    return 60e6 / number if number else UNMARKED_TEMPO
+
+
+# Far over any music (an opera has 200,000 notes and 50 tracks): a broken file must not become a
+# million tokens of silence, nor a day of work.
+MAX_TRACKS = 1024
+MAX_NOTES = 1_000_000
+MAX_QUARTERS = 100_000
+MAX_TICKS = 2**31 - 1  # what a note's 32 bits can say
+
+
+def checked_score(rows: list[Row], resolution: int, tempo: float) -> Score:
+    """The score of these notes. Raises ValueError for more music than a piece can have."""
+    _check_limits(
+        len(rows), max((onset + length for onset, _, _, length, _ in rows), default=0), resolution
+    )
+    return Score(make_notes(rows), resolution, tempo)
+
+
+def checked_notes(notes: np.ndarray, resolution: int, tempo: float) -> Score:
+    """The score of notes [num_notes] of NOTE in any order, under the limits of `checked_score`."""
+    end = notes["onset"].astype(np.int64) + notes["duration"]
+    _check_limits(notes.size, int(end.max(initial=0)), resolution)
+    return Score(sort_notes(notes), resolution, tempo)
+
+
+def _check_limits(num_notes: int, end: int, resolution: int) -> None:
+    if end > MAX_QUARTERS * resolution:
+        raise ValueError(f"lasts {end // resolution} quarters; at most {MAX_QUARTERS} are read")
+    if end > MAX_TICKS:
+        raise ValueError(f"lasts {end} ticks, {resolution} a quarter; at most {MAX_TICKS} are read")
+    if num_notes > MAX_NOTES:
+        raise ValueError(f"has {num_notes} notes; at most {MAX_NOTES} are read")
+
+
+def _resolution(division: int) -> tuple[int, int]:
+    """(units per quarter, units per tick) of a header's division."""
+    if division == 0:
+        raise ValueError("the header says 0 ticks per quarter")
+    if division < 0x8000:
+        return division, 1
+    frames_per_second = 256 - (division >> 8)  # two's complement of 24, 25, 29 (30 drop) or 30
+    ticks_per_second = (30 if frames_per_second == 29 else frames_per_second) * (division & 0xFF)
+    if ticks_per_second == 0:
+        raise ValueError("the header says 0 ticks per second")
+    return ticks_per_second, 2
+
+
+def _program_changes(tracks: Sequence[Sequence[Event]]) -> dict[int, list[tuple[int, int]]]:
+    """Channel -> (tick, program) of all tracks, by tick."""
+    changes = defaultdict(list)
+    for event in sorted(e for events in tracks for e in events if e.kind == PROGRAM_CHANGE):
+        changes[event.channel].append((event.tick, event.number))
+    return changes
+
+
+def _track_notes(events: Sequence[Event], shared: dict[int, list[tuple[int, int]]]) -> list[Row]:
+    """Notes of one track by the rules of `score_from_tracks`, in ticks."""
+    rows: list[Row] = []
+    programs: dict[int, int] = {PERCUSSION_CHANNEL: DRUMS}
+    sounding: dict[tuple[int, int], list[tuple[int, int, int]]] = defaultdict(list)
+
+    def program_at(channel: int, tick: int) -> int:
+        if channel in programs:
+            return programs[channel]
+        earlier = bisect_right(shared.get(channel, []), (tick, 127))
+        return shared[channel][earlier - 1][1] if earlier else 0
+
+    for tick, kind, channel, number, value in events:
+        if kind == PROGRAM_CHANGE and channel != PERCUSSION_CHANNEL:
+            programs[channel] = number
+        elif kind == NOTE_ON and value:
+            sounding[channel, number].append((tick, program_at(channel, tick), value))
+        elif kind in (NOTE_ON, NOTE_OFF) and sounding[channel, number]:
+            onset, program, velocity = sounding[channel, number].pop(0)
+            rows.append((onset, program, number, tick - onset, velocity))
+    for (_, pitch), left_on in sounding.items():
+        for onset, program, velocity in left_on:
+            rows.append((onset, program, pitch, events[-1].tick - onset, velocity))
+    return rows
+
+
+def write_midi(score: Score, path: Path) -> None:
+    """Write a format 1 MIDI file: one tempo, a track per program, percussion on channel 10.
+
+    Readers find the same notes again: ticks are an exact multiple of the score's grid, and no key
+    sounds twice at once (`one_note_per_key`). More than 15 programs share channels, and then name
+    their program before every note. Raises ValueError for a grid finer than MIDI can say.
+    """
+    import mido
+
+    if score.resolution > 0x7FFF:
+        raise ValueError(
+            f"{score.resolution} units per quarter; MIDI has at most 32767: quantise it first"
+        )
+    ticks_per_unit = -(-480 // score.resolution)  # 480 is what sequencers expect at least
+    notes = one_note_per_key(score.notes)[0]
+    midi_file = mido.MidiFile(type=1, ticks_per_beat=score.resolution * ticks_per_unit)
+    tempo = min(round(60e6 / score.tempo), 0xFFFFFF)
+    midi_file.tracks.append(mido.MidiTrack([mido.MetaMessage("set_tempo", tempo=tempo)]))
+    programs = [int(program) for program in np.unique(notes["program"])]
+    melodic = [program for program in programs if program != DRUMS]
+    for program in programs:
+        is_drum = program == DRUMS
+        channel = (
+            PERCUSSION_CHANNEL
+            if is_drum
+            else MELODIC_CHANNELS[melodic.index(program) % len(MELODIC_CHANNELS)]
+        )
+        events = [] if is_drum else [(0, 1, PROGRAM_CHANGE, program, 0)]
+        for onset, _, pitch, duration, velocity in notes[notes["program"] == program].tolist():
+            tick, end = onset * ticks_per_unit, (onset + max(duration, 1)) * ticks_per_unit
+            if not is_drum and len(melodic) > len(MELODIC_CHANNELS):
+                events.append((tick, 1, PROGRAM_CHANGE, program, 0))
+            events.append((tick, 2, NOTE_ON, pitch, velocity))
+            events.append((end, 0, NOTE_OFF, pitch, 0))  # 0: a key is released before it is struck
+        midi_file.tracks.append(_mido_track(sorted(events), channel))
+    partial = path.with_name(path.name + ".partial")
+    try:
+        midi_file.save(partial)
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _mido_track(events: list[tuple[int, int, int, int, int]], channel: int) -> Any:
+    """A mido track of sorted (tick, rank within the tick, kind, number, value)."""
+    import mido
+
+    track, now = mido.MidiTrack(), 0
+    for tick, _, kind, number, value in events:
+        data = [number] if kind == PROGRAM_CHANGE else [number, value]
+        track.append(mido.Message.from_bytes([kind | channel, *data], time=tick - now))
+        now = tick
+    return track

@@ -1,0 +1,174 @@
+"""What stands in the bytes of a MIDI track, looked up without reading all its events."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pipeline.scores.midi.rules import NOTE_ON, PROGRAM_CHANGE
+
+END_OF_TRACK_BYTES = b"\xff\x2f\x00"
+META, SYSTEM_EXCLUSIVE, END_OF_EXCLUSIVE = 0xFF, 0xF0, 0xF7
+_DELTA = rb"[\x80-\xff]{0,3}+[\x00-\x7f]"
+DELTA_TIME = re.compile(_DELTA)
+TEMPO = re.compile(rb"\xff\x51\x03[\x00-\xff]{3}")
+CONTINUED = bytes(128) + b"\1" * 128  # which bytes of a time are not its last
+PROGRAMS = re.compile(rb"[\x00-\x7f](?:" + _DELTA + rb"[\x00-\x7f])*+")  # by running status too
+# Tempo, metre, key, short texts: a length up to 7, and so many bytes.
+_META = rb"\xff[\x00-\x7f](?:" + b"|".join(rb"\x%02x[\x00-\xff]{%d}" % (n, n) for n in range(8))
+
+
+def _runs(two: bytes, one: bytes) -> re.Pattern[bytes]:
+    """Matches short meta events and those of channels, of these statuses with 2 and 1 data bytes.
+
+    One after another, by running status too; every other one has a status of its own.
+    """
+    twos = rb"[%s][\x00-\x7f]{2}(?:%s[\x00-\x7f]{2})*+" % (two, _DELTA)
+    ones = rb"[%s][\x00-\x7f](?:%s[\x00-\x7f])*+" % (one, _DELTA)
+    return re.compile(rb"(?:%s(?:%s|%s|%s)))*+" % (_DELTA, twos, ones, _META))
+
+
+EVENTS = _runs(rb"\x80-\xbf\xe0-\xef", rb"\xc0-\xdf")
+EVENTS_BUT_PROGRAMS = _runs(rb"\x80-\xbf\xe0-\xef", rb"\xd0-\xdf")
+SILENT_EVENTS = _runs(rb"\x80-\x8f\xa0-\xbf\xe0-\xef", rb"\xd0-\xdf")  # nor note-ons
+
+
+def may_last_too_long(track: bytes) -> bool:
+    """May the track last 2**32 ticks, where symusic's clock begins again?
+
+    It takes 4 times of four bytes or 512 of three; or 100,000 events that are 8,192 ticks apart.
+    """
+    # A tempo and the time after it look like one of many bytes.
+    return _has_long_times(track) and _has_long_times(TEMPO.sub(b"", track))
+
+
+def _has_long_times(events: bytes) -> bool:
+    continued = events.translate(CONTINUED)
+    return continued.count(b"\1\1\1") >= 4 or continued.count(b"\1\1") >= 512
+
+
+def ends_once(track: bytes) -> bool:
+    """Is the track's one End of Track event its end?"""
+    return track.endswith(END_OF_TRACK_BYTES) and track.count(END_OF_TRACK_BYTES[:2]) == 1
+
+
+def exclusives_are_whole(track: bytes) -> bool:
+    """Is every system exclusive event whole, and the event after it one with a status of its own?
+
+    What follows others the readers take for different events. Whole: F0, its length, data, F7.
+    """
+    if SYSTEM_EXCLUSIVE not in track and END_OF_EXCLUSIVE not in track:
+        return True
+    try:
+        return all(
+            status == META
+            or (
+                status == SYSTEM_EXCLUSIVE
+                and data[-1:] == bytes([END_OF_EXCLUSIVE])
+                and max(data[:-1], default=0) < 0x80
+            )
+            for status, _, data in _events_beside(EVENTS, track)
+        )
+    except ValueError:
+        return False
+
+
+def channels(track: bytes, kind: int) -> set[int]:
+    """Channels that may have such events: whose status stands, once at least, between data."""
+    found = [channel for channel in range(16) if kind | channel in track]
+    return {channel for channel in found if _may_have(track, kind | channel)}
+
+
+def _may_have(track: bytes, status: int, start: int = 0) -> bool:
+    at = track.find(status, start)
+    while 0 < at < len(track) - 1 and max(track[at - 1], track[at + 1]) >= 0x80:
+        at = track.find(status, at + 1)
+    return at > 0
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What a track sets before its first note."""
+
+    programs: list[tuple[int, int, int]]  # tick, channel, program
+    first_note: int | None  # its tick
+    size: int  # bytes
+
+    @property
+    def channels(self) -> set[int]:
+        """Channels whose programs are set."""
+        return {channel for _, channel, _ in self.programs}
+
+
+def opening(track: bytes) -> Opening:
+    """The opening of a track. Raises ValueError where it is damaged."""
+    programs: list[tuple[int, int, int]] = []
+    if SILENT_EVENTS.fullmatch(track):
+        return Opening(programs, None, len(track))
+    at, tick, status = 0, 0, 0
+    try:
+        while at < len(track):
+            delta, at = _number(track, at)
+            tick += delta
+            if track[at] in (META, SYSTEM_EXCLUSIVE, END_OF_EXCLUSIVE):  # keep the running status
+                size, at = _number(track, at + 1 + (track[at] == META))
+                at += size
+                continue
+            if track[at] >= 0x80:
+                status, at = track[at], at + 1
+            if not 0x80 <= status < SYSTEM_EXCLUSIVE:
+                raise ValueError(f"status {status} where an event must begin")
+            if status & 0xF0 == NOTE_ON:
+                return Opening(programs, tick, at)
+            if status & 0xF0 == PROGRAM_CHANGE:
+                programs.append((tick, status & 0x0F, track[at]))
+            at += 1 if 0xC0 <= status < 0xE0 else 2
+    except IndexError:
+        raise ValueError("it stops within an event") from None
+    return Opening(programs, None, len(track))
+
+
+def sets_later(track: bytes, wanted: set[int], start: int) -> set[int]:
+    """The channels whose programs a track sets from a byte on. Raises ValueError for damage."""
+    if not any(_may_have(track, PROGRAM_CHANGE | channel, start) for channel in wanted):
+        return set()
+    return wanted & {
+        status & 0x0F
+        for status, at, _ in _events_beside(EVENTS_BUT_PROGRAMS, track)
+        if at >= start and status & 0xF0 == PROGRAM_CHANGE
+    }
+
+
+def _events_beside(runs: re.Pattern[bytes], track: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Status, place and data of each event outside these runs: meta, exclusive, programs.
+
+    Raises ValueError where one has no such status.
+    """
+    at = 0
+    while (at := runs.match(track, at).end()) < len(track):  # type: ignore[union-attr]
+        delta = DELTA_TIME.match(track, at)
+        at = delta.end() + 1 if delta else len(track) + 1
+        status = int.from_bytes(track[at - 1 : at], "big")
+        if status in (META, SYSTEM_EXCLUSIVE, END_OF_EXCLUSIVE):
+            size, start = _number(track, at + (status == META))
+            end = start + size
+        elif status & 0xF0 == PROGRAM_CHANGE and (found := PROGRAMS.match(track, at)):
+            start, end = found.span()
+        else:
+            raise ValueError(f"no event that this program knows at byte {at}")
+        if end > len(track):
+            raise ValueError("it stops within an event")
+        yield status, start, track[start:end]
+        at = end
+
+
+def _number(track: bytes, at: int) -> tuple[int, int]:
+    """The number of variable length at a place, and where it ends."""
+    value = 0
+    while at < len(track):
+        value = value << 7 | track[at] & 0x7F
+        at += 1
+        if track[at - 1] < 0x80:
+            break
+    return value, at

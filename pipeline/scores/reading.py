@@ -1,0 +1,127 @@
+"""Score files <-> notes: MIDI, MusicXML, kern and ABC, read by music21."""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from pathlib import Path
+
+import music21
+
+from pipeline.scores.formats import AS_WRITTEN, MUSIC21, Reading
+from pipeline.scores.midi.by_music21 import score_by_music21
+from pipeline.scores.midi.rules import Row, split_chunks, write_midi
+from pipeline.scores.notation import notated_scores
+from pipeline.scores.notes import DEFAULT_VELOCITY, Score, make_notes
+from pipeline.sources.collect import MIDI_SUFFIXES, NOTATION_SUFFIXES, SCORE_SUFFIXES
+
+MAX_MEBIBYTES = 64  # of one file: what an archive's member may have, too
+
+__all__ = [
+    "NoNotesError",
+    "count_by_converter",
+    "corpus_chorales",
+    "notes_from_names",
+    "read_midi",
+    "read_score",
+    "read_scores",
+    "write_midi",
+]
+
+
+class NoNotesError(ValueError):
+    """A file that is what it says, and holds no note."""
+
+    kind = "empty"  # for the list of rejects
+
+
+def read_score(path: Path, reading: Reading = AS_WRITTEN) -> Score:
+    """The score in a file that holds one piece. Raises ValueError with the true reason."""
+    scores = read_scores(path, reading)
+    if len(scores) > 1:
+        raise ValueError(f"{path} holds {len(scores)} pieces; one was needed")
+    return scores[0]
+
+
+def read_scores(path: Path, reading: Reading = AS_WRITTEN) -> list[Score]:
+    """The pieces in a score file: one, but for ABC and kern files that hold several tunes.
+
+    The rules for MIDI stand at `midi.score_from_tracks`, those for notation at
+    `notation.notated_score`.
+    Raises ValueError saying what is wrong with the file: not of the format its suffix says, cut
+    off, damaged, without notes (NoNotesError).
+    """
+    suffix = path.suffix.lower()
+    if suffix not in SCORE_SUFFIXES:
+        raise ValueError(f"suffix {suffix or '(none)'}; readable are {' '.join(SCORE_SUFFIXES)}")
+    if path.stat().st_size > MAX_MEBIBYTES << 20:
+        raise ValueError(f"has more than {MAX_MEBIBYTES} MiB; no score does")
+    if suffix in MIDI_SUFFIXES:
+        scores = [read_midi(path.read_bytes(), reading.midi_reader)]
+    else:
+        assert suffix in NOTATION_SUFFIXES
+        scores = notated_scores(path, expand_repeats=reading.expand_repeats)
+    scores = [score for score in scores if score.notes.size]
+    if not scores:
+        raise NoNotesError("no notes in it")
+    return scores
+
+
+def read_midi(contents: bytes, reader: str = MUSIC21) -> Score:
+    """The score of a MIDI file's bytes, perhaps without notes.
+
+    What symusic cannot read by the same rules, music21 reads, whichever was asked for: so both
+    give the same notes and the same reasons. Raises ValueError for a file that is damaged.
+    """
+    chunks = split_chunks(contents)
+    if reader != MUSIC21:
+        from pipeline.scores.midi.by_symusic import UnfitForSymusicError, score_by_symusic
+
+        with suppress(UnfitForSymusicError):
+            return score_by_symusic(*chunks)
+    return score_by_music21(*chunks)
+
+
+def count_by_converter(path: Path) -> int:
+    """Notes and chords in a file as most programs read it; for measuring against."""
+    parsed = music21.converter.parse(path, forceSource=True, storePickle=False)
+    return len(parsed.flatten().notes)
+
+
+def notes_from_names(names: str, steps_per_quarter: int = 12) -> Score:
+    """A score of quarter notes, one after another: 'C4 E4 G4', 'F#4 Bb3'; octave 4 if not given.
+
+    Raises ValueError naming what is no note.
+    """
+    rows: list[Row] = []
+    for name in names.split():
+        try:
+            pitch = music21.pitch.Pitch(name)
+        except (music21.exceptions21.Music21Exception, ValueError) as error:
+            raise ValueError(
+                f"{name!r} is not a note ({error}); needed: names like C4 F#4 Bb3"
+            ) from None
+        key = math.floor(pitch.ps + 0.5)
+        if not 0 <= key <= 127:
+            raise ValueError(f"{name!r} is MIDI key {key}; keys go from 0 (C-1) to 127 (G9)")
+        rows.append((len(rows) * steps_per_quarter, 0, key, steps_per_quarter, DEFAULT_VELOCITY))
+    if not rows:
+        raise ValueError("no notes given; needed: names like C4 E4 G4")
+    return Score(make_notes(rows), steps_per_quarter)
+
+
+def corpus_chorales() -> list[Path]:
+    """Files of the Bach chorales in music21's corpus, in the order of Riemenschneider's edition.
+
+    Its 371 numbers are 350 different files: 20 chorales stand there twice or thrice, and counted
+    again they could land in two splits. Nothing is parsed.
+    """
+    folder = music21.common.getCorpusFilePath()
+    paths = []
+    for name in dict.fromkeys(music21.corpus.chorales.Iterator(returnType="filename")):
+        files = [folder / f"{name}{suffix}" for suffix in (".mxl", ".xml")]
+        found = [path for path in files if path.is_file()]
+        if not found:  # bwv18.5-l, whose file is called bwv18.5-lz: music21 looks by beginning
+            found = sorted(folder.glob(f"{name}*"))
+        paths.append(found[0])
+    return paths

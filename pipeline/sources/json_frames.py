@@ -1,0 +1,203 @@
+"""Music kept as frames of sounding pitches: the JSON files of the JSB Chorales and Nottingham.
+
+A file is {split: [piece]}, a piece a list of frames of equal length, a frame either one pitch per
+voice (-1: silent) or the pitches that sound, whoever has them. Frames do not tell a note that is
+held from one that is struck again, so equal pitches in successive frames are read as one held note.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.dataset.manifest import SPLITS
+from pipeline.scores.notes import DEFAULT_VELOCITY, Score, make_notes
+from pipeline.sources.piece import Piece
+from pipeline.vocabulary.grid import FIRST_PROGRAM, MAX_VOICES
+
+SILENT = -1
+NUM_KEYS = 128  # of MIDI
+
+# A file's name is all that tells how long its frames are.
+STEPS_PER_QUARTER = {"16th": 4, "8th": 2, "quarter": 1}
+
+
+@dataclass(frozen=True)
+class FrameSet:
+    """The contents of a file of frames."""
+
+    splits: dict[str, list[np.ndarray]]  # pieces [num_frames, width] int16; SILENT where no pitch
+    steps_per_quarter: int  # frames in a quarter note
+    has_voices: bool  # True: column i is voice i; False: a frame's pitches, lowest first
+
+    def score(self, split: str, index: int) -> Score:
+        """The notes of a piece: a track per voice (FIRST_PROGRAM), or one of program 0.
+
+        A voice has its own track even where it is silent all along: another never takes its
+        program. `frames_of_score` gives the frames back.
+        """
+        frames = self.splits[split][index]
+        rolls = {0: piano_roll(frames)}
+        if self.has_voices:
+            columns = np.hsplit(frames, frames.shape[1])
+            rolls = {FIRST_PROGRAM + i: piano_roll(column) for i, column in enumerate(columns)}
+        rows = [
+            (onset, program, pitch, duration, DEFAULT_VELOCITY)
+            for program, roll in rolls.items()
+            for onset, pitch, duration in _held_notes(roll)
+        ]
+        return Score(make_notes(rows), self.steps_per_quarter)
+
+
+def read_frames(path: Path) -> FrameSet:
+    """The frames of a JSON file, its official splits train, valid and test kept.
+
+    Sources: github.com/czhuang/JSB-Chorales-dataset (`Jsb16thSeparated.json`, one pitch per voice,
+    and `jsb-chorales-quarter.json`, sounding pitches) and, in the second form, Nottingham.
+    Raises ValueError for a file of another form, OSError for one that cannot be opened.
+    """
+    units = [unit for unit in STEPS_PER_QUARTER if unit in path.name]
+    if len(units) != 1:
+        raise ValueError(
+            f"{path}: the name of a file of frames must say how long a frame is, by one of: "
+            f"{', '.join(STEPS_PER_QUARTER)}"
+        )
+    try:
+        contents = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None
+    if not isinstance(contents, dict) or set(contents) != set(SPLITS):
+        found = sorted(contents) if isinstance(contents, dict) else type(contents).__name__
+        raise ValueError(f"{path} holds {found!s:.80}; needed: the splits {', '.join(SPLITS)}")
+    for split, pieces in contents.items():
+        _check_pieces(pieces, f"{path}: {split}")
+    everything = [frame for pieces in contents.values() for piece in pieces for frame in piece]
+    has_voices = any(frame != sorted({*frame} - {SILENT}) for frame in everything)
+    widths = {len(frame) for frame in everything}
+    if has_voices and (len(widths) > 1 or max(widths) > MAX_VOICES):
+        raise ValueError(
+            f"{path} has frames that are neither ascending pitches nor one pitch for each of the "
+            f"same voices, {MAX_VOICES} at most: frames of {min(widths)} to {max(widths)} numbers"
+        )
+    splits = {split: [_to_array(piece) for piece in contents[split]] for split in SPLITS}
+    return FrameSet(splits, STEPS_PER_QUARTER[units[0]], has_voices)
+
+
+def piano_roll(frames: np.ndarray) -> np.ndarray:
+    """Which keys sound [num_frames, 128] bool, of frames [num_frames, width] of pitches."""
+    roll = np.zeros((len(frames), NUM_KEYS + 1), bool)
+    np.put_along_axis(roll, frames.astype(np.int64), True, axis=1)  # SILENT is the last column
+    return roll[:, :NUM_KEYS]
+
+
+def frames_of_score(score: Score, num_voices: int = 0, num_frames: int = 0) -> np.ndarray:
+    """Frames [num_frames, width] int16 of a score on its own grid, as `FrameSet.splits` has them.
+
+    With `num_voices` that many columns, by the programs of `FrameSet.score`, else the pitches that
+    sound, lowest first. `num_frames`: a longer piece's, since its last frames may be silent.
+    """
+    length = max(score.end, num_frames)
+    if num_voices:
+        frames = np.full((length, num_voices), SILENT, np.int16)
+        for onset, program, pitch, duration, _ in score.notes.tolist():
+            frames[onset : onset + duration, program - FIRST_PROGRAM] = pitch
+        return frames
+    roll = np.zeros((length, NUM_KEYS), bool)
+    for onset, _, pitch, duration, _ in score.notes.tolist():
+        roll[onset : onset + duration, pitch] = True
+    return _to_array([np.flatnonzero(frame).tolist() for frame in roll])
+
+
+@dataclass(frozen=True)
+class FramesReader:
+    """Callable that reads one piece of a file of frames; travels to parsing processes."""
+
+    split: str
+    index: int
+
+    def __call__(self, path: Path) -> list[Score]:
+        """The piece's score. Raises NoNotesError for a piece of silence."""
+        from pipeline.scores.reading import (
+            NoNotesError,  # music21: only the parsing processes load it
+        )
+
+        score = _read_once(path).score(self.split, self.index)
+        if not score.notes.size:
+            raise NoNotesError("no notes in it")
+        return [score]
+
+
+def frames_pieces(path: Path, name: str) -> list[Piece]:
+    """The pieces of a file of frames, each with its official split, called `name/split/index`.
+
+    `path` may be a folder that holds one such file.
+    """
+    path = _the_file(path)
+    found = read_frames(path)
+    return [
+        Piece(
+            f"{name}/{split}/{index:04d}",
+            path,
+            split=split,
+            reader=FramesReader(split, index),
+            content=_content(frames, found),
+        )
+        for split, pieces in found.splits.items()
+        for index, frames in enumerate(pieces)
+    ]
+
+
+def _the_file(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    files = sorted(path.glob("*.json"))
+    if len(files) != 1:
+        names = ", ".join(file.name for file in files) or "none"
+        raise ValueError(f"{path} holds these .json files: {names}; name the one to read")
+    return files[0]
+
+
+@lru_cache(maxsize=2)
+def _read_once(path: Path) -> FrameSet:
+    """The same file again and again, as a parsing process meets it."""
+    return read_frames(path)
+
+
+def _content(frames: np.ndarray, found: FrameSet) -> str:
+    """Hex sha256 of what decides a piece's score."""
+    form = f"{found.steps_per_quarter} {found.has_voices} {frames.shape}".encode()
+    return hashlib.sha256(form + frames.astype("<i2").tobytes()).hexdigest()
+
+
+def _check_pieces(pieces: Any, where: str) -> None:
+    """Raise ValueError where this is no list of lists of lists of MIDI keys."""
+    if not isinstance(pieces, list) or not all(isinstance(piece, list) for piece in pieces):
+        raise ValueError(f"{where} is no list of pieces, each a list of frames")
+    for index, piece in enumerate(pieces):
+        for frame in piece:
+            if not isinstance(frame, list):
+                raise ValueError(f"{where} {index}: frame {frame!r:.40} is no list of pitches")
+            for pitch in frame:
+                if type(pitch) is not int or not SILENT <= pitch < NUM_KEYS:
+                    raise ValueError(f"{where} {index}: {pitch!r:.40} is no pitch from -1 to 127")
+
+
+def _to_array(piece: list[list[int]]) -> np.ndarray:
+    """[num_frames, width] int16 of frames of up to `width` pitches."""
+    width = max(map(len, piece), default=0)
+    padded = [[*frame, *[SILENT] * (width - len(frame))] for frame in piece]
+    return np.array(padded, np.int16).reshape(len(piece), width)
+
+
+def _held_notes(roll: np.ndarray) -> list[tuple[int, int, int]]:
+    """(onset, pitch, duration) in frames of every unbroken row of a key in a piano roll."""
+    edges = np.diff(roll.astype(np.int8), axis=0, prepend=0, append=0)
+    pitch, onset = np.nonzero(edges.T == 1)
+    _, end = np.nonzero(edges.T == -1)
+    return list(zip(onset.tolist(), pitch.tolist(), (end - onset).tolist(), strict=True))

@@ -1,0 +1,1 @@
+"""From notes to token ids and back: events, grids of frames, conditions."""

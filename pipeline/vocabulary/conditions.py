@@ -1,0 +1,248 @@
+"""Conditions: what is said of a piece in tokens of its own, so that a trained model can be asked.
+
+Key, tempo, valence and arousal are one token each, before the piece's first note and again every
+four quarters: a network learns from windows, and most begin within a piece. A chord is a token
+where it begins, and with the others. Value 0 of every condition is UNKNOWN: the label is missing or
+is not understood, or, when composing, nothing is asked. (Control tokens: Keskar et al. 2019, CTRL.)
+They are learned like notes, and count in the loss per token.
+
+Values are drawn from the labels of `features.Features`, which are also the form of a wish:
+
+key      24: the root's pitch class, major before minor
+tempo    10: quarter notes a minute by quarters of an octave; bounds 42, 50, 60, 71, 85, 101, ...
+valence  2: below 0, above 0; the same for arousal. 0 is neutral and counts as UNKNOWN
+chords   the root's pitch class, quality by quality; the bass after a slash is not heard
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from pipeline.scores.labels import Features
+
+UNKNOWN = 0
+QUARTERS = 4  # from the first note on: so often all conditions are said again
+CHORDS = "chords"
+CONDITIONS = ("key", "tempo", "valence", "arousal", CHORDS)
+MEANING = {"emotion": ("valence", "arousal")}  # names that stand for several
+
+NATURALS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+ACCIDENTALS = {"": 0, "#": 1, "b": -1}
+ROOTS = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
+MODES = ("major", "minor")
+TEMPO_BOUNDS = 60 * 2 ** (np.arange(-2, 7) / 4)  # quarter notes a minute
+# Quality -> the other ways to write it, and the larger chords that it stands for.
+QUALITIES = {
+    "": ("maj", "M", "add9", "add2"),
+    "m": ("min", "-", "madd9"),
+    "7": ("9", "11", "13"),
+    "maj7": ("M7", "maj9", "M9"),
+    "m7": ("min7", "-7", "m9", "m11"),
+    "dim": ("o", "°"),
+    "m7b5": ("ø", "ø7", "min7b5"),
+    "dim7": ("o7", "°7"),
+    "aug": ("+", "+7", "aug7", "7#5"),
+    "sus4": ("sus", "7sus4", "9sus4"),
+    "sus2": (),
+    "6": ("69", "6/9"),
+    "m6": ("min6", "-6"),
+}
+QUALITY_NUMBER = {
+    spelling: number
+    for number, (quality, others) in enumerate(QUALITIES.items())
+    for spelling in (quality, *others)
+}
+NO_CHORD = ("", "N", "NN", "NC", "N.C.")
+SYMBOL = re.compile(r"([A-G])([#b]?)(.*?)(?:/[A-G][#b]?)?")
+
+VALUES: dict[str, tuple[str, ...]] = {
+    "key": tuple(f"{root} {mode}" for mode in MODES for root in ROOTS),
+    "tempo": tuple(
+        f"{low:.0f} to {high:.0f}" if low else f"below {high:.0f}"
+        for low, high in zip([0, *TEMPO_BOUNDS], [*TEMPO_BOUNDS, np.inf], strict=True)
+    ),
+    "valence": ("negative", "positive"),
+    "arousal": ("calm", "excited"),
+    CHORDS: tuple(f"{root}{quality}" for quality in QUALITIES for root in ROOTS),
+}
+
+
+def parse_conditions(text: str) -> tuple[str, ...]:
+    """The names in 'key,emotion', each once and in the order of `CONDITIONS`.
+
+    Raises ValueError for a name that is none, and where there is no name.
+    """
+    asked = [name.strip() for name in text.split(",") if name.strip()]
+    found = {part for name in asked for part in MEANING.get(name, (name,))}
+    if wrong := sorted(found - set(CONDITIONS)):
+        raise ValueError(
+            f"{wrong[0]!r} is no condition; there are {', '.join((*CONDITIONS, *MEANING))}"
+        )
+    if not found:
+        raise ValueError(f"{text!r} names no condition; leave the flag out for none")
+    return tuple(name for name in CONDITIONS if name in found)
+
+
+def parse_key(text: str) -> str:
+    """'A minor' from 'A minor', 'a minor' or 'Am'; 'Bb major' from 'Bb'. Raises ValueError."""
+    match = re.fullmatch(r"([A-Ga-g])([#b]?)\s*(m|min|minor|maj|major|)", text.strip())
+    if not match:
+        raise ValueError(f"{text!r} is no key; needed is one such as 'A minor', Bb or f#m")
+    mode = MODES[match[3] in ("m", "min", "minor")]
+    return f"{ROOTS[_pitch_class(match[1].upper(), match[2])]} {mode}"
+
+
+def parse_emotion(text: str) -> tuple[float, float]:
+    """(valence, arousal) from '-0.5,1'. Raises ValueError."""
+    try:
+        valence, arousal = map(float, text.split(","))
+    except ValueError:
+        raise ValueError(f"{text!r}: needed are valence and arousal, such as 1,-1") from None
+    if not (-1 <= valence <= 1 and -1 <= arousal <= 1):
+        raise ValueError(f"{text!r}: valence and arousal must be -1 to 1")
+    return valence, arousal
+
+
+def parse_chords(text: str) -> tuple[str, ...]:
+    """The symbols of 'C G Am F'. Raises ValueError for one that is none, or where all are N.C."""
+    symbols = tuple(text.split())
+    numbers = [chord_number(symbol) for symbol in symbols]
+    if not any(numbers):
+        raise ValueError(f"{text!r} names no chord; needed are symbols such as 'C G Am F'")
+    return symbols
+
+
+def num_values(condition: str) -> int:
+    """Tokens of a condition, UNKNOWN included."""
+    return 1 + len(VALUES[condition])
+
+
+def value_name(condition: str, number: int) -> str:
+    """'C major' of key 1; '?' of UNKNOWN."""
+    return VALUES[condition][number - 1] if number else "?"
+
+
+def roots(condition: str) -> np.ndarray:
+    """[num_values] int32: the pitch class that a value moves with when notes do; -1 for none."""
+    found = np.full(num_values(condition), -1, np.int32)
+    if condition in ("key", CHORDS):
+        found[1:] = np.arange(len(found) - 1) % len(ROOTS)
+    return found
+
+
+def number_of(condition: str, features: Features) -> int:
+    """The value of a condition other than chords for a piece with these features."""
+    label = getattr(features, condition)
+    if label is None:
+        return UNKNOWN
+    if condition == "key":
+        root, _, mode = label.partition(" ")
+        return 1 + len(ROOTS) * MODES.index(mode) + _pitch_class(root[:1], root[1:])
+    if condition == "tempo":
+        return 1 + int(np.searchsorted(TEMPO_BOUNDS, label, side="right"))
+    return UNKNOWN if label == 0 else 1 + int(label > 0)
+
+
+def chord_number(symbol: str) -> int:
+    """The value of a chord symbol such as C, Am7, F#dim, Bb/D; UNKNOWN for 'N.C.'.
+
+    Raises ValueError for a symbol that is none, or of a quality that is not among `QUALITIES`.
+    """
+    if symbol in NO_CHORD:
+        return UNKNOWN
+    match = SYMBOL.fullmatch(symbol)
+    if not match or match[3] not in QUALITY_NUMBER:
+        qualities = ", ".join(quality for quality in QUALITIES if quality)
+        raise ValueError(
+            f"{symbol!r} is no chord; needed: a root (C, F#, Bb) and nothing or one of {qualities}"
+        )
+    return 1 + len(ROOTS) * QUALITY_NUMBER[match[3]] + _pitch_class(match[1], match[2])
+
+
+def is_understood(symbol: str) -> bool:
+    """Is the chord symbol one that has a value?"""
+    try:
+        chord_number(symbol)
+    except ValueError:
+        return False
+    return True
+
+
+def chord_changes(
+    features: Features, steps_per_quarter: int, first_step: int = 0
+) -> list[tuple[int, int]]:
+    """(grid step, value) where a chord begins, the first at step 0.
+
+    Steps count from the first note, which is `first_step` steps after the first chord. Symbols
+    that are not understood are UNKNOWN.
+    """
+    found: list[tuple[int, int]] = [(0, UNKNOWN)]
+    for eighth, symbol in enumerate(features.chords):
+        step = max(0, eighth * steps_per_quarter // 2 - first_step)
+        value = chord_number(symbol) if is_understood(symbol) else UNKNOWN
+        if step == found[-1][0]:
+            found.pop()
+        if not found or found[-1][1] != value:
+            found.append((step, value))
+    return found
+
+
+def put_in_time(
+    ids: np.ndarray, said: Iterable[tuple[int, int]], steps: np.ndarray, first_shift: int
+) -> np.ndarray:
+    """Ids [num_tokens] of notes, with other ids put in where their time has come.
+
+    `said`: (grid step, id), in order of time. `steps` [size]: by how many each id moves time on.
+    `first_shift`: the id that moves it by one; a shift over such a time becomes two. What comes
+    after the last shift is left out: it would have no notes.
+    """
+    waiting = deque(said)
+    out: list[int] = []
+    time = 0
+
+    def put_due() -> None:
+        while waiting and waiting[0][0] <= time:
+            out.append(waiting.popleft()[1])
+
+    put_due()
+    for token in ids.tolist():
+        left = int(steps[token])
+        if not left:
+            out.append(token)
+        while left:
+            step = min(left, waiting[0][0] - time) if waiting else left
+            out.append(first_shift + step - 1)
+            time, left = time + step, left - step
+            put_due()
+    return np.array(out, np.int32)
+
+
+def check_labelled(conditions: Sequence[str], pieces: Iterable[Features]) -> None:
+    """Raises ValueError where no piece of a data set has the label of a condition."""
+    known: set[str] = set()
+    for features in set(pieces):
+        known |= features.known().keys()
+    if missing := [name for name in conditions if name not in known]:
+        raise ValueError(
+            f"--conditions {missing[0]}: no piece of these sources has that label; labels here: "
+            f"{', '.join(name for name in CONDITIONS if name in known) or 'none'}. See "
+            "--list-sources"
+        )
+
+
+def check_wishes(wishes: Features, conditions: Sequence[str]) -> None:
+    """Raises ValueError where a model is asked for what it was not trained to be asked for."""
+    if missing := [name for name in wishes.known() if name not in conditions]:
+        raise ValueError(
+            f"this model cannot be asked for {missing[0]}: it was trained with "
+            f"{', '.join(conditions) or 'no condition'}. Preprocess a data set that has the label "
+            "with --conditions, and train on that"
+        )
+
+
+def _pitch_class(letter: str, accidental: str) -> int:
+    return (NATURALS[letter] + ACCIDENTALS[accidental]) % len(ROOTS)

@@ -1,0 +1,268 @@
+"""Frames <-> ids: the `grid` vocabulary, on which likelihoods compare with the literature."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+
+from pipeline.marks import END, MARKS, START
+from pipeline.scores.notes import (
+    DEFAULT_TEMPO,
+    DEFAULT_VELOCITY,
+    DRUMS,
+    NOTE,
+    Score,
+    quantise,
+    sort_notes,
+)
+from pipeline.vocabulary.grammar import check_grammar
+
+REST = 0  # in frames; every other value is a MIDI key
+FIRST_PROGRAM = 40  # voice i plays program 40 + i (violin, viola, cello, contrabass): its own track
+MAX_VOICES = 9  # the most pitches of a frame of Nottingham; program 48 is a string ensemble
+QUARTERS_PER_BAR = 4
+
+
+@dataclass(frozen=True)
+class GridVocabulary:
+    """Music of a few voices as frames on a fixed grid; a held note and a repeated one are alike.
+
+    A piece is START once for each voice, then for each frame STEP (its place in a bar of four
+    quarters, counted from the first frame) and one token of each voice, its pitch or REST, the
+    highest voice first; then END. Each voice has ids of its own, so which id may follow which says
+    all of the grammar but the order of the STEPs. END stands where the next STEP would, so with the
+    END before it a piece is a whole number of rows of `tokens_per_frame` ids.
+
+    STEP adds nothing to the likelihood of the frames: given that the piece goes on, it is certain.
+    """
+
+    steps_per_quarter: int = 4
+    lowest_pitch: int = 36
+    highest_pitch: int = 81
+    voices: int = 4
+    conditions: ClassVar[tuple[str, ...]] = ()  # frames say nothing of a piece but its notes
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.lowest_pitch <= self.highest_pitch - 11 <= 116:
+            raise ValueError(
+                f"pitches {self.lowest_pitch}..{self.highest_pitch}: at least one octave within "
+                "0..127 is needed"
+            )
+        if self.steps_per_quarter < 1 or not 1 <= self.voices <= MAX_VOICES:
+            raise ValueError(
+                f"{self.steps_per_quarter} steps a quarter, {self.voices} voices: at least 1 step "
+                f"and 1 to {MAX_VOICES} voices are needed"
+            )
+
+    @property
+    def num_pitches(self) -> int:
+        """Pitches of a voice, the rest not counted."""
+        return self.highest_pitch - self.lowest_pitch + 1
+
+    @property
+    def steps_per_bar(self) -> int:
+        """Places in a bar that STEP tells apart."""
+        return QUARTERS_PER_BAR * self.steps_per_quarter
+
+    @property
+    def tokens_per_frame(self) -> int:
+        """STEP and one token a voice: windows must be whole frames."""
+        return 1 + self.voices
+
+    @cached_property
+    def blocks(self) -> dict[str, range]:
+        """Ids of each kind of token, in order, without gaps. A voice begins with its REST."""
+        blocks = {"step": range(MARKS, MARKS + self.steps_per_bar)}
+        first = MARKS + self.steps_per_bar
+        for voice in range(self.voices):
+            blocks[f"voice {voice + 1}"] = range(first, first + 1 + self.num_pitches)
+            first += 1 + self.num_pitches
+        return blocks
+
+    @property
+    def size(self) -> int:
+        """Number of ids, PAD, START and END included."""
+        return MARKS + sum(len(block) for block in self.blocks.values())
+
+    @cached_property
+    def pitches(self) -> np.ndarray:
+        """[size] int32: the MIDI key an id stands for, -1 for none. Semitones are neighbours."""
+        pitches = np.full(self.size, -1, np.int32)
+        for first in self._first_ids:
+            keys = np.arange(self.lowest_pitch, self.highest_pitch + 1)
+            pitches[first + 1 : first + 1 + self.num_pitches] = keys
+        return pitches
+
+    @property
+    def opening(self) -> np.ndarray:
+        """Ids with which every piece begins."""
+        return np.full(self.voices, START, np.int32)
+
+    @cached_property
+    def may_begin(self) -> np.ndarray:
+        """[size] bool: which ids may follow the opening."""
+        may_begin = np.zeros(self.size, bool)
+        may_begin[self.blocks["step"].start] = True
+        return may_begin
+
+    def token_name(self, token: int) -> str:
+        """Readable name of an id: 'STEP 0', 'VOICE 1 60', 'VOICE 4 REST'."""
+        if token < MARKS:
+            return ("PAD", "START", "END")[token]
+        for kind, block in self.blocks.items():
+            if token in block:
+                if kind == "step":
+                    return f"STEP {token - block.start}"
+                pitch = int(self.pitches[token])
+                return f"{kind.upper()} {'REST' if pitch < 0 else pitch}"
+        raise ValueError(f"id {token} is not in a vocabulary of {self.size}")
+
+    def fit(self, score: Score) -> tuple[Score, Counter[str]]:
+        """The score as this vocabulary can say it, and how many notes each rule changed.
+
+        Rules, in order: percussion is left out; notes snap to the grid; time starts at the first
+        note; a pitch out of range moves by octaves into it. Voices are those of the instruments
+        that `decode` writes, where the score has no others; else, in each frame, the sounding
+        pitches from the highest down, of which the upper ones and the lowest stay.
+        """
+        adjustments: Counter[str] = Counter()
+        is_drum = score.notes["program"] == DRUMS
+        adjustments["percussion left out"] = int(is_drum.sum())
+        notes = score.notes[~is_drum]
+        notes = quantise(Score(notes, score.resolution, score.tempo), self.steps_per_quarter).notes
+        if notes.size:
+            notes["onset"] -= notes["onset"].min()
+        below = np.maximum(self.lowest_pitch - notes["pitch"], 0)
+        above = np.maximum(notes["pitch"] - self.highest_pitch, 0)
+        adjustments["pitch moved by octaves"] = int(((below > 0) | (above > 0)).sum())
+        notes["pitch"] += 12 * (-(-below // 12)) - 12 * (-(-above // 12))
+
+        voice = notes["program"] - FIRST_PROGRAM
+        if np.all((voice >= 0) & (voice < self.voices)):
+            frames = _by_instrument(notes, voice, self.voices)
+        else:
+            frames, beyond = _by_height(notes, self.voices)
+            adjustments["pitches beyond the voices left out"] = beyond
+        return self._score(frames, score.tempo), +adjustments
+
+    def frames(self, score: Score) -> np.ndarray:
+        """The score after `fit` as frames [num_frames, voices] of MIDI keys, 0 for a rest."""
+        return self._frames_of_fitted(self.fit(score)[0])
+
+    def encode(self, score: Score) -> np.ndarray:
+        """Ids [num_tokens] int32 of the score after `fit`, START and END included."""
+        return self.encode_frames(self.frames(score))
+
+    def encode_fitted(self, score: Score) -> np.ndarray:
+        """Ids [num_tokens] int32 of a score that `fit` has returned, START and END included."""
+        return self.encode_frames(self._frames_of_fitted(score))
+
+    def encode_frames(self, frames: np.ndarray) -> np.ndarray:
+        """Ids [num_tokens] int32 of frames [num_frames, voices] of MIDI keys, 0 for a rest.
+
+        Raises ValueError for another number of voices, or a pitch out of range.
+        """
+        frames = np.asarray(frames, np.int64)
+        sounding = frames[frames != REST]
+        in_range = (sounding >= self.lowest_pitch) & (sounding <= self.highest_pitch)
+        if frames.ndim != 2 or frames.shape[1] != self.voices or not in_range.all():
+            raise ValueError(
+                f"frames of shape {frames.shape} with pitches {sounding.min(initial=127)}.."
+                f"{sounding.max(initial=0)}; needed are {self.voices} voices within "
+                f"{self.lowest_pitch}..{self.highest_pitch}"
+            )
+        index = np.where(frames == REST, 0, frames - self.lowest_pitch + 1)
+        steps = self.blocks["step"].start + np.arange(len(frames)) % self.steps_per_bar
+        rows = np.concatenate([steps[:, None], index + self._first_ids], axis=1)
+        return np.concatenate([self.opening, rows.ravel(), [END]]).astype(np.int32)
+
+    def decode_frames(self, ids: np.ndarray) -> np.ndarray:
+        """Frames [num_frames, voices] of MIDI keys, 0 for a rest; marks may be absent.
+
+        Raises ValueError, naming the place, where a token may not follow the one before it.
+        """
+        ids = np.asarray(ids, np.int64)
+        ids = ids[ids >= MARKS]
+        check_grammar(self, ids)
+        pitches = self.pitches[ids.reshape(-1, self.tokens_per_frame)[:, 1:]]
+        return np.where(pitches < 0, REST, pitches)
+
+    def decode(self, ids: np.ndarray, tempo: float = DEFAULT_TEMPO) -> Score:
+        """The score that ids [num_tokens] say, each voice an instrument; marks may be absent."""
+        return self._score(self.decode_frames(ids), tempo)
+
+    @cached_property
+    def follows(self) -> np.ndarray:
+        """[size, size] bool: may the column's token follow the row's? PAD follows nothing."""
+        allowed = np.zeros((self.size, self.size), bool)
+        chain = [slice(block.start, block.stop) for block in self.blocks.values()]
+        for before, after in zip(chain, [*chain[1:], chain[0]], strict=True):
+            allowed[before, after] = True
+        allowed[chain[-1], END] = True
+        allowed[START, START] = True
+        allowed[START] |= self.may_begin
+        allowed[END, START] = True
+        return allowed
+
+    def times(self, ids: np.ndarray) -> np.ndarray:
+        """The grid step at which each of a piece's ids [num_tokens] acts."""
+        block = self.blocks["step"]
+        is_step = (ids >= block.start) & (ids < block.stop)
+        return np.maximum(np.cumsum(is_step) - 1, 0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `vocabulary_from_dict` needs to make this vocabulary again."""
+        return {"kind": "grid", **asdict(self)}
+
+    @property
+    def _first_ids(self) -> np.ndarray:
+        """[voices]: the id of each voice's REST."""
+        return np.array([block.start for block in list(self.blocks.values())[1:]])
+
+    def _frames_of_fitted(self, score: Score) -> np.ndarray:
+        return _by_instrument(score.notes, score.notes["program"] - FIRST_PROGRAM, self.voices)
+
+    def _score(self, frames: np.ndarray, tempo: float) -> Score:
+        notes = []
+        for voice, pitches in enumerate(frames.T):
+            changes = np.flatnonzero(np.diff(pitches, prepend=-1))
+            voice_notes = np.zeros(changes.size, NOTE)
+            voice_notes["onset"] = changes
+            voice_notes["duration"] = np.diff(changes, append=pitches.size)
+            voice_notes["pitch"] = pitches[changes]
+            voice_notes["program"] = FIRST_PROGRAM + voice
+            voice_notes["velocity"] = DEFAULT_VELOCITY
+            notes.append(voice_notes[voice_notes["pitch"] != REST])
+        return Score(sort_notes(np.concatenate(notes)), self.steps_per_quarter, tempo)
+
+
+def _by_instrument(notes: np.ndarray, voice: np.ndarray, num_voices: int) -> np.ndarray:
+    """Frames of notes whose voice is known; where two of one voice overlap the later one sounds."""
+    frames = np.zeros((_end(notes), num_voices), np.int64)
+    order = np.argsort(notes["onset"], kind="stable")
+    for note, row in zip(notes[order], voice[order], strict=True):
+        frames[note["onset"] : note["onset"] + note["duration"], row] = note["pitch"]
+    return frames
+
+
+def _by_height(notes: np.ndarray, num_voices: int) -> tuple[np.ndarray, int]:
+    """Frames with the sounding pitches from the highest down; how many found no voice."""
+    sounding = np.zeros((_end(notes), 128), bool)
+    for note in notes:
+        sounding[note["onset"] : note["onset"] + note["duration"], note["pitch"]] = True
+    frames, beyond = np.zeros((len(sounding), num_voices), np.int64), 0
+    for frame, row in zip(frames, sounding, strict=True):
+        pitches = np.flatnonzero(row)[::-1]
+        if pitches.size > num_voices:
+            beyond += pitches.size - num_voices
+            pitches = np.append(pitches[: num_voices - 1], pitches[-1])
+        frame[: pitches.size] = pitches
+    return frames, beyond
+
+
+def _end(notes: np.ndarray) -> int:
+    return int((notes["onset"] + notes["duration"]).max(initial=0))

@@ -1,0 +1,155 @@
+"""The roll call and the watch, with real processes and real signals on loopback."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from hpc.distributed.connection import free_port
+from hpc.distributed.rendezvous import EXIT_PEER_LOST
+from tests.conftest import REPOSITORY
+
+START_TIMEOUT, TIMEOUT = 4.0, 4.0
+
+# One rank: meets the others, then finishes a step every 0.1 s until told otherwise.
+RANK = """
+import json, sys, time
+from hpc.distributed.launcher import Place
+from hpc.distributed.rendezvous import open_peers
+rank, size, port, start, timeout = json.loads(sys.argv[1])
+facts = json.loads(sys.argv[2])
+place = Place(rank, size, host=f"host{rank}")
+with open_peers(place, facts, lambda own: [("127.0.0.1", port)], port=port if rank == 0 else 0,
+                start_timeout=start, timeout=timeout) as peers:
+    peers.require_sound()
+    peers.require_equal({"data set": "copy it"})
+    print("together", [r["host"] for r in peers.roll], flush=True)
+    for step in range(1, facts["steps"] + 1):
+        time.sleep(0.1)
+        if step > facts.get("stand_still_after", step):
+            time.sleep(600)
+        if step > facts.get("fail_after", step):
+            raise KeyError("broken")
+        peers.progress(step)
+"""
+
+
+class Ranks:
+    """Processes of one run, started with their facts; killed at the end of a test."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.processes: list[subprocess.Popen[str]] = []
+
+    def start(self, size: int, *facts: dict, present: int | None = None) -> None:
+        for rank in range(size if present is None else present):
+            place = json.dumps([rank, size, self.port, START_TIMEOUT, TIMEOUT])
+            told = {"problem": "", "data set": "abc", "steps": 600}
+            told |= facts[rank] if rank < len(facts) else {}
+            self.processes.append(
+                subprocess.Popen(
+                    [sys.executable, "-c", RANK, place, json.dumps(told)],
+                    cwd=REPOSITORY,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+            )
+
+    def wait_until_together(self) -> None:
+        for process in self.processes:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("together")
+        time.sleep(0.5)
+
+    def end_of(self, rank: int, timeout: float = 15) -> tuple[int, str]:
+        _, errors = self.processes[rank].communicate(timeout=timeout)
+        return self.processes[rank].returncode, errors
+
+
+@pytest.fixture
+def ranks() -> Iterator[Ranks]:
+    started = Ranks()
+    yield started
+    for process in started.processes:
+        process.kill()
+        process.wait()
+
+
+def test_ranks_that_come_and_finish_end_without_a_word(ranks: Ranks) -> None:
+    ranks.start(3, {"steps": 3}, {"steps": 3}, {"steps": 3})
+    assert [ranks.end_of(rank) for rank in range(3)] == [(0, "")] * 3
+
+
+def test_a_rank_that_never_comes_is_named_when_the_time_is_up(ranks: Ranks) -> None:
+    ranks.start(3, present=2)
+    code, errors = ranks.end_of(0)
+    assert code != 0
+    assert "rank 2 did not come within 4 s (rank 0 waited on host0)" in errors
+    assert ranks.end_of(1)[0] != 0
+
+
+def test_a_rank_alone_says_where_it_looked_for_rank_0(ranks: Ranks) -> None:
+    ranks.start(2, present=2)
+    ranks.processes[0].kill()
+    code, errors = ranks.end_of(1)
+    assert code != 0
+    assert "rank 0" in errors
+
+
+@pytest.mark.parametrize("victim", [0, 1, 2])
+def test_a_killed_rank_is_named_by_every_other(ranks: Ranks, victim: int) -> None:
+    ranks.start(3)
+    ranks.wait_until_together()
+    ranks.processes[victim].kill()
+    for rank in {0, 1, 2} - {victim}:
+        code, errors = ranks.end_of(rank)
+        assert code == EXIT_PEER_LOST
+        assert f"rank {victim} on host{victim} has died" in errors
+        assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_stopped_rank_is_named_within_the_time_limit(ranks: Ranks, victim: int) -> None:
+    ranks.start(2)
+    ranks.wait_until_together()
+    ranks.processes[victim].send_signal(signal.SIGSTOP)
+    code, errors = ranks.end_of(1 - victim, timeout=TIMEOUT + 3)
+    assert code == EXIT_PEER_LOST
+    assert f"rank {victim} on host{victim} has been silent" in errors
+
+
+def test_a_rank_whose_main_thread_stands_still_gives_up_by_itself(ranks: Ranks) -> None:
+    ranks.start(2, {}, {"stand_still_after": 3})
+    code, errors = ranks.end_of(1)
+    assert code == EXIT_PEER_LOST
+    assert "rank 1 on host1 has been in a step" in errors
+    assert "after step 3" in errors
+    assert ranks.end_of(0)[0] == EXIT_PEER_LOST
+
+
+def test_the_failing_rank_alone_speaks(ranks: Ranks) -> None:
+    ranks.start(2, {}, {"fail_after": 2})
+    code, errors = ranks.end_of(1)
+    assert code == 1
+    assert "KeyError: 'broken'" in errors
+    assert ranks.end_of(0) == (EXIT_PEER_LOST, "")
+
+
+def test_a_rank_that_differs_is_named_with_both_values(ranks: Ranks) -> None:
+    ranks.start(2, {}, {"data set": "xyz"})
+    code, errors = ranks.end_of(0)
+    assert code == 1
+    assert "rank 1 on host1 has data set xyz, rank 0 on host0 has data set abc: copy it" in errors
+
+
+def test_a_problem_on_one_host_ends_all_with_that_problem(ranks: Ranks) -> None:
+    ranks.start(2, {}, {"problem": "no data set in data/bach"})
+    for rank in (0, 1):
+        code, errors = ranks.end_of(rank)
+        assert code == 1
+        assert "rank 1 on host1: no data set in data/bach" in errors

@@ -1,0 +1,166 @@
+"""The cost model: coefficients found again in steps made from them, published figures, tables."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from hpc.efficiency.cost_model import (
+    PUBLISHED,
+    Allreduce,
+    CostModel,
+    Ring,
+    Step,
+    fit_exposed,
+    fit_ring,
+    published_exposure,
+    relative_errors,
+    wire_seconds,
+)
+from hpc.efficiency.forecast import forecast_tables, forecasts, published_table
+from hpc.efficiency.measure import Measurement
+from hpc.efficiency.plan import Cell
+
+RING = Ring(alpha=80e-6, beta=1.6e-9, start=0.9e-3)
+EXPOSED, COMPUTE = 0.7, 1.2
+GRADIENT = 17e6
+HOSTS = ("dorchester", "bath", "dorchester", "bath")
+
+
+def measured(workers: int, repetition: int, noise: float = 0.0) -> list[Measurement]:
+    """A step together and one apart, as hosts with the coefficients above would measure them."""
+    disturbed = 1 + noise * np.random.default_rng([workers, repetition]).uniform(-1, 1, 4)
+    together = COMPUTE + EXPOSED * RING.seconds(workers, GRADIENT)
+    link = {
+        "megabytes": GRADIENT / 1e6,
+        "seconds": RING.seconds(workers, GRADIENT) * disturbed[0],
+        "latency_seconds": RING.seconds(workers, 4) * disturbed[1],
+        "message_seconds": RING.alpha,
+        "size": workers,
+    }
+    seconds = {"single": COMPUTE * disturbed[2], "horovod": together * disturbed[3]}
+    return [
+        Measurement(
+            cell=Cell(strategy, HOSTS[:workers], 32),
+            repetition=repetition,
+            rate=workers * 4096 / taken,
+            worker_rates=(4096 / taken,) * workers if strategy == "single" else (4096 / taken,),
+            step_seconds=taken,
+            parts={"input": 0.0, "step": taken, "save": 0.0, "other": 0.0},
+            link=link if strategy == "horovod" else None,
+            machines=(),
+            devices=(),
+            sequence_length=128,
+            commit="abc",
+        )
+        for strategy, taken in seconds.items()
+    ]
+
+
+def store_of(noise: float, *workers: int) -> dict[tuple[Cell, int], Measurement]:
+    found = [one for n in workers for r in range(1, 6) for one in measured(n, r, noise)]
+    return {(one.cell, one.repetition): one for one in found}
+
+
+def test_the_ring_that_made_the_timings_is_found_again() -> None:
+    of_two = [Allreduce(2, n, RING.seconds(2, n)) for n in (4.0, GRADIENT)]
+    of_four = Allreduce(4, GRADIENT, RING.seconds(4, GRADIENT))
+    for found in (fit_ring([*of_two, of_four]), fit_ring(of_two, [RING.alpha])):
+        expected = (RING.start, RING.alpha, RING.beta)
+        assert (found.start, found.alpha, found.beta) == pytest.approx(expected)
+
+
+def test_two_workers_without_messages_leave_the_start_to_alpha() -> None:
+    found = fit_ring([Allreduce(2, n, RING.seconds(2, n)) for n in (4.0, GRADIENT)])
+    assert (found.start, found.beta) == pytest.approx((0.0, RING.beta))
+    assert found.alpha == pytest.approx(RING.alpha + RING.start / 2)
+
+
+def test_a_coefficient_that_would_be_negative_is_nothing_and_the_other_fits_alone() -> None:
+    # Small messages faster than their share of the large one's bytes: no latency is left.
+    found = fit_ring([Allreduce(2, 1e6, 0.8e-3), Allreduce(2, 2e6, 2e-3)])
+    assert found.alpha == 0
+    assert 0.8e-9 < found.beta < 1e-9
+
+
+def test_one_size_over_one_number_of_workers_is_refused() -> None:
+    with pytest.raises(ValueError, match="do not tell latency from bandwidth"):
+        fit_ring([Allreduce(2, GRADIENT, 0.03), Allreduce(2, GRADIENT, 0.031)])
+
+
+def test_the_exposed_share_that_made_the_steps_is_found_again_and_its_error_told() -> None:
+    model = CostModel(COMPUTE, RING, EXPOSED, GRADIENT)
+    steps = [Step(p, GRADIENT, model.step_seconds(p), COMPUTE) for p in (2, 4)]
+    assert fit_exposed(steps, RING) == pytest.approx(EXPOSED)
+    assert relative_errors(steps, RING, EXPOSED) == pytest.approx([0, 0])
+    faster = [Step(2, GRADIENT, COMPUTE / 2, COMPUTE)]
+    assert fit_exposed(faster, RING) == 0
+
+
+@pytest.mark.parametrize("workers", [(2,), (2, 4)])
+def test_measurements_of_known_hosts_give_back_what_they_were_made_from(
+    workers: tuple[int, ...],
+) -> None:
+    (exact,) = forecasts(store_of(0.0, *workers), link=0.0)
+    assert (exact.ring.alpha, exact.ring.beta) == pytest.approx((RING.alpha, RING.beta))
+    assert exact.exposed == pytest.approx(EXPOSED)
+    assert exact.compute_seconds == pytest.approx(COMPUTE)
+    assert exact.step_error == pytest.approx(0, abs=1e-9)
+    (noisy,) = forecasts(store_of(0.01, *workers), link=0.0)
+    assert noisy.exposed == pytest.approx(EXPOSED, rel=0.4)
+    assert 0 < noisy.step_error < 0.02
+    assert noisy.efficiency(64) == pytest.approx(exact.efficiency(64), abs=0.02)
+
+
+def test_a_faster_link_and_fewer_workers_never_lower_the_prediction() -> None:
+    (model,) = forecasts(store_of(0.0, 2), link=0.0)
+    shares = [[model.efficiency(p, rate) for rate in (1, 10, 25, 100)] for p in (4, 32, 512)]
+    assert (np.diff(shares, axis=1) > 0).all()
+    assert (np.diff(shares, axis=0) < 0).all()
+    bytes_at_1 = 2 * 3 / 4 * GRADIENT * (RING.beta + 8e-9)
+    expected = COMPUTE / (COMPUTE + EXPOSED * (bytes_at_1 + 6 * RING.alpha + RING.start))
+    assert shares[0][0] == pytest.approx(expected)
+
+
+def test_the_wire_of_the_link_that_was_measured_on_is_not_counted_twice() -> None:
+    on_gigabit = Ring(RING.alpha, RING.beta + wire_seconds(1))
+    assert on_gigabit.over(1, measured_on=1).beta == pytest.approx(on_gigabit.beta)
+    assert on_gigabit.over(10, measured_on=1).beta == pytest.approx(RING.beta + wire_seconds(10))
+
+
+def test_published_efficiencies_lie_between_nothing_hidden_and_all_of_it() -> None:
+    for case in PUBLISHED:
+        assert case.cost(1.0).efficiency(512) < case.efficiency < case.cost(0.0).efficiency(512)
+        assert case.cost(case.needed_exposure()).efficiency(512) == pytest.approx(case.efficiency)
+
+
+def test_one_exposed_share_comes_within_3_points_of_all_published_efficiencies() -> None:
+    exposed = published_exposure()
+    for case in PUBLISHED:
+        assert abs(case.cost(exposed).efficiency(512) - case.efficiency) < 0.03
+
+
+def test_the_tables_tell_the_formula_its_source_the_error_and_every_prediction() -> None:
+    found = forecasts(store_of(0.01, 2), link=0.0)
+    fit, predicted, published = (table.to_markdown() for table in forecast_tables(found))
+    for words in ("2 (p - 1) alpha", "Rabenseifner", "error (worst)", "17.0 MB"):
+        assert words in fit
+    shares = r"\| horovod \| (?:1|10|25|100) Gbit/s \|(?: \d+% \(\d+%\) \|){8}"
+    assert len(re.findall(shares, predicted)) == 4
+    headings = fit.split("\n\n")[1].splitlines()[0].split(" | ")
+    assert len(set(headings)) == len(headings)
+    assert "Predicted, not measured" in predicted
+    assert published == published_table().to_markdown()
+    assert "| VGG-16 | 138 M | 154/s | 68% |" in published
+    assert forecast_tables([]) == []
+
+
+def test_measurements_without_a_latency_or_without_processes_apart_are_not_carried_on() -> None:
+    whole = store_of(0.0, 2)
+    assert forecasts({key: one for key, one in whole.items() if not key[0].is_alone}, 0.0) == []
+    for one in whole.values():
+        if one.link:
+            del one.link["latency_seconds"], one.link["message_seconds"]
+    assert forecasts(whole, 0.0) == []

@@ -1,0 +1,222 @@
+"""The doctor on this machine alone, and what it makes of the facts of hosts that do not fit."""
+
+from __future__ import annotations
+
+import copy
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpc import doctor
+from hpc.diagnostics import checks as findings
+from hpc.diagnostics import shared_network as subnets
+from hpc.diagnostics.checks import Finding
+from hpc.diagnostics.host_facts import collect
+from hpc.diagnostics.remote_hosts import Answer, Trial
+from pipeline.dataset.manifest import FILE_NAME, Manifest
+from pipeline.vocabulary.events import EventVocabulary
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set without pieces: the doctor compares manifests."""
+    folder = tmp_path_factory.mktemp("data")
+    manifest = Manifest(EventVocabulary().to_dict(), num_lanes=4, seed=0, settings={}, shards=())
+    (folder / FILE_NAME).write_text(manifest.to_json())
+    return folder
+
+
+@pytest.fixture
+def facts(data_dir: Path) -> dict[str, dict[str, Any]]:
+    """Facts of two hosts that fit each other: this machine's own, with addresses of a lab."""
+    own = collect(data_dir, [], quick=True)
+    own["mpirun"] = "mpirun (Open MPI) 4.1.4"
+    own["libraries"] = {"mpi": "Open MPI v4.1.4", "horovod": ["MPI", "Gloo"], "tensorflow_gpus": 0}
+    own |= {"gpus": [], "cores": [8, 8], "ports": [28000, 28232], "soundfont": "/a/b.sf2"}
+    own["versions"] = {"python": "3.11.7", "tensorflow": "2.18.1", "horovod": "0.28.1"}
+    own["names"] = {"dorchester": "10.0.0.1", "bath": "10.0.0.2"}
+    hosts = {}
+    for number, name in enumerate(own["names"], start=1):
+        card = {"name": "eno1", "address": f"10.0.0.{number}/24", "megabits": 10_000}
+        hosts[name] = {**copy.deepcopy(own), "host": name, "interfaces": [card]}
+    return hosts
+
+
+def worst(found: list[Finding]) -> Finding:
+    """The finding that would decide the exit code."""
+    return max(found, key=lambda finding: findings.STATUSES.index(finding.status))
+
+
+def all_findings(facts: dict[str, dict[str, Any]]) -> list[Finding]:
+    """What the facts alone lead to."""
+    slots = dict.fromkeys(facts, 1)
+    checks = (findings.versions, findings.libraries, findings.mpi, subnets.network)
+    found = [finding for check in checks for finding in check(facts)]
+    return [*found, *findings.devices(facts, slots), *findings.files(facts, True)]
+
+
+def test_this_machine_gets_a_table_and_a_file_that_agree_with_the_exit_code(
+    data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "report.json"
+    code = doctor.main(["--quick", "--data", str(data_dir), "--json", str(report)])
+    table = json.loads(report.read_text())
+    assert code == max(findings.STATUSES.index(entry["status"]) for entry in table)
+    printed = capsys.readouterr().out
+    assert all(entry["found"] in printed and entry["advice"] in printed for entry in table)
+    by_check = {entry["check"]: entry for entry in table}
+    assert by_check["data"]["found"] == Manifest.load(data_dir).digest()[:12]
+    assert by_check["TensorFlow"]["status"] == "ok"
+
+
+def test_a_data_set_that_was_named_and_is_not_there_is_a_failure_with_the_way_to_make_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert doctor.main(["--quick", "--data", str(tmp_path / "none")]) == 2
+    assert "pipeline/preprocess.py" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["dorchester:x", ":4", "-oProxyCommand=x"])
+def test_a_host_list_that_is_none_is_an_error_of_one_line(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert doctor.main([f"--hosts={text}"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: -H") and error.count("\n") == 1
+
+
+def test_slots_add_up_as_with_mpirun() -> None:
+    assert doctor.parse_hosts("a:4,b,a") == {"a": 5, "b": 1}
+
+
+def test_hosts_that_fit_have_nothing_but_ok(facts: dict[str, dict[str, Any]]) -> None:
+    assert {finding.status for finding in all_findings(facts)} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "check", "status"),
+    [
+        (("versions", "tensorflow"), "2.17.0", "TensorFlow", "failed"),
+        (("versions", "tensorflow"), None, "TensorFlow", "failed"),
+        (("versions", "python"), "3.10.2", "Python", "failed"),
+        (("versions", "horovod"), None, "Horovod", "failed"),
+        (("commit",), "0123456789ab", "commit", "failed"),
+        (("mpirun",), "mpirun (Open MPI) 5.0.11", "mpirun", "failed"),
+        (("mpirun",), None, "mpirun", "failed"),
+        (("libraries", "mpi"), "Open MPI v5.0.11", "mpi4py", "failed"),
+        (("libraries", "horovod"), ["Gloo"], "Horovod ops", "failed"),
+        (("data",), "f" * 64, "data", "failed"),
+        (("data_error",), "no data set in data/bach", "data", "failed"),
+        (("names", "dorchester"), None, "names", "failed"),
+        (("names", "dorchester"), "127.0.1.1", "names", "failed"),
+        (("names", "bath"), "127.0.1.1", "names", "warning"),  # as Debian's installer leaves it
+        (("interfaces",), [], "network", "warning"),
+        (("gpus",), ["NVIDIA H100"], "GPUs", "failed"),  # of which TensorFlow sees none
+        (("ports",), [12, 28232], "ports", "warning"),
+    ],
+)
+def test_one_host_that_differs_is_named_with_what_to_do(
+    facts: dict[str, dict[str, Any]],
+    path: tuple[str, ...],
+    value: object,
+    check: str,
+    status: str,
+) -> None:
+    target = facts["bath"]
+    for name in path[:-1]:
+        target = target[name]
+    target[path[-1]] = value
+    bad = worst(all_findings(facts))
+    assert (bad.check, bad.status) == (check, status)
+    assert "bath" in bad.found and bad.advice
+
+
+def test_a_gpu_host_whose_horovod_lacks_nccl_is_warned(facts: dict[str, dict[str, Any]]) -> None:
+    for fact in facts.values():
+        fact["gpus"], fact["libraries"]["tensorflow_gpus"] = ["NVIDIA H100"], 1
+    assert "NCCL" in worst(findings.libraries(facts)).found
+
+
+def test_more_processes_than_gpus_or_cores_is_a_warning_with_the_number_that_fits(
+    facts: dict[str, dict[str, Any]],
+) -> None:
+    assert worst(findings.devices(facts, {"dorchester": 9, "bath": 1})).advice == "-H dorchester:8"
+    facts["bath"]["gpus"] = ["NVIDIA H100", "NVIDIA H100"]
+    found = findings.devices(facts, {"dorchester": 1, "bath": 4})
+    assert "-H bath:2" in [finding.advice for finding in found]
+
+
+def test_a_bridge_with_the_same_address_on_every_host_is_no_shared_network(
+    facts: dict[str, dict[str, Any]],
+) -> None:
+    bridge = {"name": "docker0", "address": "172.17.0.1/16", "megabits": 40_000}
+    for fact in facts.values():
+        fact["interfaces"].insert(0, bridge)
+    (shared,) = subnets.shared_networks(facts)
+    assert str(shared.subnet) == "10.0.0.0/24"
+
+
+def test_the_network_that_the_names_lead_to_comes_first_then_the_faster_one(
+    facts: dict[str, dict[str, Any]],
+) -> None:
+    for number, fact in enumerate(facts.values(), start=1):
+        for third, megabits in ((1, 100_000), (2, 1_000)):
+            address = f"10.0.{third}.{number}/24"
+            fact["interfaces"].append({"name": "x", "address": address, "megabits": megabits})
+    order = [str(shared.subnet) for shared in subnets.shared_networks(facts)]
+    assert order == ["10.0.0.0/24", "10.0.1.0/24", "10.0.2.0/24"]
+
+
+def test_the_options_name_the_subnet_and_every_interface(facts: dict[str, dict[str, Any]]) -> None:
+    facts["bath"]["interfaces"][0]["name"] = "enp3s0"
+    (shared,) = subnets.shared_networks(facts)
+    options = " ".join(shared.mpirun_options)
+    assert "--mca btl_tcp_if_include 10.0.0.0/24 --mca oob_tcp_if_include 10.0.0.0/24" in options
+    assert shared.nccl == "NCCL_SOCKET_IFNAME=eno1,enp3s0"
+
+
+def test_clocks_that_differ_by_more_than_the_measurement_explains_are_a_warning(
+    facts: dict[str, dict[str, Any]],
+) -> None:
+    answers = {host: Answer(fact, 0.2, 0.001) for host, fact in facts.items()}
+    assert worst(findings.clocks(answers)).status == "ok"
+    answers["bath"] = Answer(facts["bath"], 3.0, 0.001)
+    late = worst(findings.clocks(answers))
+    assert late.status == "warning" and "bath: +3.0 s" in late.found
+    answers["bath"] = Answer(facts["bath"], 3.0, 2.5)  # a slow link, not a wrong clock
+    assert worst(findings.clocks(answers)).status == "ok"
+
+
+def test_a_process_bound_to_one_of_many_cores_is_a_warning(
+    facts: dict[str, dict[str, Any]],
+) -> None:
+    slots = {"dorchester": 1, "bath": 1}
+    bound = Trial("mpirun", [("dorchester", "/p", 1), ("bath", "/p", 1)])
+    found = worst(findings.launch(facts, slots, bound, None))
+    assert (found.check, found.status) == ("CPU binding", "warning")
+    assert "--bind-to none" in found.advice
+    free = Trial("mpirun", [("dorchester", "/p", 8), ("bath", "/p", 8)])
+    assert worst(findings.launch(facts, slots, free, None)).status == "ok"
+
+
+def test_a_launch_that_fails_says_so_and_one_mended_by_settings_is_a_warning(
+    facts: dict[str, dict[str, Any]],
+) -> None:
+    slots = {"dorchester": 1, "bath": 1}
+    silent = Trial("mpirun -np 2 -H dorchester,bath", [], "no answer within 40 s")
+    assert worst(findings.launch(facts, slots, silent, silent)).status == "failed"
+    mended = Trial("mpirun", [("dorchester", "/p", 8), ("bath", "/p", 8)])
+    assert worst(findings.launch(facts, slots, silent, mended)).status == "warning"
+    other = Trial("mpirun", [("dorchester", "/p", 8), ("bath", "/usr/bin/python", 8)])
+    assert worst(findings.launch(facts, slots, other, None)).status == "failed"
+
+
+def test_this_host_needs_no_ssh_to_itself(
+    data_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")  # neither ssh nor mpirun
+    doctor.main(["--quick", "-H", socket.gethostname(), "--data", str(data_dir)])
+    assert "ssh" not in capsys.readouterr().out

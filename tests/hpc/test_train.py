@@ -1,0 +1,241 @@
+"""train.py as a user starts it, on one process: what it writes, says and refuses."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hpc.config.train_config import TrainConfig
+from hpc.train import main
+from hpc.training.run import unsuited
+from tests.hpc.launching import TINY_FLAGS, losses
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+FLAGS = (*TINY_FLAGS, "--steps=24", "--log-every=4", "--eval-every=12", "--save-every=8")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny_shards: Path) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "finished"
+    assert train(run, tiny_shards, "--profile=5:6", f"--json={run}.json") == 0
+    return run
+
+
+def train(run: Path, data: Path, *flags: str) -> int:
+    return main([*FLAGS, f"--data={data}", f"--run={run}", *flags])
+
+
+def refusal(capsys: pytest.CaptureFixture[str], run: Path, data: Path, *flags: str) -> str:
+    """The one line on stderr with which a run is refused."""
+    assert train(run, data, *flags) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def test_a_run_learns_and_leaves_all_its_records(finished: Path) -> None:
+    trained, valid = losses(finished), losses(finished, "valid")
+    assert len(trained) == 6
+    assert trained[-1] < trained[0] - 0.5
+    assert len(valid) == 2
+    assert json.loads((finished / "config.json").read_text())["steps"] == 24
+    result = json.loads(Path(f"{finished}.json").read_text())
+    assert result["ended"] == "done"
+    assert result["best_valid_loss"] == pytest.approx(valid.min())
+    entry = json.loads((finished / "metrics.jsonl").read_text().splitlines()[-2])
+    assert {"step", "split", "loss", "perplexity", "tokens_per_second", "time"} <= entry.keys()
+    assert entry["perplexity"] == pytest.approx(np.exp(entry["loss"]))
+    saved = sorted(path.name for path in (finished / "checkpoints").iterdir())
+    assert saved == ["best.json", "step-00000012", "step-00000016", "step-00000024"]
+
+
+def test_the_parts_of_a_step_add_up_to_its_time(finished: Path) -> None:
+    entries = map(json.loads, (finished / "metrics.jsonl").read_text().splitlines())
+    last = [entry for entry in entries if entry["split"] == "train"][-1]
+    parts = ("input", "step", "save", "other")
+    seconds = sum(last[f"{part}_seconds"] for part in parts)
+    assert last["tokens_per_second"] == pytest.approx(16 * 32 / seconds, rel=1e-3)
+    assert all(last[f"{part}_seconds"] >= 0 for part in parts)
+
+
+def test_tensorboard_reads_the_scalars_and_the_profile(finished: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(finished / "tensorboard"), size_guidance={"tensors": 0})
+    events.Reload()
+    tags = set(events.Tags()["tensors"])
+    assert {"train/loss", "train/tokens_per_second", "train/input_seconds", "valid/loss"} <= tags
+    assert [event.step for event in events.Tensors("train/loss")] == [4, 8, 12, 16, 20, 24]
+    traces = list((finished / "tensorboard" / "rank-0").glob("plugins/profile/*/*.xplane.pb"))
+    assert len(traces) == 1
+    assert b"train" in traces[0].read_bytes()
+
+
+def test_the_same_command_again_has_nothing_left_to_do(
+    finished: Path, tiny_shards: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (finished / "metrics.jsonl").read_text()
+    assert train(finished, tiny_shards, "--profile=5:6") == 0
+    assert "Step 24 of 24" in capsys.readouterr().out
+    assert (finished / "metrics.jsonl").read_text() == before
+
+
+def test_a_dry_run_checks_and_writes_nothing(
+    tmp_path: Path, tiny_shards: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(tmp_path / "run", tiny_shards, "--dry-run") == 0
+    out = capsys.readouterr().out
+    assert "parameters" in out
+    assert "windows of 32 tokens" in out
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_devices_are_chosen_before_tensorflow_computes(
+    tmp_path: Path, tiny_shards: Path
+) -> None:
+    # A GPU can be chosen, and the number of threads set, only until TensorFlow is first used; and
+    # --sequence-length auto reads the data set. Other tests have used TensorFlow in this process.
+    program = f"""
+import sys
+from hpc.distributed import devices
+from hpc import train
+
+def use_devices(place):
+    import tensorflow as tf
+    tf.config.threading.set_inter_op_parallelism_threads(1)  # raises once it has been used
+    return "CPU"
+
+devices.use_devices = use_devices
+sys.exit(train.main(["--dry-run", "--data={tiny_shards}", "--run={tmp_path}/run",
+    "--global-batch-size=4"]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("has_them", "warned"), [(True, 0), (False, 1)])
+def test_emulated_bfloat16_is_warned_of_in_one_line(
+    has_them: bool,
+    warned: int,
+    tmp_path: Path,
+    tiny_shards: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("hpc.training.run.has_bfloat16_products", lambda: has_them)
+    flags = ("--dry-run", "--precision=mixed_bfloat16")
+    assert train(tmp_path / "run", tiny_shards, *flags) == 0
+    assert capsys.readouterr().out.count("no bfloat16 products and emulates them") == warned
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"precision": "mixed_bfloat16"}, "--precision mixed_float16 learned as float32 does"),
+        ({"model": "frames"}, "CUDA_VISIBLE_DEVICES=-1 trains on the CPU"),
+        ({"precision": "mixed_float16"}, None),
+        ({"precision": "mixed_bfloat16", "model": "transformer"}, None),
+    ],
+)
+def test_what_is_bad_on_a_gpu_is_warned_of_there_in_one_line(
+    settings: dict[str, Any], said: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hpc.training.run.has_bfloat16_products", lambda: True)
+    config = TrainConfig(**settings)
+    assert unsuited(config, on_cpu=True) == []
+    lines = unsuited(config, on_cpu=False)
+    assert len(lines) == (said is not None)
+    assert all(line.startswith("warning: ") and said in line for line in lines)
+
+
+def test_training_stops_early_when_the_validation_loss_stays(
+    tmp_path: Path, tiny_shards: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Too small a rate to learn anything: after the first evaluation none is better by much.
+    flags = ("--steps=400", "--eval-every=2", "--patience=2", "--learning-rate=100")
+    assert train(tmp_path / "run", tiny_shards, *flags) == 0
+    assert "no better validation loss in 2 evaluations" in capsys.readouterr().out
+    assert len(losses(tmp_path / "run", "valid")) < 200
+
+
+def test_a_loss_that_is_no_number_stops_the_run_with_the_steps(
+    tmp_path: Path, tiny_shards: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = refusal(
+        capsys, tmp_path / "run", tiny_shards, "--learning-rate=1e38", "--warmup-steps=0"
+    )
+    assert "look at steps 0 to" in line
+    assert "--learning-rate" in line
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--sequence-length=4000"], "sequence length 4000 does not fit: the longest train piece"),
+        (["--global-batch-size=18"], "cannot be shared equally by 4 lanes"),
+        (["--accumulation=3"], "--accumulation 3"),
+        (["--strategy=horovod", "--preset=small"], "cannot go on with --preset small"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(
+    flags: list[str],
+    message: str,
+    finished: Path,
+    tiny_shards: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = finished if "cannot go on" in message else tmp_path / "run"
+    assert message in refusal(capsys, run, tiny_shards, *flags)
+
+
+def test_a_missing_data_folder_is_named_with_the_command_that_makes_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = refusal(capsys, tmp_path / "run", tmp_path / "nowhere")
+    assert "no data set in" in line
+    assert "pipeline/preprocess.py" in line
+
+
+def damage_by_flipping_a_byte(shard: Path) -> None:
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+
+
+def damage_by_cutting_between_records(shard: Path) -> None:
+    # A record is its length (8 bytes), a checksum (4), the content, and a checksum (4): cut there,
+    # a TFRecord file reads without any error.
+    content = shard.read_bytes()
+    shard.write_bytes(content[: 16 + int.from_bytes(content[:8], "little")])
+
+
+@pytest.mark.parametrize(
+    "damage", [damage_by_flipping_a_byte, damage_by_cutting_between_records, Path.unlink]
+)
+def test_a_damaged_shard_is_found_before_step_1(
+    damage, tiny_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = shutil.copytree(tiny_shards, tmp_path / "data")
+    shard = sorted(data.glob("train-*.tfrecord"))[1]
+    damage(shard)
+    line = refusal(capsys, tmp_path / "run", data)
+    assert shard.name in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_manifest_of_another_schema_is_refused(
+    tiny_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = shutil.copytree(tiny_shards, tmp_path / "data")
+    manifest = json.loads((data / "manifest.json").read_text())
+    (data / "manifest.json").write_text(json.dumps({**manifest, "schema": 99}))
+    assert "schema version 99" in refusal(capsys, tmp_path / "run", data)

@@ -1,0 +1,88 @@
+"""The sampler beside a training: what the user is told. (test_tensorboard.py has its music.)"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from hpc.training.sample_process import LOG, Listening, missing_for_samples, real_token_probability
+from model.composing.composer import Composer
+from model.networks.registry import build_network, network_config
+from pipeline.vocabulary.grid import GridVocabulary
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(missing_for_samples()), reason=f"no {missing_for_samples()}"),
+]
+
+
+def samplers() -> list[psutil.Process]:
+    """Those among this process's children."""
+    children = psutil.Process().children()
+    return [child for child in children if any("listening.py" in word for word in child.cmdline())]
+
+
+def test_a_sampler_that_was_killed_is_told_of_once_and_training_goes_on(tmp_path: Path) -> None:
+    said: list[str] = []
+    listening = Listening(tmp_path, 0.0, said.append)
+    listening.sample(1)
+    (sampler,) = samplers()
+    sampler.kill()
+    sampler.wait(60)
+    listening.sample(2)
+    listening.sample(3)
+    assert said == [f"no more samples in TensorBoard: {tmp_path / LOG} says why"]
+    listening.close(wait=True)
+    assert len(said) == 1
+
+
+def test_its_priority_counts_against_the_trainer_and_ctrl_c_is_not_for_it(tmp_path: Path) -> None:
+    listening = Listening(tmp_path, 0.0, lambda _: None)
+    listening.sample(1)
+    (sampler,) = samplers()
+    session, group = os.getsid(sampler.pid), os.getpgid(sampler.pid)
+    listening.close(wait=False)
+    # Linux weighs nice values within a session only, where it groups tasks by session.
+    assert session == os.getsid(0)
+    assert group != os.getpgid(0)
+    assert not samplers()
+
+
+@pytest.mark.parametrize("kind", ["frames", "lstm"])
+def test_the_voices_of_a_frame_have_probabilities_but_its_step_has_none(kind: str) -> None:
+    vocabulary = GridVocabulary(lowest_pitch=60, highest_pitch=71, voices=2)
+    composer = Composer(build_network(network_config(kind, "tiny", vocabulary)), vocabulary)
+    frames = np.random.default_rng(0).integers(60, 72, [10, 2])
+    probability = real_token_probability(composer, vocabulary.encode_frames(frames)).numpy()
+    assert probability.shape == (20,)
+    # As drawn, a network prefers nothing much: a voice has 13 ids, all of the vocabulary 45.
+    assert 0 < probability.min() <= probability.max() < 0.5
+
+
+def test_where_no_music_can_sound_that_is_said_once_and_nothing_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hpc.training.sample_process.missing_for_samples", lambda: ["FluidSynth"])
+    said: list[str] = []
+    listening = Listening(tmp_path, 0.0, said.append)
+    listening.sample(1)
+    listening.sample(2)
+    assert said == ["no samples of the music in TensorBoard: FluidSynth not installed"]
+    assert not samplers()
+    listening.close(wait=True)
+
+
+def test_a_run_that_ends_says_what_it_waits_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hpc.training.sample_process.LONGEST_END", 1.0)
+    said: list[str] = []
+    listening = Listening(tmp_path, 0.0, said.append)
+    listening.sample(1)  # of a checkpoint that never comes
+    listening.close(wait=True)
+    assert said == ["the last sample for TensorBoard: at most 1 s"]
+    assert not samplers()

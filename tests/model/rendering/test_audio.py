@@ -1,0 +1,112 @@
+"""MIDI to WAV through the real FluidSynth: checked before, checked after."""
+
+from __future__ import annotations
+
+import shutil
+import wave
+from pathlib import Path
+
+import mido
+import numpy as np
+import pytest
+
+from model.rendering.audio import check_synthesizer, find_soundfont, render_wav
+from pipeline.scores.midi.rules import write_midi
+from pipeline.scores.notes import Score, make_notes
+from tests.model.tiny_run import small_disk
+
+pytestmark = pytest.mark.skipif(shutil.which("fluidsynth") is None, reason="no fluidsynth here")
+
+CHORD = Score(make_notes([(0, 0, pitch, 8, 80) for pitch in (60, 64, 67)]), 4, 120.0)
+
+
+@pytest.fixture(scope="module")
+def soundfont() -> Path:
+    return find_soundfont()
+
+
+@pytest.fixture
+def chord(tmp_path: Path) -> Path:
+    """A MIDI file of one second."""
+    write_midi(CHORD, tmp_path / "chord.mid")
+    return tmp_path / "chord.mid"
+
+
+def test_the_wav_lasts_as_long_as_the_music_and_is_heard(chord: Path, soundfont: Path) -> None:
+    target = chord.with_suffix(".wav")
+    sound = render_wav(chord, target, soundfont, CHORD.seconds)
+    with wave.open(str(target)) as stream:
+        samples = np.frombuffer(stream.readframes(stream.getnframes()), "<i2")
+        assert stream.getnframes() / stream.getframerate() == pytest.approx(sound.seconds)
+    assert 1.0 <= sound.seconds < 6.0
+    assert np.abs(samples.astype(int)).max() / 32768 == pytest.approx(sound.peak)
+    assert sound.peak > 0.01
+    assert sorted(path.name for path in chord.parent.iterdir()) == ["chord.mid", "chord.wav"]
+
+
+def test_fluidsynth_does_not_talk_over_the_command(
+    chord: Path, soundfont: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    print("before")
+    render_wav(chord, chord.with_suffix(".wav"), soundfont, CHORD.seconds)
+    print("after")
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("before\nafter\n", "")
+
+
+def test_a_full_disk_is_named_and_leaves_no_wav(chord: Path, soundfont: Path) -> None:
+    with small_disk(chord.parent / "disk", 200_000) as disk:
+        with pytest.raises(OSError, match=r"chord\.wav: .*No space left on device"):
+            render_wav(chord, disk / "chord.wav", soundfont, CHORD.seconds)
+        assert not list(disk.iterdir())
+
+
+def test_a_wav_much_shorter_than_the_music_is_refused(chord: Path, soundfont: Path) -> None:
+    with pytest.raises(ValueError, match=r"would last .* for 100\.0 s of music"):
+        render_wav(chord, chord.with_suffix(".wav"), soundfont, 100.0)
+    assert not chord.with_suffix(".wav").exists()
+
+
+def test_silence_is_refused(tmp_path: Path, soundfont: Path) -> None:
+    quiet = mido.MidiFile()
+    volume_off = mido.Message("control_change", control=7, value=0)
+    struck = mido.Message("note_on", note=60, velocity=80)
+    released = mido.Message("note_off", note=60, time=960)
+    quiet.tracks.append(mido.MidiTrack([volume_off, struck, released]))
+    quiet.save(tmp_path / "quiet.mid")
+    with pytest.raises(ValueError, match="silent"):
+        render_wav(tmp_path / "quiet.mid", tmp_path / "quiet.wav", soundfont, 1.0)
+    assert not (tmp_path / "quiet.wav").exists()
+
+
+def test_a_broken_soundfont_is_named_by_what_fluidsynth_says(chord: Path, soundfont: Path) -> None:
+    broken = chord.with_name("broken.sf2")
+    broken.write_bytes(soundfont.read_bytes()[:4000])
+    with pytest.raises(OSError, match="FluidSynth could not write"):
+        render_wav(chord, chord.with_suffix(".wav"), broken, CHORD.seconds)
+
+
+def test_the_soundfont_asked_for_is_never_replaced_by_another(
+    tmp_path: Path, soundfont: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match=r"missing\.sf2 \(--soundfont\) does not exist"):
+        find_soundfont(tmp_path / "missing.sf2")
+    (tmp_path / "text.sf2").write_text("RIFF, but not a SoundFont")
+    with pytest.raises(ValueError, match="is not a SoundFont"):
+        find_soundfont(tmp_path / "text.sf2")
+    monkeypatch.setenv("SOUNDFONT", str(tmp_path / "other.sf2"))
+    with pytest.raises(ValueError, match=r"other\.sf2 \(\$SOUNDFONT\) does not exist"):
+        find_soundfont()
+    assert find_soundfont(soundfont) == soundfont
+
+
+def test_without_a_soundfont_or_a_synthesizer_the_package_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SOUNDFONT", raising=False)
+    monkeypatch.setattr("model.rendering.audio.SOUNDFONT_FOLDERS", (str(tmp_path),))
+    with pytest.raises(ValueError, match="apt install timgm6mb-soundfont"):
+        find_soundfont()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ValueError, match="apt install fluidsynth"):
+        check_synthesizer()

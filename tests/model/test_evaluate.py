@@ -1,0 +1,92 @@
+"""The protocols: floors that need no model come out as published; the command and its errors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model import evaluate
+from model.evaluation import baselines as floors
+from model.evaluation import protocols
+from pipeline.sources.json_frames import FrameSet, read_frames
+
+JSB = "jsb/Jsb16thSeparated.json"
+QUARTERS = "jsb/jsb-chorales-quarter.json"
+NOTTINGHAM = "nottingham/nottingham-8th.json"
+
+
+@pytest.fixture(scope="module")
+def sixteenths(shared_data: Path) -> FrameSet:
+    return read_frames(shared_data / JSB)
+
+
+def mean(nats: list[np.ndarray]) -> float:
+    return float(np.concatenate([piece.ravel() for piece in nats]).mean())
+
+
+@pytest.mark.parametrize(
+    ("floor", "valid", "test"),
+    [
+        ("uniform", 3.850, 3.850),
+        ("unigram", 2.611, 2.639),
+        ("hold", 0.841, 0.896),
+        ("bigram", 0.705, 0.740),
+    ],
+)
+def test_floors_on_sixteenths_are_the_known_ones(
+    sixteenths: FrameSet, floor: str, valid: float, test: float
+) -> None:
+    fitted = getattr(floors, floor)
+    splits = sixteenths.splits
+    assert mean(fitted(splits["train"], splits["valid"])) == pytest.approx(valid, abs=0.01)
+    assert mean(fitted(splits["train"], splits["test"])) == pytest.approx(test, abs=0.01)
+
+
+@pytest.mark.parametrize(("file", "nats"), [(QUARTERS, 11.06), (NOTTINGHAM, 10.25)])
+def test_the_bernoulli_floor_on_frames_is_the_known_one(
+    shared_data: Path, file: str, nats: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = tmp_path / "floor.json"
+    source = f"{file.partition('/')[0]}:{shared_data / file}"
+    flags = ["--model", "bernoulli", "--data", source, "--split", "test", "--json", str(written)]
+    assert evaluate.main(flags) == 0
+    contents = json.loads(written.read_text())
+    assert contents["nats_per_frame"] == pytest.approx(nats, abs=0.01)
+    assert contents["nats_per_note"] is None
+    assert "independent outputs" in contents["comparable"]
+    assert "test split" in capsys.readouterr().out
+
+
+def test_a_quarter_of_the_test_chorales_share_their_tune_with_train(sixteenths: FrameSet) -> None:
+    overlap = protocols.tune_overlap(sixteenths.splits["train"], sixteenths.splits["test"])
+    assert len(overlap) == 77
+    assert (overlap == 0).sum() == 24
+    assert (overlap >= 0.5).sum() == 18
+
+
+@pytest.mark.parametrize("floor", ["uniform", "unigram", "hold", "bigram"])
+def test_the_probabilities_of_a_floor_sum_to_one(floor: str) -> None:
+    generator = np.random.default_rng(0)
+    train = [generator.integers(35, 82, [40, 2]).astype(np.int16) for _ in range(3)]
+    train = [np.where(piece == 35, -1, piece) for piece in train]
+    symbols = np.append(-1, np.arange(36, 82))
+    last = np.repeat([[60, 62]], 47, 0)
+    pairs = np.stack([last, np.stack([symbols, symbols], 1)], 1)  # every symbol after the same one
+    nats = np.array(getattr(floors, floor)(train, list(pairs)))
+    np.testing.assert_allclose(np.exp(-nats[:, 1]).sum(0), 1, rtol=1e-6)
+
+
+def test_a_floor_of_the_other_protocol_is_refused(
+    shared_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--model", "bigram", "--data", f"jsb:{shared_data / QUARTERS}"]
+    assert evaluate.main(flags) == 1
+    assert "no floor of this protocol" in capsys.readouterr().err
+
+
+def test_a_source_without_a_protocol_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate.main(["--model", "bigram", "--data", "bach"]) == 1
+    assert "jsb:PATH" in capsys.readouterr().err

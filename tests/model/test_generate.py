@@ -1,0 +1,372 @@
+"""generate.py on a tiny network with random weights: its files, its lengths, its refusals."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import mido
+import numpy as np
+import pytest
+
+from model.composing.composer import Composer, Length
+from model.composing.sampling import Sampling
+from model.generate import main
+from model.networks.checkpoint import Bundle, read_bundle, step_folder, write_bundle
+from pipeline.scores.midi.rules import write_midi
+from pipeline.scores.notes import DRUMS, NOTE, Score, make_notes
+from pipeline.scores.reading import read_score
+from pipeline.vocabulary.events import END, EventVocabulary
+from tests.model.tiny_run import VOCABULARY, small_disk, tiny_bundle, write_tiny_run
+
+needs_fluidsynth = pytest.mark.skipif(
+    shutil.which("fluidsynth") is None, reason="no fluidsynth here"
+)
+RICH = EventVocabulary(instruments=True, velocity_bins=5)
+BAR = 4 * VOCABULARY.steps_per_quarter
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_run(tmp_path_factory.mktemp("runs") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def composer(run_dir: Path) -> Composer:
+    return Composer.load(step_folder(run_dir, 1))
+
+
+def generate(run: Path, out: Path, *flags: str) -> list[Path]:
+    """The files that the command wrote, by name."""
+    assert main([str(run), "--out", str(out), *flags]) == 0
+    return sorted(out.iterdir())
+
+
+def refused(capsys: pytest.CaptureFixture[str], run: Path, *flags: str) -> str:
+    """The one line on stderr of a command that fails and writes nothing."""
+    out = run.parent / "refused"
+    assert main([str(run), "--out", str(out), "--no-wav", *flags]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    assert not out.exists()
+    return captured.err
+
+
+def starting_as(score: Score, primer: Score) -> list[bool]:
+    """Which notes of the primer the score holds, its durations aside."""
+    held = {tuple(row) for row in score.notes[["onset", "pitch"]].tolist()}
+    return [tuple(row) in held for row in primer.notes[["onset", "pitch"]].tolist()]
+
+
+# Files ------------------------------------------------------------------------------------------
+
+
+@needs_fluidsynth
+def test_a_seed_gives_the_same_bytes_again(run_dir: Path, tmp_path: Path) -> None:
+    flags = ["--seed", "5", "--num-pieces", "2", "--bars", "2"]
+    first = generate(run_dir, tmp_path / "a", *flags)
+    second = generate(run_dir, tmp_path / "b", *flags)
+    names = [f"piece-00{i}.{suffix}" for i in (1, 2) for suffix in ("mid", "png", "wav")]
+    assert [path.name for path in first] == names
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+    other = generate(run_dir, tmp_path / "c", "--seed", "6", "--bars", "2", "--no-wav")
+    assert [path.name for path in other] == ["piece-001.mid", "piece-001.png"]
+    assert other[0].read_bytes() != first[0].read_bytes()
+
+
+def test_a_primer_is_heard_alike_compiled_or_not(
+    composer: Composer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    primer = Score(make_notes([(12 * i, 0, 60 + i, 12, 80) for i in range(8)]), 12)
+    ids = composer.primer_ids(primer)
+    heard = []
+    for few in (ids.size - 1, ids.size):  # compiled, and not
+        monkeypatch.setattr("model.composing.composer.FEW", few)
+        previous, state = composer.listen(ids, 2)
+        heard.append(composer.steps[0](previous, state)[0].numpy())
+    np.testing.assert_allclose(*heard, atol=1e-5)
+
+
+def test_without_a_seed_pieces_differ_and_the_seed_is_told(
+    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = generate(run_dir, tmp_path / "a", "--bars", "2", "--no-wav")
+    seed = capsys.readouterr().out.splitlines()[0].rsplit("seed ", 1)[1]
+    second = generate(run_dir, tmp_path / "b", "--bars", "2", "--no-wav")
+    again = generate(run_dir, tmp_path / "c", "--bars", "2", "--no-wav", "--seed", seed)
+    assert first[0].read_bytes() == again[0].read_bytes() != second[0].read_bytes()
+
+
+@pytest.mark.parametrize("vocabulary", [VOCABULARY, RICH], ids=["plain", "rich"])
+def test_the_midi_file_holds_the_composed_notes_for_every_reader(
+    vocabulary: EventVocabulary, tmp_path: Path
+) -> None:
+    run = write_tiny_run(tmp_path / "run", vocabulary)
+    flags = ["--seed", "5", "--bars", "4", "--tempo", "90", "--no-wav"]
+    midi = generate(run, tmp_path / "out", *flags)[0]
+    length = Length.of_steps(4 * BAR, vocabulary.steps_per_quarter)
+    composer = Composer.load(step_folder(run, 1))
+    (piece,) = composer.compose([0], Sampling(), length, seed=5)
+    composed = composer.score(piece, length, 90.0)
+
+    by_music21 = read_score(midi)
+    ratio = by_music21.resolution // composed.resolution
+    for name in NOTE.names:
+        scale = ratio if name in ("onset", "duration") else 1
+        assert by_music21.notes[name].tolist() == (composed.notes[name] * scale).tolist(), name
+    assert by_music21.tempo == pytest.approx(90, rel=1e-5)
+
+    seconds, struck = 0.0, []
+    for message in mido.MidiFile(midi):
+        seconds += message.time
+        if message.type == "note_on" and message.velocity:
+            step = round(seconds * 90 / 60 * composed.resolution)
+            struck.append((step, message.note, message.velocity))
+    assert sorted(struck) == sorted(composed.notes[["onset", "pitch", "velocity"]].tolist())
+
+
+def test_the_json_file_says_what_was_written(run_dir: Path, tmp_path: Path) -> None:
+    flags = ["--seed", "5", "--bars", "2", "--num-pieces", "2", "--top-p", "0.9", "--no-wav"]
+    generate(run_dir, tmp_path / "out", *flags, "--json", str(tmp_path / "made" / "result.json"))
+    result = json.loads((tmp_path / "made" / "result.json").read_text())
+    assert result["settings"]["seed"] == 5
+    assert result["settings"]["top_p"] == 0.9
+    assert len(result["pieces"]) == 2
+    for piece in result["pieces"]:
+        score = read_score(Path(piece["midi"]))
+        assert piece["num_notes"] == score.notes.size
+        assert piece["num_pitches"] == np.unique(score.notes["pitch"]).size
+        assert piece["seconds"] == pytest.approx(score.seconds, rel=1e-4)
+        assert Path(piece["png"]).is_file()
+        assert piece["wav"] is None
+        assert piece["metrics"]["pitch entropy"] > 0
+
+
+def test_metrics_are_printed_beside_those_of_real_pieces(
+    run_dir: Path, tiny_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--bars", "32", "--seed", "1", "--no-wav", "--data", str(tiny_shards)]
+    generate(run_dir, tmp_path / "out", *flags)
+    said = capsys.readouterr().out
+    assert "1 composed  12 train   3 valid    1 test" in said
+    rows = [line for line in said.splitlines() if line.startswith(("pitch", "scale", "groove"))]
+    assert len(rows) >= 4
+    # Chorales keep to a scale; a network that learnt nothing does not.
+    (consistency,) = (line.split()[2:4] for line in rows if line.startswith("scale"))
+    assert float(consistency[0]) < 0.8 < float(consistency[1])
+
+
+# Lengths ----------------------------------------------------------------------------------------
+
+
+def test_bars_are_kept_exactly(composer: Composer) -> None:
+    length = Length.of_steps(6 * BAR, VOCABULARY.steps_per_quarter)
+    pieces = composer.compose(range(8), Sampling(), length, seed=1)
+    scores = [composer.score(piece, length, 100.0) for piece in pieces]
+    assert all(piece.complete for piece in pieces)
+    assert all(score.end <= 6 * BAR for score in scores)
+    assert all(score.notes["duration"].min() >= 1 for score in scores)
+    # A SHIFT is at most a bar, so the last note starts within the last one or two bars.
+    assert all(score.notes["onset"].max() >= 4 * BAR for score in scores)
+
+
+def test_seconds_are_kept_at_the_tempo(run_dir: Path, tmp_path: Path) -> None:
+    flags = ["--seconds", "6", "--tempo", "120", "--seed", "2", "--no-wav"]
+    score = read_score(generate(run_dir, tmp_path / "out", *flags)[0])
+    assert 6 - 2 * 4 * 60 / 120 <= score.seconds <= 6 + 1e-6
+
+
+def test_a_bound_on_tokens_is_never_passed_and_cuts_at_a_whole_note(composer: Composer) -> None:
+    for bound in (1, 50, 64, 65):
+        for piece in composer.compose(range(3), Sampling(), Length(bound), seed=1):
+            assert piece.num_composed <= bound
+            assert piece.complete or piece.num_composed == bound
+            VOCABULARY.decode(piece.ids)  # raises on half a note
+
+
+def test_a_piece_ends_where_the_model_ends_it(composer: Composer) -> None:
+    pieces = composer.compose(range(16), Sampling(), Length(), seed=1)
+    assert len({piece.num_composed for piece in pieces}) > 8
+    assert all(piece.complete for piece in pieces)
+    assert all((piece.ids == END).sum() == 1 for piece in pieces)
+
+
+def test_a_piece_is_the_same_alone_and_among_others(composer: Composer) -> None:
+    length = Length.of_steps(4 * BAR, VOCABULARY.steps_per_quarter)
+    together = composer.compose(range(5), Sampling(top_p=0.95), length, seed=9)
+    for index in (0, 3):
+        (alone,) = composer.compose([index], Sampling(top_p=0.95), length, seed=9)
+        assert alone.ids.tolist() == together[index].ids.tolist()
+    assert len({piece.ids.tobytes() for piece in together}) == 5
+
+
+# Primers ----------------------------------------------------------------------------------------
+
+
+def test_a_real_piece_is_gone_on_from(run_dir: Path, tiny_corpus: Path, tmp_path: Path) -> None:
+    file = tiny_corpus / "bwv255.mid"
+    primer, _ = VOCABULARY.fit(read_score(file))
+    flags = ["--primer", str(file), "--bars", "2", "--seed", "1", "--no-wav"]
+    midi = generate(run_dir, tmp_path / "out", *flags)[0]
+    score = VOCABULARY.fit(read_score(midi))[0]
+    assert all(starting_as(score, primer))
+    assert score.notes.size > primer.notes.size
+    assert score.end <= (primer.end // BAR + 2) * BAR
+    assert score.tempo == pytest.approx(primer.tempo, rel=1e-4)
+
+
+def test_notes_by_name_are_gone_on_from(run_dir: Path, tmp_path: Path) -> None:
+    flags = ["--primer", "C4 E4 G4", "--bars", "2", "--seed", "1", "--no-wav"]
+    score = read_score(generate(run_dir, tmp_path / "out", *flags)[0])
+    quarter = score.resolution
+    notes = score.notes[["onset", "pitch"]].tolist()
+    assert [note for note in notes if note[0] < 2 * quarter] == [(0, 60), (quarter, 64)]
+    assert (2 * quarter, 67) in notes  # what is composed may sound with it, below it too
+    assert score.end <= 8 * quarter
+
+
+def test_what_the_vocabulary_cannot_say_of_a_primer_is_told(
+    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [(0, 0, 12, 4, 80), (4, 0, 60, 400, 80), (8, DRUMS, 36, 4, 80)]
+    write_midi(Score(make_notes(rows), 4), tmp_path / "odd.mid")
+    generate(
+        run_dir, tmp_path / "out", "--primer", str(tmp_path / "odd.mid"), "--bars", "1", "--no-wav"
+    )
+    said = capsys.readouterr().out
+    assert "primer: pitch moved by octaves: 1 of 3 notes" in said
+    assert "primer: duration clipped: 1 of 3 notes" in said
+    assert "primer: percussion left out: 1 of 3 notes" in said
+
+
+def test_a_primer_without_usable_notes_is_refused(
+    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drums = tmp_path / "drums.mid"
+    write_midi(Score(make_notes([(0, DRUMS, 36, 4, 80)]), 4), drums)
+    assert "no note that this model's vocabulary" in refused(
+        capsys, run_dir, "--primer", str(drums)
+    )
+    text = tmp_path / "text.mid"
+    text.write_text("these are words")
+    assert "not a MIDI file" in refused(capsys, run_dir, "--primer", str(text))
+    assert "does not exist" in refused(capsys, run_dir, "--primer", str(tmp_path / "no.mid"))
+    assert "'H9x' is not a note" in refused(capsys, run_dir, "--primer", "C4 H9x")
+    assert "no notes given" in refused(capsys, run_dir, "--primer", "")
+
+
+# Refusals and warnings --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (["--bars", "0"], "--bars is 0"),
+        (["--num-pieces", "0"], "--num-pieces is 0"),
+        (["--seconds", "-1"], "--seconds is -1"),
+        (["--tempo", "1"], "--tempo is 1"),
+        (["--temperature", "-1"], "temperature is -1"),
+        (["--top-p", "0"], "top-p is 0"),
+        (["--seed", "-1"], "seed is -1"),
+        (["--length-tokens", "1"], "no whole note after 1 tokens"),
+        (["--data", "nowhere"], "no data set in nowhere"),
+    ],
+)
+def test_a_wrong_flag_is_named_in_one_line(
+    run_dir: Path, capsys: pytest.CaptureFixture[str], flags: list[str], named: str
+) -> None:
+    assert named in refused(capsys, run_dir, *flags)
+
+
+def test_a_missing_library_is_named_with_the_command_that_brings_it(
+    run_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "midi2audio", None)
+    assert "midi2audio not installed" in refused(capsys, run_dir)
+
+
+def test_a_run_without_a_checkpoint_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "no whole checkpoint" in refused(capsys, tmp_path / "nothing")
+
+
+def test_a_checkpoint_with_one_changed_byte_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = step_folder(write_tiny_run(tmp_path / "run"), 1)
+    weights = bytearray((checkpoint / "weights.npz").read_bytes())
+    weights[len(weights) // 2] ^= 1
+    (checkpoint / "weights.npz").write_bytes(weights)
+    assert "weights.npz is damaged" in refused(capsys, checkpoint)
+
+
+def changed_bundle(**changes: Any) -> Bundle:
+    """The tiny bundle with weights or configuration replaced."""
+    bundle = tiny_bundle()
+    return Bundle(
+        {**bundle.model, **changes.get("model", {})},
+        changes.get("vocabulary", bundle.vocabulary),
+        {**bundle.weights, **changes.get("weights", {})},
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"model": {"num_layers": 2}}, "other weights than its configuration asks for"),
+        ({"model": {"units": 65}}, "other weights than its configuration asks for"),
+        ({"weights": {"music/logits/bias": np.full(235, np.nan)}}, "not finite"),
+        ({"vocabulary": EventVocabulary(highest_pitch=100).to_dict()}, "of 235 tokens"),
+    ],
+)
+def test_a_checkpoint_that_contradicts_itself_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], named: str
+) -> None:
+    write_bundle(step_folder(tmp_path / "run", 1), changed_bundle(**changes))
+    assert named in refused(capsys, tmp_path / "run")
+
+
+def test_degenerate_pieces_are_warned_about(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stuck = np.zeros(VOCABULARY.size)
+    for kind in ("note", "duration", "shift"):
+        stuck[VOCABULARY.blocks[kind].start + 11] = 50.0  # always the twelfth of its kind
+    write_bundle(
+        step_folder(tmp_path / "run", 1), changed_bundle(weights={"music/logits/bias": stuck})
+    )
+    generate(tmp_path / "run", tmp_path / "out", "--bars", "16", "--no-wav")
+    assert "warning: piece-001: only 1 different pitch\n" in capsys.readouterr().err
+
+
+@needs_fluidsynth
+def test_a_disk_without_room_for_the_sound_is_named(
+    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with small_disk(tmp_path / "disk", 400_000) as disk:
+        assert main([str(run_dir), "--out", str(disk), "--bars", "4", "--seed", "1"]) == 1
+        error = capsys.readouterr().err
+        assert "piece-001 could not be written" in error
+        assert "No space left on device" in error
+        assert sorted(path.name for path in disk.iterdir()) == ["piece-001.mid", "piece-001.png"]
+
+
+@needs_fluidsynth
+def test_a_wrong_soundfont_is_named_before_anything_is_composed(
+    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--out", str(tmp_path / "out"), "--soundfont", str(tmp_path / "no.sf2")]
+    assert main([str(run_dir), *flags]) == 1
+    assert "no.sf2 (--soundfont) does not exist" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_weights_that_were_saved_compose(run_dir: Path, composer: Composer) -> None:
+    saved = read_bundle(step_folder(run_dir, 1)).weights
+    for path, variable in composer.model.named_weights().items():
+        np.testing.assert_array_equal(variable.numpy(), saved[path])

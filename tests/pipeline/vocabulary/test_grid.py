@@ -1,0 +1,85 @@
+"""The grid vocabulary: frames of voices <-> ids, without loss."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from pipeline.marks import END, MARKS, START
+from pipeline.scores.notes import DRUMS, Score, make_notes
+from pipeline.vocabulary.events import vocabulary_from_dict
+from pipeline.vocabulary.grid import FIRST_PROGRAM, GridVocabulary
+
+GRID = GridVocabulary()
+DUET = GridVocabulary(steps_per_quarter=1, lowest_pitch=60, highest_pitch=72, voices=2)
+
+# Few pitches, so that notes are held and voices meet; 0 is a rest.
+frames = arrays(np.int64, st.tuples(st.integers(1, 40), st.just(4)), elements=st.integers(0, 4))
+chords = frames.map(lambda values: np.where(values == 0, 0, values + 59))
+
+
+@given(chords)
+def test_frames_come_back_from_their_ids(frames: np.ndarray) -> None:
+    np.testing.assert_array_equal(GRID.decode_frames(GRID.encode_frames(frames)), frames)
+
+
+@given(chords)
+def test_ids_to_score_to_ids_is_the_identity(frames: np.ndarray) -> None:
+    fitted, _ = GRID.fit(GRID.decode(GRID.encode_frames(frames)))
+    ids = GRID.encode(fitted)
+    np.testing.assert_array_equal(GRID.encode(GRID.decode(ids)), ids)
+
+
+@given(chords)
+def test_a_piece_follows_the_grammar_and_fills_whole_frames(frames: np.ndarray) -> None:
+    ids = GRID.encode_frames(frames)
+    assert GRID.follows[ids[:-1], ids[1:]].all()
+    assert len(ids) % GRID.tokens_per_frame == 0
+    assert ids[0] == START and ids[-1] == END
+    assert GRID.times(ids)[-1] == len(frames) - 1
+
+
+def test_a_voice_is_told_by_its_instrument_even_where_two_sing_the_same_pitch() -> None:
+    rows = [(0, FIRST_PROGRAM, 60, 4, 80), (0, FIRST_PROGRAM + 3, 60, 2, 80)]
+    score = Score(make_notes(rows), 4)
+    assert GRID.frames(score).tolist() == [[60, 0, 0, 60]] * 2 + [[60, 0, 0, 0]] * 2
+
+
+def test_a_piano_gives_its_highest_pitch_to_the_first_voice() -> None:
+    rows = [(0, 0, pitch, 4, 80) for pitch in (48, 60, 64, 67, 72)] + [(0, DRUMS, 36, 4, 80)]
+    fitted, adjustments = GRID.fit(Score(make_notes(rows), 4))
+    assert GRID.frames(fitted)[0].tolist() == [72, 67, 64, 48]
+    assert adjustments == {"percussion left out": 1, "pitches beyond the voices left out": 4}
+
+
+def test_steps_count_the_places_of_the_bar() -> None:
+    names = [DUET.token_name(int(i)) for i in DUET.encode_frames(np.full((5, 2), [72, 0]))]
+    frame = ["VOICE 1 72", "VOICE 2 REST"]
+    steps = [name for i in range(5) for name in (f"STEP {i % 4}", *frame)]
+    assert names == ["START", "START", *steps, "END"]
+
+
+def test_every_id_has_its_own_name_and_the_blocks_leave_no_gap() -> None:
+    assert len({GRID.token_name(token) for token in range(GRID.size)}) == GRID.size
+    ids = [token for block in GRID.blocks.values() for token in block]
+    assert ids == list(range(MARKS, GRID.size))
+    assert (GRID.pitches >= 0).sum() == 4 * 46
+
+
+def test_the_vocabulary_comes_back_from_what_the_manifest_keeps() -> None:
+    assert vocabulary_from_dict(DUET.to_dict()) == DUET
+
+
+def test_ids_that_break_the_grammar_are_named() -> None:
+    ids = GRID.encode_frames(np.full((2, 4), 60))
+    with pytest.raises(ValueError, match="STEP 1 may not follow VOICE 3 60"):
+        GRID.decode(np.delete(ids, 4 + 4))
+
+
+@pytest.mark.parametrize("frame", [[60, 60, 60], [35, 60, 60, 60], [60, 60, 60, 82]])
+def test_frames_that_cannot_be_said_are_refused(frame: list[int]) -> None:
+    with pytest.raises(ValueError, match="4 voices within 36"):
+        GRID.encode_frames(np.array([frame]))
