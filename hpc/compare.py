@@ -22,10 +22,12 @@ from typing import Any
 if __package__ in (None, ""):  # run as a script: import from the root, not from hpc/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from hpc.comparison.events import tensorboard_is_installed, write_events
-from hpc.comparison.measures import best_common_loss, differences, losses_differ_in, speeds, spread
+from hpc.comparison.events import write_events
+from hpc.comparison.measures import best_common_loss, differences, losses_differ_in, speeds
 from hpc.comparison.plots import write_plots
-from hpc.comparison.tables import Table, print_tables, tables
+from hpc.comparison.tables import tables
+from hpc.reports.event_files import tensorboard_is_installed
+from hpc.reports.tables import Table, print_tables, spread
 from hpc.run_folder.recorded import Point, RecordedRun, read_runs
 from pipeline.runtime.command import run_command
 

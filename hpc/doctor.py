@@ -33,6 +33,7 @@ from hpc.diagnostics.remote_hosts import (
     ask,
     try_mpirun,
 )
+from hpc.distributed.hosts import parse_hosts
 from pipeline.runtime.command import run_command
 
 DEFAULT_DATA = Path("data/bach")
@@ -84,17 +85,6 @@ def examine(flags: argparse.Namespace) -> int:
     if flags.json:
         flags.json.write_text(json.dumps([asdict(finding) for finding in table], indent=1) + "\n")
     return max(STATUSES.index(finding.status) for finding in table)
-
-
-def parse_hosts(text: str) -> dict[str, int]:
-    """Host -> processes, from mpirun's `-H a:4,b`. Raises ValueError where it is none."""
-    slots: dict[str, int] = {}
-    for entry in filter(None, text.split(",")):
-        host, _, number = entry.partition(":")
-        if not host or host.startswith("-") or (number and not number.isdigit()):
-            raise ValueError(f"-H {text}: {entry!r} is not HOST or HOST:SLOTS")
-        slots[host] = slots.get(host, 0) + int(number or 1)
-    return slots
 
 
 def interview(

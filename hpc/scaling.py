@@ -24,25 +24,24 @@ from typing import Any
 if __package__ in (None, ""):  # run as a script: import from the root, not from hpc/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from hpc.comparison.events import tensorboard_is_installed
-from hpc.comparison.tables import print_tables
 from hpc.config import train_config as config
+from hpc.distributed.hosts import find_slots, local_places
 from hpc.efficiency.forecast import forecast_tables, forecasts
-from hpc.efficiency.measure import measure, signals_interrupt
+from hpc.efficiency.measure import measure
 from hpc.efficiency.plan import (
     SCALINGS,
     Comparison,
     cells_of,
     default_workers,
-    find_slots,
-    local_places,
     most_on_a_host,
     plan,
     require_slots,
 )
 from hpc.efficiency.store import Measured, open_store, store
 from hpc.efficiency.tables import FORMULA, rows, tables, to_json
-from pipeline.runtime.command import run_command
+from hpc.reports.event_files import tensorboard_is_installed
+from hpc.reports.tables import print_tables
+from pipeline.runtime.command import run_command, signals_interrupt
 
 STRATEGIES = ("horovod", "multiworker")
 FEWEST_STEPS = 10  # two warm up, and the first window does not count
@@ -152,9 +151,9 @@ def scale(flags: argparse.Namespace) -> None:
 
 def settings_of(flags: argparse.Namespace, comparisons: Sequence[Comparison]) -> dict[str, Any]:
     """What must be the same for figures to compare, checked as far as it can be beforehand."""
-    from hpc.training.open_run import commit
     from pipeline.dataset.manifest import Manifest
     from pipeline.dataset.schedule import check_sharing
+    from pipeline.runtime.provenance import commit
 
     own = " ".join(config.flag(name) for name in OWN)
     given = {flag.partition("=")[0] for flag in flags.train_flags}

@@ -28,8 +28,9 @@ import numpy as np
 from hpc.config.train_config import parse_flags
 from hpc.distributed.launcher import Place, find_place
 from hpc.run_folder.layout import METRICS, TIMELINE, write_config
-from hpc.training.open_run import call_roll, look_around, open_run, require_agreement
+from hpc.training.open_run import open_run
 from hpc.training.preemption import EXIT_PREEMPTED, StopRequest
+from hpc.training.preflight import call_roll, look_around, require_agreement
 from hpc.training.run import Run
 from hpc.training.throughput import Throughput
 from pipeline.runtime.command import run_command
@@ -37,7 +38,7 @@ from pipeline.runtime.command import run_command
 if TYPE_CHECKING:  # imports TensorFlow, which must wait until the flags are parsed
     from hpc.run_folder.journal import Journal
     from hpc.training.profiling import Profiler
-    from hpc.training.sample_process import Listening
+    from hpc.training.samples import Listening
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,7 +87,7 @@ def train_run(run: Run, stop_request: StopRequest) -> str:
     """Why training ended: 'done', 'early' (no better loss any more) or 'stopped' (by a signal)."""
     from hpc.run_folder.journal import Journal
     from hpc.training.profiling import Profiler
-    from hpc.training.sample_process import Listening
+    from hpc.training.samples import Listening
 
     if run.place.is_chief:
         write_config(run.run_dir, run.config)

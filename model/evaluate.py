@@ -23,17 +23,18 @@ from typing import TYPE_CHECKING, Any
 if __package__ in (None, ""):  # run as a script: import from the root, not from model/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from model.evaluate_flags import NOTE_FLOORS, SOURCES, parse_arguments
-from pipeline.runtime.command import run_command
-from pipeline.runtime.tensorflow_loading import load_tensorflow
+from model.evaluation.networks import draw_pitches, evaluate_networks, open_networks
+from pipeline.dataset.manifest import SPLITS
+from pipeline.runtime.command import described_parser, run_command
 
 if TYPE_CHECKING:
-    import numpy as np
-    from matplotlib.figure import Figure
-
-    from model.composing.composer import Composer
     from pipeline.sources.json_frames import FrameSet
-    from pipeline.vocabulary.grid import GridVocabulary
+
+SOURCES = ("jsb", "nottingham")
+
+NOTE_FLOORS = ("uniform", "unigram", "hold", "bigram")
+
+FLOORS = (*NOTE_FLOORS, "bernoulli")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def evaluate(flags: argparse.Namespace) -> None:
     """Measure and report. Raises ValueError or OSError, with what to do."""
     if flags.data is None:
-        _draw_pitches(_open(flags.runs)[0], flags.runs[0], flags.plots)
+        draw_pitches(open_networks(flags.runs)[0], flags.runs[0], flags.plots)
         return
     from model.evaluation.protocols import describe
 
@@ -58,7 +59,7 @@ def evaluate(flags: argparse.Namespace) -> None:
         contents = _floor(flags.model, frame_set, flags.split)
         print(describe(contents))
     else:
-        contents = _networks(flags, frame_set)
+        contents = evaluate_networks(flags, frame_set)
     if flags.json:
         flags.json.parent.mkdir(parents=True, exist_ok=True)
         flags.json.write_text(json.dumps({"data": flags.data, **contents}, indent=2) + "\n")
@@ -101,154 +102,39 @@ def _floor(name: str, frame_set: FrameSet, split: str) -> dict[str, Any]:
     return report(frame_set, split, nats, name, family)
 
 
-def _networks(flags: argparse.Namespace, frame_set: FrameSet) -> dict[str, Any]:
-    """The report of trained networks, said and drawn."""
-    from model.evaluation.protocols import describe, report
-    from model.networks.checkpoint import find_checkpoint
-
-    composers = _open(flags.runs)
-    vocabulary = _one_grid(composers, flags.runs, frame_set)
-    from model.evaluation.likelihood import frame_nats, voices_of
-
-    splits = {
-        split: [
-            voices_of(piece, frame_set.has_voices, vocabulary.voices)
-            for piece in frame_set.splits[split]
-        ]
-        for split in (flags.split, *(["train"] if flags.samples is not None else []))
-    }
-    models = [composer.model for composer in composers]
-    nats = frame_nats(models, vocabulary, splits[flags.split], flags.transpositions)
-    names = " + ".join(str(find_checkpoint(run)) for run in flags.runs)
-    family = _family(len(models), flags.transpositions)
-    contents = report(frame_set, flags.split, nats, names, family)
-    # Of all tokens the STEPs count too, at no cost: what they say is certain.
-    per_frame = contents["nats_per_frame"]
-    contents["nats_per_token"] = per_frame / vocabulary.tokens_per_frame
-    contents |= {"models": len(models), "transpositions": flags.transpositions}
-    print(describe(contents))
-    if flags.plots:
-        _draw_likelihood(flags, splits[flags.split], nats, vocabulary)
-        _draw_pitches(composers[0], flags.runs[0], flags.plots)
-    if flags.samples is not None:
-        contents["music"] = _compose(flags, composers[0], vocabulary, splits, frame_set.has_voices)
-    return contents
+def parse_arguments(argv: Sequence[str] | None, doc: str) -> argparse.Namespace:
+    """The flags; `doc` is the command's description."""
+    parser = described_parser(doc)
+    add = parser.add_argument
+    add("runs", type=Path, nargs="*", metavar="RUN", help="run folders or checkpoints, averaged")
+    add("--model", choices=FLOORS, help="no network, but this floor, fitted on train")
+    add("--data", metavar="SOURCE", help="jsb:PATH or nottingham:PATH")
+    add("--split", choices=SPLITS, default="valid", help="default: valid")
+    add("--pieces", type=int, metavar="N", help="only the first N pieces of the split")
+    add("--transpositions", type=int, default=1, metavar="N", help="averaged (default: 1, none)")
+    add("--samples", type=int, metavar="N", help="compose N pieces and compare them with real ones")
+    add("--seed", type=int, default=1, help="of the pieces composed (default: 1)")
+    add("--temperature", type=float, default=1.0, help="of the pieces composed (default: 1)")
+    add("--top-p", type=float, default=1.0, help="of the pieces composed (default: 1, all tokens)")
+    add("--plots", type=Path, metavar="DIR", help="write pictures into this folder")
+    add("--json", type=Path, metavar="FILE", help="write the result here for programs")
+    flags = parser.parse_args(argv)
+    _check(flags, parser)
+    return flags
 
 
-def _family(num_models: int, num_transpositions: int) -> str:
-    """What kind of model a figure belongs to, in words that say what was averaged."""
-    kind = "left-to-right model of the whole frame, voice after voice"
-    if num_models == num_transpositions == 1:
-        return f"one {kind}, no averaging of models"
-    return (
-        f"AVERAGED: {num_models} {kind.replace('model', 'model' + 's' * (num_models > 1))}, each "
-        f"piece in {num_transpositions} transposition{'s' * (num_transpositions > 1)} as far as "
-        "its range allows; the mean of the probabilities of every note"
-    )
-
-
-def _open(runs: Sequence[Path]) -> list[Composer]:
-    """The trained networks, ready."""
-    load_tensorflow()
-    from model.composing.composer import Composer
-    from model.networks.checkpoint import find_checkpoint
-
-    return [Composer.load(find_checkpoint(run)) for run in runs]
-
-
-def _one_grid(
-    composers: Sequence[Composer], runs: Sequence[Path], frame_set: FrameSet
-) -> GridVocabulary:
-    """The vocabulary of all the networks. Raises ValueError where it is not that of the frames."""
-    from pipeline.vocabulary.grid import GridVocabulary
-
-    first = composers[0].vocabulary
-    for composer, run in zip(composers, runs, strict=True):
-        vocabulary = composer.vocabulary
-        if not isinstance(vocabulary, GridVocabulary):
-            raise ValueError(
-                f"{run} was trained on events, whose likelihood is not that of the same frames. "
-                "Train on a data set made with: pipeline/preprocess.py SOURCE --vocabulary grid"
-            )
-        if vocabulary.steps_per_quarter != frame_set.steps_per_quarter:
-            raise ValueError(
-                f"{run} was trained on {vocabulary.steps_per_quarter} frames a quarter and the "
-                f"data have {frame_set.steps_per_quarter}"
-            )
-        if vocabulary != first:
-            raise ValueError(
-                f"{runs[0]} and {run} speak different vocabularies ({first}; {vocabulary}): only "
-                "models of the same notes can be averaged"
-            )
-    assert isinstance(first, GridVocabulary)
-    return first
-
-
-def _compose(
-    flags: argparse.Namespace,
-    composer: Composer,
-    vocabulary: GridVocabulary,
-    real: dict[str, list[np.ndarray]],
-    has_voices: bool,
-) -> dict[str, Any]:
-    """Pieces composed and compared with real ones: said, drawn, kept in the run's folder."""
-    from model.composing.sampling import Sampling
-    from model.evaluation.music_report import FILE_NAME, describe
-    from model.evaluation.samples import compare_with_real, compose_samples
-
-    sampling = Sampling(temperature=flags.temperature, top_p=flags.top_p)
-    samples = compose_samples(composer, flags.samples, sampling, flags.seed)
-    music, values = compare_with_real(samples, real, vocabulary, has_voices=has_voices)
-    music |= {
-        "seed": flags.seed,
-        "sampling": {"temperature": flags.temperature, "top_p": flags.top_p},
-    }
-    print(describe(music))
-    run = flags.runs[0]
-    if (run / "checkpoints").is_dir():
-        (run / FILE_NAME).write_text(json.dumps(music, indent=2) + "\n")
-        print(f"wrote {run / FILE_NAME}, which hpc/compare.py shows")
-    if flags.plots:
-        from model.evaluation.plots import samples_figure
-
-        _write(samples_figure(values, music), flags.plots / "samples.png")
-    return music
-
-
-def _draw_likelihood(
-    flags: argparse.Namespace,
-    pieces: Sequence[np.ndarray],
-    nats: Sequence[np.ndarray],
-    vocabulary: GridVocabulary,
-) -> None:
-    """Where the model is surprised: by voice and place in all pieces, note by note in one."""
-    import numpy as np
-
-    from model.evaluation.plots import places_figure, surprise_figure
-
-    mean = float(np.concatenate(nats).mean())
-    title = f"{flags.split} split, {len(pieces)} pieces, {mean:.4f} nats per note"
-    _write(places_figure(nats, vocabulary, title), flags.plots / "places.png")
-    means = [float(piece.mean()) for piece in nats]
-    median = int(np.argsort(means)[len(means) // 2])  # neither an easy piece nor a hard one
-    title = f"piece {median} of the {flags.split} split, {means[median]:.4f} nats per note"
-    figure = surprise_figure(pieces[median], nats[median], vocabulary, title)
-    _write(figure, flags.plots / "surprise.png")
-
-
-def _draw_pitches(composer: Composer, run: Path, folder: Path) -> None:
-    """The map of what the network has learned of pitches."""
-    from model.evaluation.pitch_map import pitch_map
-
-    figure = pitch_map(composer.model, composer.vocabulary, f"pitches as {run} weighs them")
-    _write(figure, folder / "pitches.png")
-
-
-def _write(figure: Figure, path: Path) -> None:
-    from model.evaluation.plots import save
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    print(f"wrote {save(figure, path)}")
+def _check(flags: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Refuse what does not go together."""
+    if (not flags.runs) == (flags.model is None):
+        parser.error("give a RUN or a --model, one of them")
+    asked = {"--transpositions": flags.transpositions != 1, "--samples": flags.samples is not None}
+    asked["--plots"] = flags.plots is not None
+    if flags.model and any(asked.values()):
+        parser.error(f"{', '.join(name for name in asked if asked[name])} need a RUN, no --model")
+    if flags.samples is not None and (len(flags.runs) > 1 or flags.split == "train"):
+        parser.error("--samples composes with one RUN, and compares with train and another split")
+    if flags.data is None and (flags.samples or flags.json or not flags.plots):
+        parser.error("--data is needed: jsb:PATH or nottingham:PATH")
 
 
 if __name__ == "__main__":

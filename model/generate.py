@@ -24,21 +24,31 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if __package__ in (None, ""):  # run as a script: import from the root, not from model/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from model.generate_flags import check, parse_arguments, wishes_of
-from pipeline.dataset.manifest import SPLITS, Manifest
-from pipeline.runtime.command import run_command
+import importlib.util
+
+from model.composing.wishes import add_wish_flags, join_emotion, wishes_of
+from model.rendering.formats import DEFAULT_FORMATS, FORMATS, parse_formats
+from model.rendering.write_pieces import (
+    choose_engraver,
+    choose_soundfont,
+    require_notes,
+    write_pieces,
+)
+from pipeline.dataset.manifest import Manifest
+from pipeline.runtime.command import described_parser, run_command
 from pipeline.runtime.tensorflow_loading import load_tensorflow
+from pipeline.scores.midi.writer import FASTEST, SLOWEST
 from pipeline.scores.notes import DEFAULT_TEMPO, Score
 
 if TYPE_CHECKING:
-    from model.composing.composer import Composer, Length, Piece
-    from model.rendering.engraving import Engraver
-    from model.rendering.piece_files import RenderedPiece, Renderer
+    from model.composing.composer import Composer, Length
+
+LIBRARIES = ("mido", "midi2audio", "music21")  # the extra `compose`: absent on a training node
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,8 +75,8 @@ def run(flags: argparse.Namespace) -> None:
 
 def generate(flags: argparse.Namespace) -> None:
     """Compose, write and report. Raises ValueError or OSError, with what to do."""
-    soundfont = _soundfont(flags) if "wav" in flags.formats else None
-    engraver = _engraver(flags)
+    soundfont = choose_soundfont(flags) if "wav" in flags.formats else None
+    engraver = choose_engraver(flags)
     if flags.data:
         Manifest.load(flags.data)  # a data set that is not there is told before the work
     seed = secrets.randbits(32) if flags.seed is None else flags.seed
@@ -104,7 +114,7 @@ def generate(flags: argparse.Namespace) -> None:
     scores = [composer.score(piece, length, tempo) for piece in pieces]
     if given:
         scores = [given.put_back(score) for score in scores]
-    _check_composed(pieces, scores, flags.length_tokens is not None)
+    require_notes(pieces, scores, flags.length_tokens is not None)
     num_tokens = sum(piece.num_composed for piece in pieces)
     print(
         f"composed {num_tokens} tokens in {elapsed:.1f} s ({num_tokens / elapsed:.0f} tokens/s) "
@@ -124,66 +134,7 @@ def generate(flags: argparse.Namespace) -> None:
         "given": str(flags.given) if flags.given else None,
         "wishes": composer.wishes.known() or None,
     }
-    _hand_over(flags, renderer, pieces, scores, checkpoint, settings, speed)
-
-
-def _hand_over(
-    flags: argparse.Namespace,
-    renderer: Renderer,
-    pieces: Sequence[Piece],
-    scores: Sequence[Score],
-    checkpoint: Path,
-    settings: dict[str, Any],
-    speed: dict[str, float],
-) -> None:
-    """Write the pieces, and what the flags ask for beside them."""
-    rendered = _render(renderer, pieces, scores)
-    if flags.data:
-        _compare(flags.data, scores)
-    if flags.json:
-        _write_json(flags.json, checkpoint, settings, speed, rendered)
-    if flags.page:
-        from model.rendering.listening_page import write_page
-
-        told = {"model": checkpoint, **settings}
-        page = write_page(flags.page, list(zip(rendered, scores, strict=True)), told, renderer)
-        print(page.report())
-
-
-def _write_json(
-    path: Path,
-    checkpoint: Path,
-    settings: dict[str, Any],
-    speed: dict[str, float],
-    rendered: Sequence[RenderedPiece],
-) -> None:
-    from model.rendering.piece_files import write_json
-
-    contents = {
-        "checkpoint": str(checkpoint),
-        "settings": settings,
-        **speed,
-        "pieces": [asdict(piece) for piece in rendered],
-    }
-    write_json(path, contents)
-
-
-def _engraver(flags: argparse.Namespace) -> Engraver | None:
-    """The program that prints scores, where one is asked for."""
-    from model.rendering.formats import PRINTED
-
-    if not set(PRINTED) & set(flags.formats):
-        return None
-    from model.rendering.engraving import find_engraver
-
-    return find_engraver()
-
-
-def _soundfont(flags: argparse.Namespace) -> Path:
-    from model.rendering.audio import check_synthesizer, find_soundfont
-
-    check_synthesizer()
-    return find_soundfont(flags.soundfont)
+    write_pieces(flags, renderer, pieces, scores, checkpoint, settings, speed)
 
 
 def _length(
@@ -203,54 +154,105 @@ def _length(
     return Length(flags.length_tokens) if flags.length_tokens else Length()
 
 
-def _name(piece: Piece) -> str:
-    return f"piece-{piece.index + 1:03d}"
+def parse_arguments(argv: Sequence[str] | None, doc: str) -> argparse.Namespace:
+    """The flags; `doc` is the command's description."""
+    parser = described_parser(doc)
+    add = parser.add_argument
+    add("run", type=Path, metavar="RUN", nargs="?", help="a run folder or a checkpoint")
+    add("--seed", type=int, help="the same seed gives the same pieces (default: a new one, told)")
+    add("--temperature", type=float, default=1.0, help="0: the likeliest token (default: 1)")
+    apart = "; whether a grid model ends is left to it"
+    add("--top-k", type=int, default=0, help=f"choose among so many tokens (default: all){apart}")
+    add("--top-p", type=float, default=1.0, help=f"among the likeliest of this probability{apart}")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--length-tokens", type=int, metavar="N", help="at most N tokens")
+    length.add_argument("--bars", type=int, metavar="N", help="exactly N bars")
+    length.add_argument("--seconds", type=float, metavar="S", help="exactly S seconds")
+    add("--beats-per-bar", type=int, default=4, help="quarters in a bar (default: 4)")
+    add("--tempo", type=float, help="quarters a minute (default: the primer's, else 100)")
+    add("--primer", help="a score file to go on from, or notes: 'C4 E4 G4'")
+    add("--given", type=Path, metavar="FILE", help="a score file of one voice: compose the others")
+    add("--given-voice", default="1", metavar="NAME", help="soprano ... or 1 ... (the highest, 1)")
+    add_wish_flags(parser.add_argument_group("what a model trained with --conditions may be asked"))
+    add("--soundfont", type=Path, help="default: $SOUNDFONT, else an installed one")
+    add("--json", type=Path, help="write the result here for programs")
+    _add_files(parser.add_argument_group("pieces as files"))
+    _add_live(parser.add_argument_group("played while they are composed"))
+    flags = parser.parse_args(join_emotion(sys.argv[1:] if argv is None else argv))
+    if flags.run is None and not flags.list_ports:
+        parser.error("which run? Give a run folder or a checkpoint")
+    if flags.input and not flags.live:
+        parser.error("--input is answered by --live OUTPUT")
+    if flags.given and (flags.key or flags.emotion or flags.chords):
+        parser.error("--given is for models of voices: they cannot be asked for key or chords")
+    if flags.given and (flags.live or flags.primer is not None):
+        parser.error("--given composes whole pieces: it does not go with --live or --primer")
+    if flags.given and (flags.length_tokens or flags.bars or flags.seconds):
+        parser.error("with --given a piece is as long as the given voice; leave the length out")
+    try:
+        flags.formats = parse_formats(flags.formats)
+    except ValueError as error:
+        parser.error(f"--formats: {error}")
+    if flags.no_wav:
+        flags.formats = tuple(kind for kind in flags.formats if kind != "wav")
+    if not flags.formats:
+        parser.error("--no-wav leaves none of the --formats")
+    if flags.page and (flags.live or "wav" not in flags.formats):
+        parser.error("--page plays the pieces' sound: it goes with wav files, not with --live")
+    if flags.live and flags.length_tokens:
+        parser.error("--live stops by --bars, --seconds, q or Ctrl-C, not by --length-tokens")
+    return flags
 
 
-def _check_composed(pieces: Sequence[Piece], scores: Sequence[Score], bounded: bool) -> None:
-    """Refuse a piece without notes; say where one did not reach the end it was asked for."""
-    for piece, score in zip(pieces, scores, strict=True):
-        if not score.notes.size:
-            raise ValueError(
-                f"{_name(piece)} holds no whole note after {piece.num_composed} tokens: give it "
-                "more room (--length-tokens, --bars), or train longer"
-            )
-        if not piece.complete and not bounded:
-            print(
-                f"warning: {_name(piece)}: stopped after {piece.num_composed} tokens, before its "
-                "end",
-                file=sys.stderr,
-            )
+def _add_files(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--out", type=Path, default=Path("out"), help="folder for the pieces (default: out)")
+    add("--num-pieces", type=int, default=1, help="composed side by side (default: 1)")
+    add(
+        "--formats",
+        default=",".join(DEFAULT_FORMATS),
+        metavar="NAME,...",
+        help=f"of {', '.join(FORMATS)}; png is the piano roll (default: %(default)s)",
+    )
+    add("--no-wav", action="store_true", help="write no sound")
+    add("--page", type=Path, metavar="FILE", help="a page to see and hear the pieces (.html)")
+    add("--data", type=Path, help="print music metrics beside those of this data set's pieces")
 
 
-def _render(
-    renderer: Renderer, pieces: Sequence[Piece], scores: Sequence[Score]
-) -> list[RenderedPiece]:
-    """Write the files of each piece, and say where they are and what is odd about it."""
-    rendered = []
-    for piece, score in zip(pieces, scores, strict=True):
-        rendered.append(renderer.render(_name(piece), score))
-        print(rendered[-1].report())
-        for warning in rendered[-1].warnings:
-            print(f"warning: {rendered[-1].name}: {warning}", file=sys.stderr)
-    return rendered
+def _add_live(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        "--live",
+        metavar="OUTPUT",
+        help="stdout (a JSON line an event), port:NAME or virtual:NAME (MIDI), synth (FluidSynth)",
+    )
+    add("--look-ahead", type=float, default=2.0, metavar="S", help="seconds composed ahead (2)")
+    add("--audio-driver", metavar="NAME", help="synth: FluidSynth's (pulseaudio, alsa, file, ...)")
+    add("--audio-file", type=Path, metavar="FILE", help="what driver file writes (out/live.wav)")
+    add("--list-ports", action="store_true", help="print the MIDI ports and end")
+    add("--input", metavar="PORT|FILE", help="answer the phrases played there, bar for bar")
 
 
-def _compare(data_dir: Path, scores: Sequence[Score]) -> None:
-    """Print the pieces' mean metrics beside those of the data set's splits."""
-    from model.metrics.score_metrics import compare_table, mean_metrics
-    from pipeline.dataset.records import read_pieces
-
-    manifest = Manifest.load(data_dir)
-    manifest.verify(data_dir)
-    vocabulary = manifest.open_vocabulary
-    columns = {f"{len(scores)} composed": mean_metrics(scores)}
-    for split in SPLITS:
-        if manifest.num_pieces(split):
-            real = (vocabulary.decode(ids) for _, ids in read_pieces(data_dir, manifest, split))
-            columns[f"{manifest.num_pieces(split)} {split}"] = mean_metrics(real)
-    print(f"music metrics, mean over pieces, beside the real ones in {data_dir}:")
-    print(compare_table(columns))
+def check(flags: argparse.Namespace) -> None:
+    """Refuse what no piece can be made with, before anything slow begins."""
+    needed = ("mido",) if flags.live and not (flags.primer or flags.input) else LIBRARIES
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ValueError(
+            f"{', '.join(missing)} not installed; composing needs it. Run: pip install '.[compose]'"
+        )
+    for name in ("num_pieces", "beats_per_bar", "bars", "length_tokens"):
+        value = getattr(flags, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name.replace('_', '-')} is {value}; it must be 1 or more")
+    if flags.seconds is not None and not 0 < flags.seconds < 24 * 3600:
+        raise ValueError(f"--seconds is {flags.seconds:g}; it must be above 0 and below a day")
+    if flags.tempo is not None and not SLOWEST <= flags.tempo <= FASTEST:
+        raise ValueError(
+            f"--tempo is {flags.tempo:g} quarters a minute; it must be {SLOWEST:g} to {FASTEST:g}"
+        )
+    if not 0.05 <= flags.look_ahead <= 60:
+        raise ValueError(f"--look-ahead is {flags.look_ahead:g} s; it must be 0.05 to 60")
 
 
 if __name__ == "__main__":

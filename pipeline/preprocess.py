@@ -25,8 +25,9 @@ from pipeline.scores.cache import default_folder, usable_folder
 from pipeline.scores.formats import MIDI_READERS, MUSIC21, Reading
 from pipeline.sources.catalogue import NAMED_SOURCES, list_sources
 from pipeline.vocabulary.conditions import CONDITIONS, MEANING, parse_conditions
-from pipeline.vocabulary.events import EventVocabulary, Vocabulary
+from pipeline.vocabulary.events import EventVocabulary
 from pipeline.vocabulary.grid import GridVocabulary
+from pipeline.vocabulary.registry import Vocabulary
 
 
 def _share(text: str) -> float:

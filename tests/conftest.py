@@ -107,7 +107,8 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def tiny_scores() -> dict[str, Score]:
     """Sixteen Bach chorales by name, as music21's corpus has them."""
-    from pipeline.scores.reading import corpus_chorales, read_score
+    from pipeline.scores.reading import read_score
+    from pipeline.sources.bach import corpus_chorales
 
     files = {path.stem: path for path in corpus_chorales()}
     return {name: read_score(files[name]) for names in TINY_SPLITS.values() for name in names}
@@ -116,7 +117,7 @@ def tiny_scores() -> dict[str, Score]:
 @pytest.fixture(scope="session")
 def tiny_corpus(tiny_scores: dict[str, Score], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of the same chorales as MIDI files, which parse fast."""
-    from pipeline.scores.reading import write_midi
+    from pipeline.scores.midi.writer import write_midi
 
     folder = tmp_path_factory.mktemp("corpus")
     for name, score in tiny_scores.items():

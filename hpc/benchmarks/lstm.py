@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpc.benchmarks.rows import Options, Row, alternate, cpu_seconds, paired_ratio, pin_to_one_core
-from hpc.distributed.launcher import has_bfloat16_products
+from hpc.distributed.processor import has_bfloat16_products
 from pipeline.runtime.tensorflow_loading import load_tensorflow
 
 if TYPE_CHECKING:

@@ -55,7 +55,9 @@ WHOLE_COMMANDS = 5  # rounds at most: each is two runs of half a minute
 
 def measure(names: list[str], options: Options) -> list[Row]:
     """The rows asked for."""
-    from pipeline.scores.reading import corpus_chorales, read_scores, write_midi
+    from pipeline.scores.midi.writer import write_midi
+    from pipeline.scores.reading import read_scores
+    from pipeline.sources.bach import corpus_chorales
 
     with TemporaryDirectory(prefix="bench-") as temporary:
         folder = Path(temporary)
@@ -127,7 +129,8 @@ def ratio_row(name: str, theirs: list[float], ours: list[float], num_files: int)
 
 def make_corpus(files: list[Path], folder: Path, count: int) -> Path:
     """A folder of `count` different MIDI files: the given ones, and those a semitone higher, ..."""
-    from pipeline.scores.reading import read_score, write_midi
+    from pipeline.scores.midi.writer import write_midi
+    from pipeline.scores.reading import read_score
 
     folder.mkdir()
     for index, file in enumerate(files[:count]):

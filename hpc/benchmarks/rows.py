@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpc.distributed.launcher import processor
+from hpc.distributed.processor import processor
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KILOBYTE = 1024  # of ru_maxrss, on Linux

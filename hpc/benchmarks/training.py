@@ -25,9 +25,10 @@ from hpc.benchmarks.rows import (
     pin_to_one_core,
     run_to_its_end,
 )
-from hpc.run_folder.layout import METRICS, read_lines
-from hpc.training.sample_process import missing_for_samples
+from hpc.run_folder.layout import METRICS
+from hpc.training.samples import missing_for_samples
 from pipeline.dataset.manifest import FILE_NAME, Manifest, Shard
+from pipeline.runtime.files import read_lines
 
 ROWS = {  # name -> target
     "input-wait": "<= 0.01",  # waiting for input, share of a step's time

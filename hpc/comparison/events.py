@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from hpc.reports.event_files import EVENT_FILE, write_event_file
 from hpc.run_folder.recorded import RecordedRun, Stretch
-
-EVENT_FILE = "events.out.tfevents.comparison"
-# The moment of training time 0. All runs share it, so TensorBoard's WALL axis is training time,
-# gaps left out; it is above 0 because that stands for "not set" in the file format.
-ZERO = 86_400.0
-
-
-def tensorboard_is_installed() -> bool:
-    """Can the view be written? TensorBoard suffices."""
-    return importlib.util.find_spec("tensorboard") is not None
 
 
 def write_events(runs: Sequence[RecordedRun], text: str, out_dir: Path) -> None:
@@ -56,17 +46,3 @@ def _scalars(run: RecordedRun, stretch: Stretch) -> Iterator[tuple[int, float, A
         per_worker = window.rate / stretch.workers
         for name, rate in (("all workers", window.rate), ("per worker", per_worker)):
             yield window.step, window.seconds, scalar_pb(f"tokens_per_second/{name}", rate)
-
-
-def write_event_file(folder: Path, summaries: Iterator[tuple[int, float, Any]]) -> None:
-    """Write the event file of a folder: a header, then step, seconds and summary of each."""
-    from tensorboard.compat.proto.event_pb2 import Event
-    from tensorboard.summary.writer.record_writer import RecordWriter
-
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / EVENT_FILE).open("wb") as stream:
-        writer = RecordWriter(stream)
-        writer.write(Event(wall_time=ZERO, file_version="brain.Event:2").SerializeToString())
-        for step, seconds, summary in summaries:
-            event = Event(wall_time=ZERO + seconds, step=step, summary=summary)
-            writer.write(event.SerializeToString())

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hpc.config.train_config import flag
-from hpc.run_folder.recorded import RecordedRun, Stretch, counted
+from hpc.config.fields import flag
+from hpc.reports.tables import Spread, counted, spread
+from hpc.run_folder.recorded import RecordedRun, Stretch
 
 # Settings that a stretch tells more exactly ('auto' became a number), or that say nothing.
 NOT_COMPARED = {"strategy", "global_batch_size", "sequence_length", "run"}
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Median and quartiles of `num_values` values; one value has no quartiles."""
-
-    median: float
-    low: float | None
-    high: float | None
-    num_values: int
 
 
 @dataclass(frozen=True)
@@ -56,16 +46,6 @@ def best_common_loss(runs: Sequence[RecordedRun]) -> float | None:
     """The lowest validation loss that all runs reached; None where one has no evaluation."""
     best = [run.best for run in runs]
     return None if None in best else max(point.loss for point in best if point)
-
-
-def spread(values: Sequence[float]) -> Spread | None:
-    """Median and quartiles (linear interpolation, ends included); None of nothing."""
-    if not values:
-        return None
-    if len(values) == 1:
-        return Spread(values[0], None, None, 1)
-    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
-    return Spread(median, low, high, len(values))
 
 
 def speeds(runs: Sequence[RecordedRun]) -> list[Speed]:

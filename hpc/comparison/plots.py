@@ -6,18 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpc.comparison.measures import spread
+from hpc.reports.tables import spread
 from hpc.run_folder.recorded import Point, RecordedRun
+from pipeline.runtime.plotting import COLOURS, DASHES, GREY, MARKS, calm
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito, "Color Universal Design" (2008), without its yellow, which is faint on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.2, 1.2)))  # when the colours come again
-MARKS = {"single": "o", "multiworker": "s", "horovod": "^"}
-GREY = "#666666"
 UNITS = ((7200.0, "hours", 3600.0), (180.0, "minutes", 60.0), (0.0, "seconds", 1.0))  # from, ...
 
 
@@ -64,7 +60,7 @@ def loss_figure(runs: Sequence[RecordedRun], target: float | None) -> Figure:
             _draw_run(panel, run, place, target, width, *_style(index))
         panel.set_xlabel(label)
         panel.set_xlim(left=0)
-        _calm(panel)
+        calm(panel)
     panels[1].xaxis.set_major_formatter(EngFormatter(sep=""))
     panels[0].set_ylabel("loss, nats per token")
     _explain(figure, runs, target)
@@ -95,7 +91,7 @@ def speed_figure(runs: Sequence[RecordedRun]) -> Figure:
         panel.xaxis.set_major_formatter(EngFormatter(sep=""))
         panel.set_ylim(len(shown) - 0.4, -0.6)
         panel.tick_params(axis="y", length=0)
-        _calm(panel)
+        calm(panel)
         panel.grid(axis="y", visible=False)
     labels = [f"{s.name}   {s.hosts}, {s.strategy}, {_workers(s.workers)}" for s, _ in shown]
     panels[0].set_yticks(range(len(shown)), labels)
@@ -210,10 +206,3 @@ def _style(index: int) -> tuple[str, Any]:
 
 def _workers(count: int) -> str:
     return f"{count} worker{'s' * (count > 1)}"
-
-
-def _calm(panel: Axes) -> None:
-    """Take away what draws the eye from the data."""
-    panel.grid(color="#dddddd", linewidth=0.7)
-    panel.set_axisbelow(True)
-    panel.spines[["top", "right"]].set_visible(False)

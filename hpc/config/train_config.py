@@ -7,17 +7,13 @@ import dataclasses
 import hashlib
 import json
 import tomllib
-import types
 import typing
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-
-def option(default: Any, text: str, *, free: bool = False) -> Any:
-    """A field with its help text; `free` ones may change when a run is continued."""
-    return field(default=default, metadata={"help": text, "free": free})
+from hpc.config.fields import described, flag, option, parser_of
 
 
 @dataclass(frozen=True)
@@ -263,42 +259,3 @@ def read_settings(path: Path) -> dict[str, Any]:
         return json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except (OSError, ValueError) as error:
         raise ValueError(f"--config {path} cannot be read: {error}") from None
-
-
-def flag(name: str) -> str:
-    """The flag of a field: '--from' of from_run, '--log-every' of log_every."""
-    return "--from" if name == "from_run" else "--" + name.replace("_", "-")
-
-
-def parser_of(hint: Any) -> Any:
-    """What makes a field's value of a flag's text."""
-    if typing.get_origin(hint) is Literal:
-        return lambda text: _one_of(text, typing.get_args(hint))
-    if isinstance(hint, types.UnionType):
-        return typing.get_args(hint)[0]
-    return {bool: _truth}.get(hint, hint)
-
-
-def described(hint: Any) -> str:
-    """A field's type in words."""
-    if typing.get_origin(hint) is Literal:
-        return "one of " + ", ".join(typing.get_args(hint))
-    if isinstance(hint, types.UnionType):
-        hint = typing.get_args(hint)[0]
-    return {
-        int: "a whole number",
-        float: "a number",
-        str: "a text",
-        Path: "a path",
-        bool: "true or false",
-    }[hint]
-
-
-def _one_of(text: str, choices: tuple[str, ...]) -> str:
-    if text not in choices:
-        raise ValueError(text)
-    return text
-
-
-def _truth(text: str) -> bool:
-    return {"true": True, "false": False}[_one_of(text.lower(), ("true", "false"))]

@@ -7,7 +7,6 @@ import fcntl
 import json
 import os
 import re
-import shutil
 import socket
 import struct
 import subprocess
@@ -16,9 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hpc.training.open_run import REPOSITORY, commit
-from model.networks.checkpoint import library_versions
+from hpc.distributed.processor import gpus, output_of
 from pipeline.dataset.manifest import Manifest
+from pipeline.runtime.provenance import REPOSITORY, commit, library_versions
 
 # Run apart, since it takes seconds and may crash: does what is installed load, and what can it do?
 LOAD_LIBRARIES = """
@@ -89,26 +88,8 @@ def load_libraries(timeout: float = 120.0) -> dict[str, Any]:
 
 def mpirun_version() -> str | None:
     """What mpirun says it is, e.g. `mpirun (Open MPI) 4.1.4`; None without one."""
-    said = _said(["mpirun", "--version"])
+    said = output_of(["mpirun", "--version"])
     return said.splitlines()[0] if said else None
-
-
-def gpus() -> list[str]:
-    """Name, memory and driver of every NVIDIA GPU; an empty list without any."""
-    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
-    said = _said(query)
-    return said.splitlines() if said else []
-
-
-def _said(argv: Sequence[str]) -> str | None:
-    """What a command printed; None if it is not installed, fails, or does not answer in 20 s."""
-    if shutil.which(argv[0]) is None:
-        return None
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def ports() -> list[int] | None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from hpc.training.open_run import REPOSITORY
+from pipeline.runtime.provenance import REPOSITORY
 
 FACTS_MARK = "facts: "  # begins the line; a login script may have printed others before it
 CLOCK_ROUNDS = 5

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from hpc.distributed.launcher import Place, share_of_cores
+from hpc.distributed.launcher import Place
+from hpc.distributed.processor import share_of_cores
 
 
 def use_devices(place: Place) -> str:

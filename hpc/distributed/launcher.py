@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import os
-import platform
 import re
 import socket
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-
-BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # in /proc/cpuinfo; the last on ARM
 
 
 @dataclass(frozen=True)
@@ -177,38 +173,6 @@ def own_addresses() -> list[str]:
         if address.family == socket.AF_INET
     }
     return sorted(addresses, key=lambda address: (address.startswith("127."), address))
-
-
-def share_of_cores(place: Place) -> list[int]:
-    """The cores this process may compute on: its share, unless the launcher has bound it.
-
-    Open MPI's own binding shows as an affinity smaller than the machine's and is left alone.
-    """
-    allowed = sorted(os.sched_getaffinity(0))
-    if len(allowed) < (os.cpu_count() or 1) or place.local_size <= 1:
-        return allowed
-    per_worker = max(len(allowed) // place.local_size, 1)
-    first = place.local_rank * per_worker % len(allowed)
-    return allowed[first : first + per_worker]
-
-
-def processor() -> str:
-    """The name of this host's CPU; its architecture where Linux tells no name."""
-    try:
-        match = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.M)
-    except OSError:
-        match = None
-    return match[1].strip() if match else platform.machine()
-
-
-def has_bfloat16_products() -> bool:
-    """Has this host's CPU instructions for products of bfloat16, as Linux tells it?"""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return False
-    names = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    return bool(BFLOAT16_FLAGS & set(names.partition(":")[2].split()))
 
 
 def _refuse_solo_run(environ: Mapping[str, str]) -> None:

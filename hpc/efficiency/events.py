@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hpc.comparison.events import EVENT_FILE, write_event_file
 from hpc.efficiency.forecast import LINKS, WORKERS, Forecast
 from hpc.efficiency.tables import Row
+from hpc.reports.event_files import EVENT_FILE, image_summary, write_event_file
 
 
 def write_events(
@@ -43,26 +42,6 @@ def write_events(
     # TensorBoard takes the plugin of a tag from its first event: text and picture need two tags.
     shown = [text_pb("scaling/tables", text), image_summary("scaling/plot", picture)]
     write_event_file(out_dir, iter([(0, 0.0, summary) for summary in shown]))
-
-
-def image_summary(tag: str, picture: Path) -> Any:
-    """The summary that TensorBoard's image plugin shows for a PNG file.
-
-    Its tensor is [width, height, file], of strings (tensorboard/plugins/image/summary_v2.py).
-    """
-    from tensorboard.compat.proto.summary_pb2 import Summary
-    from tensorboard.compat.proto.tensor_pb2 import TensorProto
-    from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
-    from tensorboard.compat.proto.types_pb2 import DT_STRING
-    from tensorboard.plugins.image.metadata import create_summary_metadata
-
-    content = picture.read_bytes()
-    width, height = struct.unpack(">II", content[16:24])  # of the IHDR chunk, the first (PNG 11.2)
-    strings = [str(width).encode(), str(height).encode(), content]
-    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=len(strings))])
-    tensor = TensorProto(dtype=DT_STRING, string_val=strings, tensor_shape=shape)
-    metadata = create_summary_metadata(display_name=None, description=None)
-    return Summary(value=[Summary.Value(tag=tag, tensor=tensor, metadata=metadata)])
 
 
 def _scalars(row: Row) -> list[tuple[int, float, Any]]:

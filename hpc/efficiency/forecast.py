@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from hpc.comparison.tables import Table
 from hpc.efficiency.cost_model import (
     PUBLISHED,
     PUBLISHED_WORKERS,
@@ -26,6 +25,7 @@ from hpc.efficiency.cost_model import (
 from hpc.efficiency.measure import Measurement
 from hpc.efficiency.plan import ALONE
 from hpc.efficiency.store import Measured
+from hpc.reports.tables import Table
 
 WORKERS = (4, 8, 16, 32, 64, 128, 256, 512)
 LINKS = (1.0, 10.0, 25.0, 100.0)  # Gbit/s

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from hpc.run_folder.recorded import counted
+from hpc.reports.tables import counted
 
-LOCAL = "localhost"
 ALONE = "single"  # the strategy of processes that do not talk to each other
 SCALINGS = {
     "weak": "the batch of each worker is held",
@@ -102,36 +98,6 @@ def cells_of(comparisons: Sequence[Comparison]) -> list[Cell]:
     return list(dict.fromkeys(needed))
 
 
-def find_slots(asked: str | None, environ: Mapping[str, str], local_slots: int) -> list[str]:
-    """The host of each slot: from -H, else the Slurm allocation's, else this machine's."""
-    if asked:
-        return _parse_hosts(asked)
-    if "SLURM_JOB_NODELIST" in environ:
-        nodes = environ["SLURM_JOB_NODELIST"]
-        listed = subprocess.run(
-            ["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=True
-        )
-        return expand_tasks(listed.stdout.split(), environ.get("SLURM_TASKS_PER_NODE", "1"))
-    return [LOCAL] * local_slots
-
-
-def expand_tasks(nodes: Sequence[str], tasks_per_node: str) -> list[str]:
-    """The node of each task, from Slurm's '2(x3),1': two on each of three nodes, one on a fourth.
-
-    Raises ValueError where the two do not belong together.
-    """
-    counts: list[int] = []
-    for part in tasks_per_node.split(","):
-        match = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part)
-        counts += [int(match[1])] * int(match[2] or 1) if match else []
-    if len(counts) != len(nodes):
-        raise ValueError(
-            f"SLURM_TASKS_PER_NODE is {tasks_per_node!r} for {len(nodes)} nodes; name the hosts "
-            "with -H"
-        )
-    return [node for node, count in zip(nodes, counts, strict=True) for _ in range(count)]
-
-
 def default_workers(num_slots: int) -> list[int]:
     """1, 2, 4, ... as far as there are slots, and all of them."""
     powers = [2**k for k in range(num_slots.bit_length()) if 2**k < num_slots]
@@ -153,20 +119,3 @@ def require_slots(workers: Sequence[int], hosts: Sequence[str]) -> None:
 def most_on_a_host(cells: Sequence[Cell]) -> int:
     """Workers on the fullest host; every worker of every cell gets that share of its cores."""
     return max(count for cell in cells for count in Counter(cell.hosts).values())
-
-
-def local_places() -> int:
-    """Workers that fit this machine: one a GPU, else one a core."""
-    from hpc.diagnostics.host_facts import gpus
-
-    return len(gpus()) or len(os.sched_getaffinity(0))
-
-
-def _parse_hosts(asked: str) -> list[str]:
-    hosts: list[str] = []
-    for part in asked.split(","):
-        host, colon, slots = part.partition(":")
-        if not host or (colon and not (slots.isdecimal() and int(slots))):
-            raise ValueError(f"-H {asked!r}: give hosts as mpirun takes them: bath,dorchester:2")
-        hosts += [host] * int(slots or 1)
-    return hosts

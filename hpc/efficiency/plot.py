@@ -7,11 +7,11 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from hpc.comparison.measures import Spread
-from hpc.comparison.plots import COLOURS, GREY, MARKS
 from hpc.efficiency.forecast import LINKS, WORKERS, Forecast
 from hpc.efficiency.plan import ALONE, SCALINGS
 from hpc.efficiency.tables import INDEPENDENT, Row
+from hpc.reports.tables import Spread
+from pipeline.runtime.plotting import COLOURS, GREY, MARKS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

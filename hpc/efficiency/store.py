@@ -8,7 +8,7 @@ from typing import Any
 
 from hpc.efficiency.measure import Measurement
 from hpc.efficiency.plan import Cell
-from hpc.run_folder.layout import add_line, read_lines, replace_file
+from pipeline.runtime.files import add_line, read_lines, replace_file
 
 SETTINGS = "settings.json"
 MEASUREMENTS = "measurements.jsonl"

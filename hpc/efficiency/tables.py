@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from hpc.comparison.measures import Spread, spread
-from hpc.comparison.tables import NOTHING, Table, shown_spread
 from hpc.efficiency.measure import PARTS, Measurement
 from hpc.efficiency.plan import ALONE, SCALINGS, Cell, Comparison
 from hpc.efficiency.store import Measured
-from hpc.run_folder.recorded import counted
+from hpc.reports.tables import NOTHING, Spread, Table, counted, shown_spread, spread
 
 INDEPENDENT = "independent"
 FORMULA = "efficiency = rate_n / (n x rate_1), where rate is tokens per second over all workers"

@@ -23,13 +23,15 @@ from hpc import train
 from hpc.config.train_config import parse_flags as parse_train_flags
 from hpc.distributed.launcher import Place, find_place
 from hpc.efficiency.measure import BEGIN, END, PARTS
-from hpc.run_folder.layout import METRICS, read_lines
+from hpc.run_folder.layout import METRICS
 from hpc.run_folder.recorded import read_run, tokens_per_step
-from hpc.training.open_run import call_roll, look_around, open_run, require_agreement
+from hpc.training.open_run import open_run
 from hpc.training.preemption import EXIT_PREEMPTED, StopRequest
+from hpc.training.preflight import call_roll, look_around, require_agreement
 from hpc.training.run import Run
 from hpc.training.throughput import WARMUP_STEPS
 from pipeline.runtime.command import run_command
+from pipeline.runtime.files import read_lines
 
 
 def main(argv: Sequence[str] | None = None) -> int:

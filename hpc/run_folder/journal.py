@@ -19,15 +19,9 @@ from tensorboard.plugins.custom_scalar.summary import pb as layout_summary
 from tensorboard.plugins.hparams import api as hparams
 
 from hpc.distributed.launcher import Place
-from hpc.run_folder.layout import (
-    METRICS,
-    STRETCHES,
-    add_line,
-    not_written,
-    read_lines,
-    replace_file,
-)
+from hpc.run_folder.layout import METRICS, STRETCHES
 from model.metrics.score_metrics import METRICS as METRICS_OF_MUSIC
+from pipeline.runtime.files import add_line, not_written, read_lines, replace_file
 
 # On the terminal; all are in metrics.jsonl and TensorBoard.
 SHOWN = ("loss", "perplexity", "gradient_norm", "learning_rate", "tokens_per_second")

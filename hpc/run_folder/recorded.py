@@ -12,13 +12,15 @@ import json
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpc.run_folder.layout import CONFIG, METRICS, STRETCHES, read_lines
+from hpc.reports.tables import counted
+from hpc.run_folder.layout import CONFIG, METRICS, STRETCHES
 from model.evaluation.music_report import FILE_NAME as MUSIC
+from pipeline.runtime.files import read_lines
 
 SPLITS = ("train", "valid")
 
@@ -172,12 +174,6 @@ def tokens_per_step(facts: dict[str, Any]) -> int:
     """Tokens of the global batch of a stretch."""
     positions = int(facts["global_batch_size"]) * int(facts["sequence_length"])
     return int(facts.get("tokens_per_step", positions))  # runs of older versions do not say it
-
-
-def counted(names: Iterable[str]) -> str:
-    """Names with how often each comes: 'bath x2', 'dorchester + bath'."""
-    counts = Counter(names)
-    return " + ".join(name if n == 1 else f"{name} x{n}" for name, n in counts.items())
 
 
 def _checked(path: Path, keys: set[str]) -> list[dict[str, Any]]:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpc.run_folder.layout import replace_file
 from model.networks.checkpoint import (
     BEST,
     Arrays,
@@ -22,6 +21,7 @@ from model.networks.checkpoint import (
     step_folder,
     write_bundle,
 )
+from pipeline.runtime.files import replace_file
 
 if TYPE_CHECKING:
     import keras

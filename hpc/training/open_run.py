@@ -2,100 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import time
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from hpc.config.train_config import TrainConfig
-from hpc.distributed.connection import free_port
-from hpc.distributed.launcher import Place, agreed_port, chief_address, choose_strategy, processor
-from hpc.distributed.rendezvous import Peers, open_peers
-from hpc.run_folder.layout import lock_run, require_same_settings
-from hpc.training.checkpoints import Checkpoints, newest_bundle, restore
+from hpc.distributed.launcher import Place
+from hpc.distributed.rendezvous import Peers
+from hpc.training.checkpoints import Checkpoints, restore
+from hpc.training.preflight import Findings
 from hpc.training.run import Progress, Run
-from model.networks.checkpoint import Bundle, find_checkpoint, library_versions, read_bundle
 from pipeline.dataset.manifest import Manifest
 from pipeline.runtime.tensorflow_loading import load_tensorflow
 
 if TYPE_CHECKING:
     pass
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What a rank finds on its own host before it meets the others."""
-
-    manifest: Manifest | None = None
-    run_dir: Path = Path()
-    bundle: Bundle | None = None  # to go on from, or to begin from; the chief's only
-    facts: dict[str, Any] = field(default_factory=dict)  # as told in the roll call
-    lock: IO[str] | None = None  # on the run's folder; the chief's only
-
-
-def look_around(config: TrainConfig, place: Place, *, dry_run: bool = False) -> Findings:
-    """What there is on this host: data, the run's folder, its checkpoint, versions.
-
-    A problem is not raised but told in the facts, so that all ranks end with the line of the rank
-    that has it, not with one that waits for it. The chief locks the run's folder, and so makes it,
-    but not in a dry run.
-    """
-    facts: dict[str, Any] = {"problem": ""}
-    manifest = bundle = lock = None
-    run_dir = config.run or Path("runs")
-    try:
-        name, reason = choose_strategy(config.strategy, place, os.environ)
-        facts |= {"strategy": name, "reason": reason, "worker_port": free_port()}
-        if config.run is None:
-            run_dir = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-        facts |= {"commit": commit(), "flags": config.digest(), "versions": library_versions()}
-        facts["processor"] = processor()
-        manifest = Manifest.load(config.data)
-        facts["data set"] = manifest.digest()
-        manifest.verify(config.data, _shards_to_read(manifest, place))
-        if place.is_chief:
-            lock = None if dry_run else lock_run(run_dir)
-            bundle = _bundle_to_begin_from(config, run_dir, manifest)
-            facts["begin"] = bundle and {"progress": bundle.progress, "run": bundle.run}
-            facts["model"] = bundle and bundle.model
-    except (ValueError, OSError) as error:
-        facts["problem"] = " ".join(str(error).split())
-    return Findings(manifest, run_dir, bundle, facts, lock)
-
-
-def call_roll(config: TrainConfig, place: Place, findings: Findings) -> Peers:
-    """The peers, all present; the watch over them has begun.
-
-    Raises RuntimeError where one does not come in time.
-    """
-    on_slurm = place.launcher == "srun" and place.size > 1
-    return open_peers(
-        place,
-        {**findings.facts, "run": str(findings.run_dir)},
-        lambda port: chief_address(place, port, os.environ),
-        port=agreed_port(os.environ) if on_slurm else 0,
-        start_timeout=config.start_timeout,
-        timeout=config.timeout,
-    )
-
-
-def require_agreement(peers: Peers) -> None:
-    """Nothing, if all ranks can train one model. Raises ValueError naming the rank that can not."""
-    peers.require_sound()
-    peers.require_equal(
-        {
-            "strategy": "name one with --strategy",
-            "commit": "check the same commit out on every host",
-            "flags": "start every rank with the same flags",
-            "data set": "copy the data folder of rank 0 to every host",
-            "versions": "run make setup on every host",
-        }
-    )
 
 
 def open_run(config: TrainConfig, place: Place, peers: Peers, findings: Findings) -> Run:
@@ -201,68 +121,6 @@ def open_run(config: TrainConfig, place: Place, peers: Peers, findings: Findings
         devices=devices,
         link=link,
     )
-
-
-def commit() -> str:
-    """The commit of the program, with '+' if files were changed since; 'unknown' without git."""
-    git = ["git", "-C", str(REPOSITORY)]
-    try:
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
-        changed = subprocess.run(
-            [*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True
-        )
-    except OSError:
-        return "unknown"
-    if head.returncode:
-        return "unknown"
-    return head.stdout.strip()[:12] + ("+" if changed.stdout.strip() else "")
-
-
-def _shards_to_read(manifest: Manifest, place: Place) -> list[Any]:
-    """The shards of this rank's lanes: checking every file on every rank would cost minutes."""
-    return [
-        shard
-        for split in ("train", "valid")
-        for lane in manifest.lanes(split)[place.rank :: place.size]
-        for shard in lane
-    ]
-
-
-def _bundle_to_begin_from(config: TrainConfig, run_dir: Path, manifest: Manifest) -> Bundle | None:
-    """The newest checkpoint of the run, or the weights of --from, or None for a fresh start."""
-    bundle = newest_bundle(run_dir, lambda line: print(line, file=sys.stderr, flush=True))
-    if bundle is not None:
-        require_same_settings(run_dir, config, bundle.run["config"])
-        if bundle.run["data"] != manifest.digest():
-            raise ValueError(
-                f"run {run_dir} was begun with another data set than {config.data} is now. Give "
-                f"that one with --data, or begin another run: --run OTHER --from {run_dir}"
-            )
-        return bundle
-    if config.from_run is None:
-        return None
-    source = find_checkpoint(config.from_run)
-    bundle = read_bundle(source)
-    if bundle.vocabulary != manifest.vocabulary:
-        names = sorted(bundle.vocabulary.keys() | manifest.vocabulary.keys())
-        differing = [
-            f"{name} {bundle.vocabulary.get(name)} there, {manifest.vocabulary.get(name)} here"
-            for name in names
-            if bundle.vocabulary.get(name) != manifest.vocabulary.get(name)
-        ]
-        raise ValueError(
-            f"the vocabulary of {source} is not that of {config.data} ({'; '.join(differing)}). "
-            "Preprocess the scores with the settings of the first data set"
-        )
-    begun = bundle.run["config"]
-    found = begun.get("model", "lstm"), begun["preset"]
-    if found != (config.model, config.preset):
-        raise ValueError(
-            f"{source} holds a network of --model {found[0]} --preset {found[1]}, and --model "
-            f"{config.model} --preset {config.preset} is asked for. Use the former with --from"
-        )
-    print(f"begins with the weights of {source}", flush=True)
-    return replace(bundle, optimizer={}, progress={}, run={})
 
 
 def _sequence_length(config: TrainConfig, manifest: Manifest, begun: dict[str, Any]) -> int:

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpc.config.train_config import TrainConfig
-from hpc.distributed.launcher import Place, has_bfloat16_products
+from hpc.distributed.launcher import Place
+from hpc.distributed.processor import has_bfloat16_products
 from hpc.distributed.rendezvous import Peers
 from hpc.training.checkpoints import Checkpoints, read_variables
-from model.networks.checkpoint import Bundle, library_versions
+from model.networks.checkpoint import Bundle
 from pipeline.dataset.manifest import Manifest
 from pipeline.dataset.schedule import tokens_per_step
+from pipeline.runtime.provenance import library_versions
 
 if TYPE_CHECKING:
     import tensorflow as tf

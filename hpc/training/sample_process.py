@@ -10,14 +10,11 @@ that short runs do without.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,86 +31,9 @@ if TYPE_CHECKING:
 # Folders of their own: TensorBoard reads one event file of a folder at a time, and shows what has
 # the same tag in both side by side.
 COMPOSED, REAL = "tensorboard/samples", "tensorboard/real"
-LOG = "listening.log"  # in the run's folder
 GROUP = "valid_music"  # of tags: TensorBoard sorts it behind the loss
 BARS, BEATS_PER_BAR, TEMPO = 8, 4, 100.0
 SEED, TOP_P = 1, 0.95  # always the same, so that samples of one run compare
-LONGEST_END = 60.0  # seconds that a run's end waits for its last sample
-
-
-class Listening:
-    """The trainer's side: starts the process and tells it of checkpoints. Chief only."""
-
-    def __init__(self, run_dir: Path, seconds: float, say: Callable[[str], None]) -> None:
-        """No sample before so many seconds have gone by; a number below 0: never.
-
-        `say` tells the user, once, why there will be none, and what a run's end waits for.
-        """
-        self._run_dir = run_dir
-        self._say = say
-        self._start_at = time.monotonic() + seconds
-        self._process: subprocess.Popen[bytes] | None = None
-        self._wanted = seconds >= 0
-        if self._wanted and (missing := missing_for_samples()):
-            self._wanted = False
-            say(f"no samples of the music in TensorBoard: {', '.join(missing)} not installed")
-
-    def sample(self, step: int) -> None:
-        """Ask for a sample of the checkpoint that is being saved at this step; returns at once."""
-        if not self._wanted or time.monotonic() < self._start_at:
-            return
-        if self._process is None:
-            self._process = self._start()
-        try:
-            assert self._process.stdin
-            self._process.stdin.write(b"%d\n" % step)
-            self._process.stdin.flush()
-        except OSError:  # it has ended; training goes on
-            self._wanted = False
-            self._say(f"no more samples in TensorBoard: {self._run_dir / LOG} says why")
-
-    def close(self, *, wait: bool) -> None:
-        """End the process: after the sample it is at, or at once."""
-        if self._process is None:
-            return
-        assert self._process.stdin
-        try:
-            self._process.stdin.close()
-            if wait and self._process.poll() is None:
-                self._say(f"the last sample for TensorBoard: at most {LONGEST_END:.0f} s")
-            self._process.wait(LONGEST_END if wait else 0.0)
-        except (OSError, subprocess.TimeoutExpired):
-            self._process.kill()
-            self._process.wait()
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        launcher = ("OMPI_", "PMIX_", "PMI_", "SLURM_", "TF_CONFIG")  # it is no rank of the job
-        with (self._run_dir / LOG).open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, __file__, str(self._run_dir)],
-                env={k: v for k, v in os.environ.items() if not k.startswith(launcher)}
-                | {"CUDA_VISIBLE_DEVICES": "-1", "OMP_NUM_THREADS": "1"},
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                # Ctrl-C is for the trainer, which closes this one. A session of its own would get
-                # half of a core: Linux weighs nice values within a session (autogroup).
-                process_group=0,
-            )
-
-
-def missing_for_samples() -> list[str]:
-    """What this machine lacks to compose a sample and to make it sound."""
-    packages = [name for name in ("mido", "midi2audio") if importlib.util.find_spec(name) is None]
-    if shutil.which("fluidsynth") is None:
-        return [*packages, "FluidSynth"]
-    from model.rendering.audio import find_soundfont
-
-    try:
-        find_soundfont()
-    except ValueError:
-        packages.append("a SoundFont")
-    return packages
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -189,7 +109,7 @@ def show(writer: tf.summary.SummaryWriter, step: int, score: Score, title: str) 
     from model.metrics.score_metrics import measure
     from model.rendering.audio import find_soundfont, render_wav
     from model.rendering.piano_roll import save_piano_roll
-    from pipeline.scores.midi.rules import write_midi
+    from pipeline.scores.midi.writer import write_midi
 
     with writer.as_default(step=step), tempfile.TemporaryDirectory() as folder:
         for name, value in measure(score).items():

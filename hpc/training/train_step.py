@@ -9,7 +9,6 @@ import tensorflow as tf
 from hpc.config.train_config import TrainConfig
 from hpc.distributed.strategies import Strategy
 from hpc.training.optimizer import FusedAdamW
-from model.networks.lstm import sequence_loss
 from model.networks.registry import Network
 from pipeline.dataset.batches import target_weights
 
@@ -174,3 +173,12 @@ class Steps:
         nats = sequence_loss(logits, tokens[:, 1:], weights)
         own = tf.stack([nats, tf.reduce_sum(weights), tf.cast(stop, tf.float32)])
         return self._strategy.sum([own])[0]
+
+
+def sequence_loss(logits: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """Sum of the weighted cross-entropies, in nats; divide by the sum of weights for the mean.
+
+    logits [batch, time, vocab] float32, targets [batch, time] int, weights [batch, time] float32.
+    """
+    nats = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
+    return tf.reduce_sum(nats * weights)

@@ -17,14 +17,8 @@ from model.networks.registry import Network, build_network, config_from_dict
 from pipeline.scores.labels import NO_FEATURES, Features
 from pipeline.scores.notes import Score
 from pipeline.vocabulary.conditions import check_wishes
-from pipeline.vocabulary.events import (
-    END,
-    PAD,
-    START,
-    EventVocabulary,
-    Vocabulary,
-    vocabulary_from_dict,
-)
+from pipeline.vocabulary.events import END, PAD, START, EventVocabulary
+from pipeline.vocabulary.registry import Vocabulary, vocabulary_from_dict
 
 # Tokens of one call of the compiled loop: long enough to hide the call, short enough that what is
 # composed past the end of the last piece costs little.

@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from pipeline.scores.labels import Features
 from pipeline.vocabulary.conditions import CHORDS, QUARTERS
-from pipeline.vocabulary.events import EventVocabulary, Vocabulary
+from pipeline.vocabulary.events import EventVocabulary
+from pipeline.vocabulary.registry import Vocabulary
 
 
 class Place(NamedTuple):

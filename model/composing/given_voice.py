@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.scores.notes import DRUMS, Score, quantise, sort_notes
-from pipeline.vocabulary.events import Vocabulary
 from pipeline.vocabulary.grid import FIRST_PROGRAM, REST, GridVocabulary
+from pipeline.vocabulary.registry import Vocabulary
 
 CHOIR = ("soprano", "alto", "tenor", "bass")
 FREE = -1  # where the network chooses

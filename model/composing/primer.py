@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.scores.notes import Score
-from pipeline.vocabulary.events import Vocabulary
+from pipeline.vocabulary.registry import Vocabulary
 
 
 def read_primer(text: str, vocabulary: Vocabulary, say: Callable[[str], None] = print) -> Score:
@@ -14,8 +14,8 @@ def read_primer(text: str, vocabulary: Vocabulary, say: Callable[[str], None] = 
 
     Raises ValueError for a file that is not there or no score, and for what is no note.
     """
+    from pipeline.scores.formats import SCORE_SUFFIXES
     from pipeline.scores.reading import notes_from_names, read_score
-    from pipeline.sources.collect import SCORE_SUFFIXES
 
     path = Path(text)
     is_file = path.suffix.lower() in SCORE_SUFFIXES

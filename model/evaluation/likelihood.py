@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from model.networks.frames.network import NEVER
+from model.networks.masks import NEVER
 from model.networks.registry import Network
-from pipeline.marks import END, PAD
+from pipeline.vocabulary.grammar import END, PAD
 from pipeline.vocabulary.grid import REST, GridVocabulary
 
 PIECES_AT_ONCE = 8

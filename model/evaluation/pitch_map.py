@@ -11,7 +11,7 @@ from model.networks.frames.network import FrameModel
 from model.networks.lstm import MusicLSTM
 from model.networks.registry import Network
 from model.networks.transformer import MusicTransformer
-from pipeline.vocabulary.events import Vocabulary
+from pipeline.vocabulary.registry import Vocabulary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from model.composing.sampling import Sampling
-from model.generate_flags import FASTEST, SLOWEST
+from pipeline.scores.midi.writer import FASTEST, SLOWEST
 
 HELP = "keys: + - tempo, T t temperature, P p top-p, q ends"
 TEMPO_FACTOR, STEP = 1.05, 0.05

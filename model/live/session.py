@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model.generate_flags import wishes_of
+from model.composing.wishes import wishes_of
 from model.live.players import Player, open_player
 from pipeline.runtime.tensorflow_loading import load_tensorflow
 from pipeline.scores.notes import DEFAULT_TEMPO, Score
@@ -45,8 +45,9 @@ def _perform(flags: argparse.Namespace, player: Player) -> None:
     from model.composing.composer import Composer
     from model.composing.sampling import Sampling
     from model.live.keys import Controls, keyboard
-    from model.live.stage import Stage, interrupted_by_sigterm
+    from model.live.stage import Stage
     from model.networks.checkpoint import find_checkpoint
+    from pipeline.runtime.command import interrupted_by_sigterm
 
     sampling = Sampling(flags.temperature, flags.top_k, flags.top_p)
     seed = secrets.randbits(32) if flags.seed is None else flags.seed
@@ -76,7 +77,7 @@ def _perform(flags: argparse.Namespace, player: Player) -> None:
     if answered is not None:
         print(f"answered {answered} phrases", file=sys.stderr)
     if flags.json:
-        from model.rendering.piece_files import write_json
+        from pipeline.runtime.files import write_json
 
         contents = {"checkpoint": str(checkpoint), "seed": seed, **asdict(stage.performance)}
         write_json(flags.json, contents | {"answered": answered})
@@ -130,8 +131,8 @@ def _input_file(flags: argparse.Namespace) -> Score | None:
     """The score of --input, if it names a file; else it is the name of a port."""
     if not flags.input:
         return None
+    from pipeline.scores.formats import SCORE_SUFFIXES
     from pipeline.scores.reading import read_score
-    from pipeline.sources.collect import SCORE_SUFFIXES
 
     path = Path(flags.input)
     if path.suffix.lower() not in SCORE_SUFFIXES:

@@ -7,14 +7,11 @@ in its rhythm; that is counted.
 
 from __future__ import annotations
 
-import contextlib
 import math
-import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import FrameType
 
 from model.live.clock import ON, Event, MusicClock
 from model.live.composing_ahead import ComposingAhead, Passage
@@ -145,19 +142,3 @@ class Stage:
         clock.hold(step, now)
         self.performance.num_waits += 1
         self.performance.waited += now - began
-
-
-@contextlib.contextmanager
-def interrupted_by_sigterm() -> Iterator[None]:
-    """A request to end, from a batch system or a window that closes, ends as Ctrl-C does."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    signals = (signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, interrupt) for number in signals}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from model.networks.frames.network import NEVER
+from model.networks.masks import NEVER
 
 
 class Past(NamedTuple):

@@ -7,22 +7,20 @@ that of its own contents.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 import json
 import os
-import platform
 import shutil
 import sys
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline.dataset.manifest import file_sha256
+from pipeline.runtime.files import file_sha256
+from pipeline.runtime.provenance import library_versions
 
 SCHEMA_VERSION = 1
 FILE_NAME = "bundle.json"
@@ -148,18 +146,6 @@ def list_checkpoints(run_dir: Path) -> list[Path]:
 def step_folder(run_dir: Path, step: int) -> Path:
     """Where the checkpoint of a step lies."""
     return run_dir / "checkpoints" / f"step-{step:08d}"
-
-
-@functools.cache  # 10 ms of looking around in site-packages, as much as all else of a small write
-def library_versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that shape a result, those installed."""
-    versions = {"python": platform.python_version()}
-    for name in ("tensorflow", "keras", "horovod", "numpy", "music21"):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
 
 
 def _contents_sha256(contents: dict[str, Any]) -> str:

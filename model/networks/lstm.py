@@ -181,12 +181,3 @@ def build_lstm(config: LSTMConfig, precision: str = "float32") -> MusicLSTM:
     model = MusicLSTM(config, precision)
     model(tf.zeros([1, 1], tf.int32))  # not in __init__: a subclass adds layers first
     return model
-
-
-def sequence_loss(logits: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """Sum of the weighted cross-entropies, in nats; divide by the sum of weights for the mean.
-
-    logits [batch, time, vocab] float32, targets [batch, time] int, weights [batch, time] float32.
-    """
-    nats = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
-    return tf.reduce_sum(nats * weights)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+NEVER = -1e9  # the logit of an id that cannot come: finite, so that 0 times it is 0
+
 
 def dropout(
     x: tf.Tensor, rate: float, site: int, seeds: tf.Tensor | None, *, whole_steps: bool = False

@@ -11,8 +11,8 @@ from model.networks.frames.network import FrameModel, FramesConfig
 from model.networks.lstm import LSTMConfig, MusicLSTM
 from model.networks.lstm_attention import AttentionLSTMConfig
 from model.networks.transformer import MusicTransformer, TransformerConfig
-from pipeline.vocabulary.events import Vocabulary
 from pipeline.vocabulary.grid import GridVocabulary
+from pipeline.vocabulary.registry import Vocabulary
 
 Network = MusicLSTM | MusicTransformer | FrameModel  # AttentionLSTM is a MusicLSTM
 NetworkConfig = LSTMConfig | TransformerConfig | FramesConfig

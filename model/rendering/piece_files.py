@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +15,7 @@ from model.rendering.audio import render_wav
 from model.rendering.engraving import Engraver
 from model.rendering.formats import DEFAULT_FORMATS, PRINTED
 from model.rendering.piano_roll import save_piano_roll
-from pipeline.scores.midi.rules import write_midi
+from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import Score
 
 
@@ -108,14 +106,6 @@ class Renderer:
                 printed = self.engraver.engrave(musicxml, paths[kind])
                 files[kind] = [str(page) for page in printed]
         return files
-
-
-def write_json(path: Path, contents: dict[str, Any]) -> None:
-    """Write the contents for programs: whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(contents, indent=2) + "\n")
-    partial.replace(path)
 
 
 def _or_none(value: float) -> float | None:

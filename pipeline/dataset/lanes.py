@@ -15,7 +15,8 @@ import tensorflow as tf
 
 from pipeline.dataset.manifest import Manifest
 from pipeline.dataset.records import parse_records
-from pipeline.vocabulary.events import END, PAD, EventVocabulary, Vocabulary
+from pipeline.vocabulary.events import END, PAD, EventVocabulary
+from pipeline.vocabulary.registry import Vocabulary
 
 PIECES_PER_CHUNK = 64  # parsed and shuffled together: enough to share what one op costs
 ENDLESS = np.iinfo(np.int64).max

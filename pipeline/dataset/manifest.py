@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
-from pipeline.vocabulary.events import Vocabulary, vocabulary_from_dict
+from pipeline.runtime.files import file_sha256
+from pipeline.vocabulary.registry import Vocabulary, vocabulary_from_dict
 
 SCHEMA_VERSION = 2  # of the manifest and of the records (records.py)
 READABLE_SCHEMAS = (1, 2)  # in schema 1 no piece has features; all else is the same
@@ -152,12 +153,6 @@ class Manifest:
                     f"shard {data_dir / shard.file} {problem}. Copy the data folder again or run "
                     "pipeline/preprocess.py again"
                 )
-
-
-def file_sha256(path: Path) -> str:
-    """Hex sha256 of a file's bytes."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _check_types(instance: Shard | Manifest) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pipeline.dataset.manifest import Manifest, Shard, file_sha256
+from pipeline.dataset.manifest import Manifest, Shard
+from pipeline.runtime.files import file_sha256
 from pipeline.scores.labels import FIELDS, NO_FEATURES, Features
 
 FEATURES = {

@@ -16,17 +16,20 @@ from pipeline.dataset.manifest import FILE_NAME, SPLITS, Manifest
 from pipeline.preprocessing.encoder import Encoder
 from pipeline.preprocessing.killable_pool import Limits
 from pipeline.preprocessing.mpi_ranks import Ranks
+from pipeline.preprocessing.output_folder import complete_folder
 from pipeline.preprocessing.parsing import parse_pieces
 from pipeline.preprocessing.rejects import REJECTS_FILE, check_rejects, write_rejects
-from pipeline.preprocessing.shards import complete_folder, good_number_of_shards, write_split
+from pipeline.preprocessing.shards import good_number_of_shards, write_split
 from pipeline.preprocessing.spool import Spool
 from pipeline.scores.formats import AS_WRITTEN, Reading
 from pipeline.scores.labels import NO_FEATURES, summarise
 from pipeline.scores.notes import Score
-from pipeline.sources.collect import assign_splits, content_digests, label_digests, open_sources
+from pipeline.sources.collect import content_digests, label_digests, open_sources
 from pipeline.sources.piece import Piece
+from pipeline.sources.splits import assign_splits
 from pipeline.vocabulary.conditions import check_labelled
-from pipeline.vocabulary.events import EventVocabulary, Vocabulary
+from pipeline.vocabulary.events import EventVocabulary
+from pipeline.vocabulary.registry import Vocabulary
 
 
 @dataclass(frozen=True)

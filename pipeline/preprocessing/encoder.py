@@ -15,7 +15,8 @@ from pipeline.scores.labels import Features
 from pipeline.scores.notes import DRUMS, Score
 from pipeline.sources.piece import Piece
 from pipeline.vocabulary.conditions import CHORDS, is_understood
-from pipeline.vocabulary.events import EventVocabulary, Vocabulary
+from pipeline.vocabulary.events import EventVocabulary
+from pipeline.vocabulary.registry import Vocabulary
 
 
 @dataclass(frozen=True)

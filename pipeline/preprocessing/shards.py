@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import heapq
-import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pipeline.dataset.manifest import FILE_NAME, Shard
-from pipeline.preprocessing.spool import JOURNAL, SPOOL, Entry, Spool
+from pipeline.dataset.manifest import Shard
+from pipeline.preprocessing.spool import Entry, Spool
 from pipeline.runtime.tensorflow_loading import load_tensorflow
 from pipeline.scores.labels import Features
 
@@ -87,63 +82,3 @@ def write_split(
             spool.add_shard(shard)
         shards.append(shard)
     return shards
-
-
-@contextmanager
-def complete_folder(out: Path, *, replace: bool) -> Iterator[Path]:
-    """A new folder beside `out` that becomes `out` at the end; after an error it is gone.
-
-    A process that is killed or interrupted in between leaves `out` as it was, and its work in a
-    `.partial` folder, which the next one is given. Raises ValueError where another process writes
-    the same folder, or where `out` exists and is not to be replaced or no data set.
-    """
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file; needed: the name of a folder to write")
-    if out.is_dir() and any(out.iterdir()):
-        if not (out / FILE_NAME).is_file():
-            raise ValueError(
-                f"{out} is not empty and holds no data set: not replaced. Use another --out"
-            )
-        if not replace:
-            raise ValueError(f"{out} exists. Use --force to replace it, or another --out")
-    partial, replaced = out.with_name(out.name + ".partial"), out.with_name(out.name + ".replaced")
-    partial.mkdir(parents=True, exist_ok=True)
-    lock = os.open(partial, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(
-                f"another process is writing {out} now. Wait for it or use another --out"
-            ) from None
-        try:
-            yield partial
-            _synchronise(partial)
-            for name in (JOURNAL, SPOOL):  # last: until here they save all the work
-                (partial / name).unlink(missing_ok=True)
-            shutil.rmtree(replaced, ignore_errors=True)
-            if out.exists():
-                out.rename(replaced)
-            partial.rename(out)
-            shutil.rmtree(replaced, ignore_errors=True)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                f"what is done is kept in {partial}, and the same command goes on from there"
-            ) from None
-        except BaseException as error:
-            shutil.rmtree(partial, ignore_errors=True)
-            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-                raise OSError(error.errno, "disk full, nothing written", str(out)) from None
-            raise
-    finally:
-        os.close(lock)
-
-
-def _synchronise(folder: Path) -> None:
-    """Return when the folder's files are on the disk, and not only in memory."""
-    for path in [*folder.iterdir(), folder]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

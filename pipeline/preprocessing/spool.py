@@ -12,9 +12,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from pipeline.dataset.manifest import Shard, file_sha256
+from pipeline.dataset.manifest import Shard
 from pipeline.preprocessing.encoder import Encoded
 from pipeline.preprocessing.killable_pool import Failure
+from pipeline.runtime.files import file_sha256
 
 SPOOL, JOURNAL = "spool", "journal.jsonl"
 

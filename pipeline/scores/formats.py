@@ -6,6 +6,13 @@ import importlib.metadata
 import importlib.util
 from dataclasses import dataclass
 
+MIDI_SUFFIXES = (".mid", ".midi")
+
+NOTATION_SUFFIXES = (".xml", ".musicxml", ".mxl", ".krn", ".abc")
+
+SCORE_SUFFIXES = MIDI_SUFFIXES + NOTATION_SUFFIXES  # what pipeline/scores/reading.py reads
+
+
 MUSIC21, SYMUSIC = MIDI_READERS = ("music21", "symusic")
 
 

@@ -125,3 +125,9 @@ def one_note_per_key(notes: np.ndarray) -> tuple[np.ndarray, int, int]:
     by_key["duration"][:-1][too_long] = later[too_long]
     num_doubled, num_cut = np.count_nonzero(doubled), np.count_nonzero(too_long)
     return sort_notes(by_key), num_doubled, num_cut
+
+
+class NoNotesError(ValueError):
+    """A file that is what it says, and holds no note."""
+
+    kind = "empty"  # for the list of rejects

@@ -8,31 +8,20 @@ from pathlib import Path
 
 import music21
 
-from pipeline.scores.formats import AS_WRITTEN, MUSIC21, Reading
+from pipeline.scores.formats import (
+    AS_WRITTEN,
+    MIDI_SUFFIXES,
+    MUSIC21,
+    NOTATION_SUFFIXES,
+    SCORE_SUFFIXES,
+    Reading,
+)
 from pipeline.scores.midi.by_music21 import score_by_music21
-from pipeline.scores.midi.rules import Row, split_chunks, write_midi
+from pipeline.scores.midi.rules import Row, split_chunks
 from pipeline.scores.notation import notated_scores
-from pipeline.scores.notes import DEFAULT_VELOCITY, Score, make_notes
-from pipeline.sources.collect import MIDI_SUFFIXES, NOTATION_SUFFIXES, SCORE_SUFFIXES
+from pipeline.scores.notes import DEFAULT_VELOCITY, NoNotesError, Score, make_notes
 
 MAX_MEBIBYTES = 64  # of one file: what an archive's member may have, too
-
-__all__ = [
-    "NoNotesError",
-    "count_by_converter",
-    "corpus_chorales",
-    "notes_from_names",
-    "read_midi",
-    "read_score",
-    "read_scores",
-    "write_midi",
-]
-
-
-class NoNotesError(ValueError):
-    """A file that is what it says, and holds no note."""
-
-    kind = "empty"  # for the list of rejects
 
 
 def read_score(path: Path, reading: Reading = AS_WRITTEN) -> Score:
@@ -108,20 +97,3 @@ def notes_from_names(names: str, steps_per_quarter: int = 12) -> Score:
     if not rows:
         raise ValueError("no notes given; needed: names like C4 E4 G4")
     return Score(make_notes(rows), steps_per_quarter)
-
-
-def corpus_chorales() -> list[Path]:
-    """Files of the Bach chorales in music21's corpus, in the order of Riemenschneider's edition.
-
-    Its 371 numbers are 350 different files: 20 chorales stand there twice or thrice, and counted
-    again they could land in two splits. Nothing is parsed.
-    """
-    folder = music21.common.getCorpusFilePath()
-    paths = []
-    for name in dict.fromkeys(music21.corpus.chorales.Iterator(returnType="filename")):
-        files = [folder / f"{name}{suffix}" for suffix in (".mxl", ".xml")]
-        found = [path for path in files if path.is_file()]
-        if not found:  # bwv18.5-l, whose file is called bwv18.5-lz: music21 looks by beginning
-            found = sorted(folder.glob(f"{name}*"))
-        paths.append(found[0])
-    return paths

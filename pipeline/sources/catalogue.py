@@ -52,7 +52,7 @@ class NamedSource:
 
 def _bach(_path: Path, _unpack: Unpack) -> list[Piece]:
     """The chorales of music21's corpus, each once."""
-    from pipeline.scores.reading import corpus_chorales
+    from pipeline.sources.bach import corpus_chorales
 
     return [Piece(f"bach/{path.stem}", path) for path in corpus_chorales()]
 

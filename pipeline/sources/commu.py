@@ -64,7 +64,7 @@ def read_without_chord_track(path: Path) -> list[Score]:
         score_by_music21,  # music21: only parsing processes load it
     )
     from pipeline.scores.midi.rules import split_chunks
-    from pipeline.scores.reading import NoNotesError
+    from pipeline.scores.notes import NoNotesError
 
     kind, division, tracks = split_chunks(path.read_bytes())
     score = score_by_music21(kind, division, [t for t in tracks if not _is_chord_track(t)])

@@ -123,9 +123,7 @@ class FramesReader:
 
     def __call__(self, path: Path) -> list[Score]:
         """The piece's score. Raises NoNotesError for a piece of silence."""
-        from pipeline.scores.reading import (
-            NoNotesError,  # music21: only the parsing processes load it
-        )
+        from pipeline.scores.notes import NoNotesError
 
         score = _read_once(path).score(self.split, self.index)
         if not score.notes.size:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.marks import END, MARKS, PAD, START
 from pipeline.scores.labels import NO_FEATURES, Features
 from pipeline.scores.notes import (
     DEFAULT_TEMPO,
@@ -32,8 +31,7 @@ from pipeline.vocabulary.conditions import (
     roots,
     value_name,
 )
-from pipeline.vocabulary.grammar import check_grammar, event_grammar
-from pipeline.vocabulary.grid import GridVocabulary
+from pipeline.vocabulary.grammar import END, MARKS, PAD, START, check_grammar, event_grammar
 
 
 @dataclass(frozen=True)
@@ -340,21 +338,3 @@ class EventVocabulary:
             return np.full(velocity_bin.shape, DEFAULT_VELOCITY)
         width = 128 / self.velocity_bins
         return np.maximum(np.floor((velocity_bin + 0.5) * width), 1).astype(np.int64)
-
-
-Vocabulary = EventVocabulary | GridVocabulary
-
-
-def vocabulary_from_dict(settings: dict[str, Any]) -> Vocabulary:
-    """The vocabulary that `to_dict` described. Raises ValueError for a kind unknown here."""
-    kinds: dict[str, type[Vocabulary]] = {"events": EventVocabulary, "grid": GridVocabulary}
-    settings = dict(settings)
-    kind = str(settings.pop("kind", None))
-    if kind not in kinds:
-        raise ValueError(
-            f"vocabulary {kind!r} is unknown; this program has {', '.join(kinds)}. Was the data "
-            "set or checkpoint made by a newer version?"
-        )
-    if "conditions" in settings:
-        settings["conditions"] = tuple(settings["conditions"])
-    return kinds[kind](**settings)

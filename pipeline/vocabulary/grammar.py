@@ -8,8 +8,11 @@ from typing import Protocol
 
 import numpy as np
 
-from pipeline.marks import END, START
 from pipeline.vocabulary.conditions import CHORDS
+
+PAD, START, END = 0, 1, 2  # START begins every piece, END ends it
+
+MARKS = 3  # the first id that is music
 
 
 class Tokens(Protocol):

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from pipeline.marks import END, MARKS, START
 from pipeline.scores.notes import (
     DEFAULT_TEMPO,
     DEFAULT_VELOCITY,
@@ -19,7 +18,7 @@ from pipeline.scores.notes import (
     quantise,
     sort_notes,
 )
-from pipeline.vocabulary.grammar import check_grammar
+from pipeline.vocabulary.grammar import END, MARKS, START, check_grammar
 
 REST = 0  # in frames; every other value is a MIDI key
 FIRST_PROGRAM = 40  # voice i plays program 40 + i (violin, viola, cello, contrabass): its own track

@@ -16,9 +16,11 @@ from typing import Any
 
 import pytest
 
+from hpc.distributed.hosts import expand_tasks, find_slots
+from hpc.distributed.mpirun import run_to_the_end
 from hpc.efficiency.forecast import forecasts
-from hpc.efficiency.measure import BEGIN, END, Measurement, measure, run_to_the_end, summarise
-from hpc.efficiency.plan import Cell, cells_of, default_workers, expand_tasks, find_slots, plan
+from hpc.efficiency.measure import BEGIN, END, Measurement, measure, summarise
+from hpc.efficiency.plan import Cell, cells_of, default_workers, plan
 from hpc.efficiency.store import open_store, read_measurements, store
 from hpc.efficiency.tables import Row, rows, tables
 from hpc.scaling import main, names_of

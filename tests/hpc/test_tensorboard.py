@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from hpc.distributed.connection import free_port
-from hpc.training.sample_process import missing_for_samples
+from hpc.training.samples import missing_for_samples
 from tests.chromium import FLAGS
 from tests.conftest import SEARCH_PATH
 from tests.hpc.launching import run_training

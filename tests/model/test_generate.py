@@ -16,7 +16,7 @@ from model.composing.composer import Composer, Length
 from model.composing.sampling import Sampling
 from model.generate import main
 from model.networks.checkpoint import Bundle, read_bundle, step_folder, write_bundle
-from pipeline.scores.midi.rules import write_midi
+from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import DRUMS, NOTE, Score, make_notes
 from pipeline.scores.reading import read_score
 from pipeline.vocabulary.events import END, EventVocabulary

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from model.networks.checkpoint import Bundle, step_folder, write_bundle
-from pipeline.vocabulary.events import EventVocabulary, Vocabulary
+from pipeline.vocabulary.events import EventVocabulary
+from pipeline.vocabulary.registry import Vocabulary
 
 VOCABULARY = EventVocabulary()
 

@@ -21,12 +21,11 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.dataset.manifest import FILE_NAME, Manifest
-from pipeline.scores.formats import MUSIC21, SYMUSIC
+from pipeline.scores.formats import MUSIC21, SCORE_SUFFIXES, SYMUSIC
 from pipeline.scores.midi.rules import NOTE_OFF
 from pipeline.scores.notes import Score
 from pipeline.scores.reading import read_midi, read_scores
 from pipeline.sources.archives import extract_scores
-from pipeline.sources.collect import SCORE_SUFFIXES
 from pipeline.vocabulary.events import EventVocabulary
 from tests.pipeline.scores.test_reading import GOLDEN, midi_bytes, musicxml, xml_note, xml_tie
 

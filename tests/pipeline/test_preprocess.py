@@ -448,7 +448,7 @@ def processes_of_session(session: int) -> list[int]:
 
 
 def test_two_runs_into_one_folder_do_not_mix(tiny_corpus: Path, tmp_path: Path) -> None:
-    from pipeline.preprocessing.shards import complete_folder
+    from pipeline.preprocessing.output_folder import complete_folder
 
     out = tmp_path / "data"
     with (

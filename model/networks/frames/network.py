@@ -35,10 +35,9 @@ from model.networks.frames.past import (
 from model.networks.frames.pitch_codes import PitchCodes
 from model.networks.frames.voice_head import VoiceHead, degrees, flat
 from model.networks.hoisted_lstm import HoistedLSTM
-from model.networks.masks import dropout
-from pipeline.marks import END, MARKS
+from model.networks.masks import NEVER, dropout
+from pipeline.vocabulary.grammar import END, MARKS
 
-NEVER = -1e9  # the logit of an id that cannot come: finite, so that 0 times it is 0
 MEMORY_FRAMES = 640  # a composing model looks back so far; the longest chorale has 640
 
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.scores.notes import DRUMS, Score, make_notes, one_note_per_key, sort_notes
+from pipeline.scores.notes import DRUMS, Score, make_notes, sort_notes
 
 # Kinds of events that matter here: the status of channel messages, the type byte of meta events.
 NOTE_OFF, NOTE_ON, PROGRAM_CHANGE, TEMPO, END_OF_TRACK = 0x80, 0x90, 0xC0, 0x51, 0x2F
@@ -186,59 +185,3 @@ def _track_notes(events: Sequence[Event], shared: dict[int, list[tuple[int, int]
         for onset, program, velocity in left_on:
             rows.append((onset, program, pitch, events[-1].tick - onset, velocity))
     return rows
-
-
-def write_midi(score: Score, path: Path) -> None:
-    """Write a format 1 MIDI file: one tempo, a track per program, percussion on channel 10.
-
-    Readers find the same notes again: ticks are an exact multiple of the score's grid, and no key
-    sounds twice at once (`one_note_per_key`). More than 15 programs share channels, and then name
-    their program before every note. Raises ValueError for a grid finer than MIDI can say.
-    """
-    import mido
-
-    if score.resolution > 0x7FFF:
-        raise ValueError(
-            f"{score.resolution} units per quarter; MIDI has at most 32767: quantise it first"
-        )
-    ticks_per_unit = -(-480 // score.resolution)  # 480 is what sequencers expect at least
-    notes = one_note_per_key(score.notes)[0]
-    midi_file = mido.MidiFile(type=1, ticks_per_beat=score.resolution * ticks_per_unit)
-    tempo = min(round(60e6 / score.tempo), 0xFFFFFF)
-    midi_file.tracks.append(mido.MidiTrack([mido.MetaMessage("set_tempo", tempo=tempo)]))
-    programs = [int(program) for program in np.unique(notes["program"])]
-    melodic = [program for program in programs if program != DRUMS]
-    for program in programs:
-        is_drum = program == DRUMS
-        channel = (
-            PERCUSSION_CHANNEL
-            if is_drum
-            else MELODIC_CHANNELS[melodic.index(program) % len(MELODIC_CHANNELS)]
-        )
-        events = [] if is_drum else [(0, 1, PROGRAM_CHANGE, program, 0)]
-        for onset, _, pitch, duration, velocity in notes[notes["program"] == program].tolist():
-            tick, end = onset * ticks_per_unit, (onset + max(duration, 1)) * ticks_per_unit
-            if not is_drum and len(melodic) > len(MELODIC_CHANNELS):
-                events.append((tick, 1, PROGRAM_CHANGE, program, 0))
-            events.append((tick, 2, NOTE_ON, pitch, velocity))
-            events.append((end, 0, NOTE_OFF, pitch, 0))  # 0: a key is released before it is struck
-        midi_file.tracks.append(_mido_track(sorted(events), channel))
-    partial = path.with_name(path.name + ".partial")
-    try:
-        midi_file.save(partial)
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
-
-
-def _mido_track(events: list[tuple[int, int, int, int, int]], channel: int) -> Any:
-    """A mido track of sorted (tick, rank within the tick, kind, number, value)."""
-    import mido
-
-    track, now = mido.MidiTrack(), 0
-    for tick, _, kind, number, value in events:
-        data = [number] if kind == PROGRAM_CHANGE else [number, value]
-        track.append(mido.Message.from_bytes([kind | channel, *data], time=tick - now))
-        now = tick
-    return track

@@ -22,7 +22,8 @@ def main() -> None:
 
     from hpc.config.train_config import TrainConfig
     from hpc.distributed.devices import use_devices
-    from hpc.distributed.launcher import chief_address, find_place, share_of_cores
+    from hpc.distributed.launcher import chief_address, find_place
+    from hpc.distributed.processor import share_of_cores
     from hpc.distributed.strategies import open_strategy
 
     place = find_place(os.environ)

@@ -1,6 +1,7 @@
 import pytest
 
-from hpc.distributed.launcher import Place, choose_strategy, find_place, share_of_cores
+from hpc.distributed.launcher import Place, choose_strategy, find_place
+from hpc.distributed.processor import share_of_cores
 
 OPEN_MPI = {
     "OMPI_COMM_WORLD_RANK": "3",

@@ -16,8 +16,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from hpc.run_folder.layout import METRICS, read_lines
+from hpc.run_folder.layout import METRICS
 from model.networks.checkpoint import list_checkpoints, read_bundle
+from pipeline.runtime.files import read_lines
 from tests.hpc.launching import MPI_ENVIRONMENT, TINY_FLAGS, mpi_command
 
 PATIENCE_SECONDS = 240.0  # for a machine that does much else

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from hpc.config.train_config import TrainConfig
-from hpc.run_folder.layout import STRETCHES, lock_run, read_lines
+from hpc.run_folder.layout import STRETCHES, lock_run
 from hpc.train import main
 from hpc.training.preemption import EXIT_PREEMPTED
 from model.networks.checkpoint import (
@@ -26,6 +26,7 @@ from model.networks.checkpoint import (
     write_bundle,
 )
 from pipeline.dataset.manifest import Manifest
+from pipeline.runtime.files import read_lines
 from tests.hpc.launching import TINY_FLAGS, losses, mpi_command
 from tests.hpc.training.lives import Job, Life, Running, final_state, last_step
 

@@ -12,7 +12,7 @@ from model.composing.given_voice import read_given_voice
 from model.composing.harmonising import harmonise
 from model.composing.sampling import Sampling
 from model.generate import main
-from pipeline.scores.midi.rules import write_midi
+from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import DRUMS, Score, make_notes
 from pipeline.scores.reading import read_score
 from pipeline.vocabulary.grid import FIRST_PROGRAM, GridVocabulary

@@ -9,9 +9,10 @@ import tensorflow as tf
 
 from model.evaluation.pitch_map import pitch_weights, principal_components
 from model.networks.registry import build_network, network_config
-from pipeline.marks import END
-from pipeline.vocabulary.events import EventVocabulary, Vocabulary
+from pipeline.vocabulary.events import EventVocabulary
+from pipeline.vocabulary.grammar import END
 from pipeline.vocabulary.grid import GridVocabulary
+from pipeline.vocabulary.registry import Vocabulary
 
 GRID = GridVocabulary(lowest_pitch=60, highest_pitch=71, voices=2)
 

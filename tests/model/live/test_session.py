@@ -29,7 +29,7 @@ from model.live.keys import Controls, Keyboard, keyboard
 from model.live.players import ChannelPlayer, Player
 from model.live.stage import Limits, Stage
 from model.networks.checkpoint import step_folder
-from pipeline.scores.midi.rules import write_midi
+from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import DRUMS, Score, make_notes
 from pipeline.scores.reading import read_score
 from tests.conftest import REPOSITORY

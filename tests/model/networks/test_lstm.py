@@ -10,14 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model.networks.lstm import (
-    PRESETS,
-    LSTMConfig,
-    MusicLSTM,
-    build_lstm,
-    preset_config,
-    sequence_loss,
-)
+from hpc.training.train_step import sequence_loss
+from model.networks.lstm import PRESETS, LSTMConfig, MusicLSTM, build_lstm, preset_config
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},

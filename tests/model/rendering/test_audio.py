@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from model.rendering.audio import check_synthesizer, find_soundfont, render_wav
-from pipeline.scores.midi.rules import write_midi
+from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import Score, make_notes
 from tests.model.tiny_run import small_disk
 

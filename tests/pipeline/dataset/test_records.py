@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.dataset.manifest import Manifest, file_sha256
+from pipeline.dataset.manifest import Manifest
 from pipeline.dataset.records import (
     parse_records,
     read_features,
@@ -17,6 +17,7 @@ from pipeline.dataset.records import (
     to_record,
     write_shard,
 )
+from pipeline.runtime.files import file_sha256
 from pipeline.scores.labels import FIELDS, NO_FEATURES, Features
 from pipeline.vocabulary.events import EventVocabulary
 

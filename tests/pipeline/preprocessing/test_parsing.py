@@ -17,8 +17,8 @@ from pipeline.preprocessing.encoder import Encoded, Encoder
 from pipeline.preprocessing.killable_pool import Failure, Limits
 from pipeline.preprocessing.parsing import parse_pieces
 from pipeline.preprocessing.spool import Spool
-from pipeline.sources.collect import assign_splits
 from pipeline.sources.piece import Piece
+from pipeline.sources.splits import assign_splits
 from pipeline.vocabulary.events import EventVocabulary
 
 SHARES = {"train": 0.6, "valid": 0.2, "test": 0.2}

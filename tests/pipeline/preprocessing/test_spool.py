@@ -110,7 +110,7 @@ def test_a_shard_is_kept_only_while_it_is_what_was_written(tmp_path: Path) -> No
     digest = "9e0f4e91d1ac7c3ac2e1ed8ea1e1f8d8fd1f83ff7ec1b4c2d5bd1a8e8c8b33c0"
     spool.add_shard(Shard("a.tfrecord", "train", 1, 2, 2, digest))
     assert spool.shard("a.tfrecord") is None  # other bytes than that digest's
-    from pipeline.dataset.manifest import file_sha256
+    from pipeline.runtime.files import file_sha256
 
     shard = Shard("a.tfrecord", "train", 1, 2, 2, file_sha256(path))
     spool.add_shard(shard)

@@ -14,15 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.scores.midi.rules import MAX_QUARTERS
-from pipeline.scores.notes import DRUMS, Score, make_notes, one_note_per_key
-from pipeline.scores.reading import (
-    NoNotesError,
-    corpus_chorales,
-    notes_from_names,
-    read_score,
-    read_scores,
-    write_midi,
-)
+from pipeline.scores.midi.writer import write_midi
+from pipeline.scores.notes import DRUMS, NoNotesError, Score, make_notes, one_note_per_key
+from pipeline.scores.reading import notes_from_names, read_score, read_scores
+from pipeline.sources.bach import corpus_chorales
 from pipeline.vocabulary.events import EventVocabulary
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "chorale.mid"

@@ -8,8 +8,8 @@ from typing import Any
 
 import mido
 
+from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import Score, make_notes
-from pipeline.scores.reading import write_midi
 from pipeline.sources.collect import open_sources
 from pipeline.sources.piece import Piece
 

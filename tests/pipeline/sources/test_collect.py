@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.sources import archives
-from pipeline.sources.collect import Piece, assign_splits, content_digests, open_sources
+from pipeline.sources.collect import Piece, content_digests, open_sources
+from pipeline.sources.splits import assign_splits
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "chorale.mid"
 SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}

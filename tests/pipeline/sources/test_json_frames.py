@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from pipeline.dataset.manifest import SPLITS, Manifest
 from pipeline.dataset.records import read_pieces
 from pipeline.preprocessing.build import Settings, build_data_set
+from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import Score, make_notes
-from pipeline.scores.reading import write_midi
-from pipeline.sources.collect import assign_splits, content_digests, open_sources
+from pipeline.sources.collect import content_digests, open_sources
 from pipeline.sources.json_frames import FIRST_PROGRAM, frames_of_score, piano_roll, read_frames
 from pipeline.sources.piece import Piece
+from pipeline.sources.splits import assign_splits
 from pipeline.vocabulary.events import EventVocabulary
 
 # As the official files: where, voices, steps per quarter, pieces and frames of each split.

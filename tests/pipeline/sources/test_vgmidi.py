@@ -10,7 +10,8 @@ import pytest
 
 from pipeline.dataset.manifest import SPLITS
 from pipeline.scores.labels import Features
-from pipeline.sources.collect import assign_splits, content_digests, open_sources
+from pipeline.sources.collect import content_digests, open_sources
+from pipeline.sources.splits import assign_splits
 from tests.pipeline.sources.data_sets import pieces_of, write_table, write_tune
 
 Row = dict[str, object]

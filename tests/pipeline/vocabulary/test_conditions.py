@@ -21,7 +21,7 @@ from pipeline.dataset.manifest import Manifest
 from pipeline.dataset.records import read_features, read_pieces
 from pipeline.preprocess import main as preprocess
 from pipeline.scores.labels import Features
-from pipeline.scores.midi.rules import write_midi
+from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import Score
 from pipeline.vocabulary.conditions import CONDITIONS, ROOTS, chord_number, parse_conditions
 from pipeline.vocabulary.events import END, EventVocabulary

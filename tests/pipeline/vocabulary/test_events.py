@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from pipeline.scores.notes import DEFAULT_VELOCITY, DRUMS, Score, make_notes
 from pipeline.scores.reading import read_score
-from pipeline.vocabulary.events import END, PAD, START, EventVocabulary, vocabulary_from_dict
+from pipeline.vocabulary.events import END, PAD, START, EventVocabulary
+from pipeline.vocabulary.registry import vocabulary_from_dict
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 PLAIN = EventVocabulary()

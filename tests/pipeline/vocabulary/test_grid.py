@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.marks import END, MARKS, START
 from pipeline.scores.notes import DRUMS, Score, make_notes
-from pipeline.vocabulary.events import vocabulary_from_dict
+from pipeline.vocabulary.grammar import END, MARKS, START
 from pipeline.vocabulary.grid import FIRST_PROGRAM, GridVocabulary
+from pipeline.vocabulary.registry import vocabulary_from_dict
 
 GRID = GridVocabulary()
 DUET = GridVocabulary(steps_per_quarter=1, lowest_pitch=60, highest_pitch=72, voices=2)

@@ -13,8 +13,8 @@ from model.evaluation.likelihood import frame_nats
 from model.networks.frames.network import FrameModel, FramesConfig
 from model.networks.frames.past import features_of_frames
 from model.networks.registry import build_network, config_from_dict, network_config, with_dropout
-from pipeline.marks import END, MARKS
 from pipeline.vocabulary.events import EventVocabulary
+from pipeline.vocabulary.grammar import END, MARKS
 from pipeline.vocabulary.grid import GridVocabulary
 
 VOCABULARY = GridVocabulary(lowest_pitch=60, highest_pitch=71, voices=3)

@@ -1,0 +1,169 @@
+"""Trained networks evaluated: likelihood, pictures, composed pieces beside real ones."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.runtime.tensorflow_loading import load_tensorflow
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    from model.composing.composer import Composer
+    from pipeline.sources.json_frames import FrameSet
+    from pipeline.vocabulary.grid import GridVocabulary
+
+
+def evaluate_networks(flags: argparse.Namespace, frame_set: FrameSet) -> dict[str, Any]:
+    """The report of trained networks, said and drawn."""
+    from model.evaluation.protocols import describe, report
+    from model.networks.checkpoint import find_checkpoint
+
+    composers = open_networks(flags.runs)
+    vocabulary = _one_grid(composers, flags.runs, frame_set)
+    from model.evaluation.likelihood import frame_nats, voices_of
+
+    splits = {
+        split: [
+            voices_of(piece, frame_set.has_voices, vocabulary.voices)
+            for piece in frame_set.splits[split]
+        ]
+        for split in (flags.split, *(["train"] if flags.samples is not None else []))
+    }
+    models = [composer.model for composer in composers]
+    nats = frame_nats(models, vocabulary, splits[flags.split], flags.transpositions)
+    names = " + ".join(str(find_checkpoint(run)) for run in flags.runs)
+    family = _family(len(models), flags.transpositions)
+    contents = report(frame_set, flags.split, nats, names, family)
+    # Of all tokens the STEPs count too, at no cost: what they say is certain.
+    per_frame = contents["nats_per_frame"]
+    contents["nats_per_token"] = per_frame / vocabulary.tokens_per_frame
+    contents |= {"models": len(models), "transpositions": flags.transpositions}
+    print(describe(contents))
+    if flags.plots:
+        _draw_likelihood(flags, splits[flags.split], nats, vocabulary)
+        draw_pitches(composers[0], flags.runs[0], flags.plots)
+    if flags.samples is not None:
+        contents["music"] = _compose(flags, composers[0], vocabulary, splits, frame_set.has_voices)
+    return contents
+
+
+def _family(num_models: int, num_transpositions: int) -> str:
+    """What kind of model a figure belongs to, in words that say what was averaged."""
+    kind = "left-to-right model of the whole frame, voice after voice"
+    if num_models == num_transpositions == 1:
+        return f"one {kind}, no averaging of models"
+    return (
+        f"AVERAGED: {num_models} {kind.replace('model', 'model' + 's' * (num_models > 1))}, each "
+        f"piece in {num_transpositions} transposition{'s' * (num_transpositions > 1)} as far as "
+        "its range allows; the mean of the probabilities of every note"
+    )
+
+
+def open_networks(runs: Sequence[Path]) -> list[Composer]:
+    """The trained networks, ready."""
+    load_tensorflow()
+    from model.composing.composer import Composer
+    from model.networks.checkpoint import find_checkpoint
+
+    return [Composer.load(find_checkpoint(run)) for run in runs]
+
+
+def _one_grid(
+    composers: Sequence[Composer], runs: Sequence[Path], frame_set: FrameSet
+) -> GridVocabulary:
+    """The vocabulary of all the networks. Raises ValueError where it is not that of the frames."""
+    from pipeline.vocabulary.grid import GridVocabulary
+
+    first = composers[0].vocabulary
+    for composer, run in zip(composers, runs, strict=True):
+        vocabulary = composer.vocabulary
+        if not isinstance(vocabulary, GridVocabulary):
+            raise ValueError(
+                f"{run} was trained on events, whose likelihood is not that of the same frames. "
+                "Train on a data set made with: pipeline/preprocess.py SOURCE --vocabulary grid"
+            )
+        if vocabulary.steps_per_quarter != frame_set.steps_per_quarter:
+            raise ValueError(
+                f"{run} was trained on {vocabulary.steps_per_quarter} frames a quarter and the "
+                f"data have {frame_set.steps_per_quarter}"
+            )
+        if vocabulary != first:
+            raise ValueError(
+                f"{runs[0]} and {run} speak different vocabularies ({first}; {vocabulary}): only "
+                "models of the same notes can be averaged"
+            )
+    assert isinstance(first, GridVocabulary)
+    return first
+
+
+def _compose(
+    flags: argparse.Namespace,
+    composer: Composer,
+    vocabulary: GridVocabulary,
+    real: dict[str, list[np.ndarray]],
+    has_voices: bool,
+) -> dict[str, Any]:
+    """Pieces composed and compared with real ones: said, drawn, kept in the run's folder."""
+    from model.composing.sampling import Sampling
+    from model.evaluation.music_report import FILE_NAME, describe
+    from model.evaluation.samples import compare_with_real, compose_samples
+
+    sampling = Sampling(temperature=flags.temperature, top_p=flags.top_p)
+    samples = compose_samples(composer, flags.samples, sampling, flags.seed)
+    music, values = compare_with_real(samples, real, vocabulary, has_voices=has_voices)
+    music |= {
+        "seed": flags.seed,
+        "sampling": {"temperature": flags.temperature, "top_p": flags.top_p},
+    }
+    print(describe(music))
+    run = flags.runs[0]
+    if (run / "checkpoints").is_dir():
+        (run / FILE_NAME).write_text(json.dumps(music, indent=2) + "\n")
+        print(f"wrote {run / FILE_NAME}, which hpc/compare.py shows")
+    if flags.plots:
+        from model.evaluation.plots import samples_figure
+
+        _write(samples_figure(values, music), flags.plots / "samples.png")
+    return music
+
+
+def _draw_likelihood(
+    flags: argparse.Namespace,
+    pieces: Sequence[np.ndarray],
+    nats: Sequence[np.ndarray],
+    vocabulary: GridVocabulary,
+) -> None:
+    """Where the model is surprised: by voice and place in all pieces, note by note in one."""
+    import numpy as np
+
+    from model.evaluation.plots import places_figure, surprise_figure
+
+    mean = float(np.concatenate(nats).mean())
+    title = f"{flags.split} split, {len(pieces)} pieces, {mean:.4f} nats per note"
+    _write(places_figure(nats, vocabulary, title), flags.plots / "places.png")
+    means = [float(piece.mean()) for piece in nats]
+    median = int(np.argsort(means)[len(means) // 2])  # neither an easy piece nor a hard one
+    title = f"piece {median} of the {flags.split} split, {means[median]:.4f} nats per note"
+    figure = surprise_figure(pieces[median], nats[median], vocabulary, title)
+    _write(figure, flags.plots / "surprise.png")
+
+
+def draw_pitches(composer: Composer, run: Path, folder: Path) -> None:
+    """The map of what the network has learned of pitches."""
+    from model.evaluation.pitch_map import pitch_map
+
+    figure = pitch_map(composer.model, composer.vocabulary, f"pitches as {run} weighs them")
+    _write(figure, folder / "pitches.png")
+
+
+def _write(figure: Figure, path: Path) -> None:
+    from model.evaluation.plots import save
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    print(f"wrote {save(figure, path)}")

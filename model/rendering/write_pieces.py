@@ -1,0 +1,128 @@
+"""The composed pieces written as files, and what is reported of them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.dataset.manifest import SPLITS, Manifest
+from pipeline.scores.notes import Score
+
+if TYPE_CHECKING:
+    from model.composing.composer import Piece
+    from model.rendering.engraving import Engraver
+    from model.rendering.piece_files import RenderedPiece, Renderer
+
+
+def write_pieces(
+    flags: argparse.Namespace,
+    renderer: Renderer,
+    pieces: Sequence[Piece],
+    scores: Sequence[Score],
+    checkpoint: Path,
+    settings: dict[str, Any],
+    speed: dict[str, float],
+) -> None:
+    """Write the pieces, and what the flags ask for beside them."""
+    rendered = _render(renderer, pieces, scores)
+    if flags.data:
+        _compare(flags.data, scores)
+    if flags.json:
+        _write_json(flags.json, checkpoint, settings, speed, rendered)
+    if flags.page:
+        from model.rendering.listening_page import write_page
+
+        told = {"model": checkpoint, **settings}
+        page = write_page(flags.page, list(zip(rendered, scores, strict=True)), told, renderer)
+        print(page.report())
+
+
+def _write_json(
+    path: Path,
+    checkpoint: Path,
+    settings: dict[str, Any],
+    speed: dict[str, float],
+    rendered: Sequence[RenderedPiece],
+) -> None:
+    from pipeline.runtime.files import write_json
+
+    contents = {
+        "checkpoint": str(checkpoint),
+        "settings": settings,
+        **speed,
+        "pieces": [asdict(piece) for piece in rendered],
+    }
+    write_json(path, contents)
+
+
+def choose_engraver(flags: argparse.Namespace) -> Engraver | None:
+    """The program that prints scores, where one is asked for."""
+    from model.rendering.formats import PRINTED
+
+    if not set(PRINTED) & set(flags.formats):
+        return None
+    from model.rendering.engraving import find_engraver
+
+    return find_engraver()
+
+
+def choose_soundfont(flags: argparse.Namespace) -> Path:
+    """The SoundFont to render with. Raises ValueError without one, or without FluidSynth."""
+    from model.rendering.audio import check_synthesizer, find_soundfont
+
+    check_synthesizer()
+    return find_soundfont(flags.soundfont)
+
+
+def _name(piece: Piece) -> str:
+    return f"piece-{piece.index + 1:03d}"
+
+
+def require_notes(pieces: Sequence[Piece], scores: Sequence[Score], bounded: bool) -> None:
+    """Refuse a piece without notes; say where one did not reach the end it was asked for."""
+    for piece, score in zip(pieces, scores, strict=True):
+        if not score.notes.size:
+            raise ValueError(
+                f"{_name(piece)} holds no whole note after {piece.num_composed} tokens: give it "
+                "more room (--length-tokens, --bars), or train longer"
+            )
+        if not piece.complete and not bounded:
+            print(
+                f"warning: {_name(piece)}: stopped after {piece.num_composed} tokens, before its "
+                "end",
+                file=sys.stderr,
+            )
+
+
+def _render(
+    renderer: Renderer, pieces: Sequence[Piece], scores: Sequence[Score]
+) -> list[RenderedPiece]:
+    """Write the files of each piece, and say where they are and what is odd about it."""
+    rendered = []
+    for piece, score in zip(pieces, scores, strict=True):
+        rendered.append(renderer.render(_name(piece), score))
+        print(rendered[-1].report())
+        for warning in rendered[-1].warnings:
+            print(f"warning: {rendered[-1].name}: {warning}", file=sys.stderr)
+    return rendered
+
+
+def _compare(data_dir: Path, scores: Sequence[Score]) -> None:
+    """Print the pieces' mean metrics beside those of the data set's splits."""
+    from model.metrics.score_metrics import compare_table, mean_metrics
+    from pipeline.dataset.records import read_pieces
+
+    manifest = Manifest.load(data_dir)
+    manifest.verify(data_dir)
+    vocabulary = manifest.open_vocabulary
+    columns = {f"{len(scores)} composed": mean_metrics(scores)}
+    for split in SPLITS:
+        if manifest.num_pieces(split):
+            real = (vocabulary.decode(ids) for _, ids in read_pieces(data_dir, manifest, split))
+            columns[f"{manifest.num_pieces(split)} {split}"] = mean_metrics(real)
+    print(f"music metrics, mean over pieces, beside the real ones in {data_dir}:")
+    print(compare_table(columns))

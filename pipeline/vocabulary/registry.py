@@ -1,0 +1,25 @@
+"""The vocabularies by name, as a manifest and a checkpoint keep them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.vocabulary.events import EventVocabulary
+from pipeline.vocabulary.grid import GridVocabulary
+
+Vocabulary = EventVocabulary | GridVocabulary
+
+
+def vocabulary_from_dict(settings: dict[str, Any]) -> Vocabulary:
+    """The vocabulary that `to_dict` described. Raises ValueError for a kind unknown here."""
+    kinds: dict[str, type[Vocabulary]] = {"events": EventVocabulary, "grid": GridVocabulary}
+    settings = dict(settings)
+    kind = str(settings.pop("kind", None))
+    if kind not in kinds:
+        raise ValueError(
+            f"vocabulary {kind!r} is unknown; this program has {', '.join(kinds)}. Was the data "
+            "set or checkpoint made by a newer version?"
+        )
+    if "conditions" in settings:
+        settings["conditions"] = tuple(settings["conditions"])
+    return kinds[kind](**settings)
