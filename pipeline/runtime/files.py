@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +40,28 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def replace_file(path: Path, content: str) -> None:
-    """Write a file beside its place, then rename it: a kill leaves the old or the new one.
+@contextmanager
+def new_file(path: Path, *, keep_suffix: bool = False) -> Iterator[Path]:
+    """A path beside `path` to write to; at the end of the block the file is renamed to `path`.
 
-    Raises OSError naming the file where it cannot be written.
+    So a kill leaves the old file or the new one, never half of one; an error removes the half.
+    With `keep_suffix` the path ends as `path` does, for libraries that choose a format by it.
     """
-    partial = path.with_name(path.name + ".partial")
+    name = f"{path.stem}.partial{path.suffix}" if keep_suffix else f"{path.name}.partial"
+    partial = path.with_name(name)
     try:
-        partial.write_text(content)
+        yield partial
         partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def replace_file(path: Path, content: str) -> None:
+    """Write a text file, whole or not at all. Raises OSError naming it where that fails."""
+    try:
+        with new_file(path) as partial:
+            partial.write_text(content)
     except OSError as error:
         raise not_written(path, error) from error
 
@@ -73,8 +88,7 @@ def not_written(path: Path, error: Exception) -> OSError:
 
 
 def write_json(path: Path, contents: dict[str, Any]) -> None:
-    """Write the contents for programs: whole or not at all."""
+    """Write the contents for programs, whole or not at all; the folder is made if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(contents, indent=2) + "\n")
-    partial.replace(path)
+    with new_file(path) as partial:
+        partial.write_text(json.dumps(contents, indent=2) + "\n")
