@@ -30,7 +30,7 @@ PREFERRED = ("FluidR3_GM.sf2", "default.sf2", "default-GM.sf2", "TimGM6mb.sf2")
 SUFFIXES = (".sf2", ".sf3")
 FLOAT_FORMAT = 3  # WAVE_FORMAT_IEEE_FLOAT
 FULL_SCALE = 32767  # of 16-bit samples
-LOUDEST = 10 ** (-1 / 20)  # of full scale: -1 dB, which leaves room for the peaks between samples
+LOUDEST = 10 ** (-1 / 20)  # of full scale: -1 dB leaves room for the peaks between samples
 SILENCE = 0.001  # of full scale: -60 dB, far below any note of any SoundFont
 # FluidSynth stops within a second of the last note, or later if a long release dies away.
 SHORTEST_TAIL, LONGEST_TAIL = -0.1, 30.0
@@ -78,8 +78,9 @@ def check_synthesizer() -> None:
 def render_wav(midi_path: Path, wav_path: Path, soundfont: Path, seconds: float) -> Sound:
     """Render a MIDI file that lasts `seconds`; the length and peak of the WAV file, 16 bits.
 
-    FluidSynth renders in floating point: loud music is scaled down instead of clipped. The file
-    gets its name only after it has been checked. Raises OSError if it cannot be written whole,
+    FluidSynth renders in floating point, at about -20 dB of full scale for a chorale. The peak of
+    every file is -1 dB: audible, and never clipped. The file gets its name only after it has been
+    checked. Raises OSError if it cannot be written whole,
     ValueError if it is silent or does not last as long as the music.
     """
     from midi2audio import FluidSynth
@@ -98,8 +99,7 @@ def render_wav(midi_path: Path, wav_path: Path, soundfont: Path, seconds: float)
     finally:
         rendered.unlink(missing_ok=True)  # before the WAV file is written: that needs half the room
     peak = _checked_peak(samples, wav_path, seconds)
-    scale = min(1.0, LOUDEST / peak)
-    integers = np.rint(samples * np.float32(scale * FULL_SCALE)).astype("<i2")
+    integers = np.rint(samples * np.float32(LOUDEST / peak * FULL_SCALE)).astype("<i2")
     _write_wav(integers, wav_path)
     return Sound(len(samples) / SAMPLE_RATE, int(np.abs(integers).max()) / (FULL_SCALE + 1))
 

@@ -152,12 +152,21 @@ def test_a_users_fluidsynth_settings_do_not_change_live_sound(
     player.close()
 
 
-def test_the_loudest_music_is_not_clipped(tmp_path: Path, soundfont: Path) -> None:
-    rows = [(0, program, pitch, 16, 127) for program in range(15) for pitch in range(36, 96)]
-    loud = Score(make_notes(rows), 4, 120.0)
-    write_midi(loud, tmp_path / "loud.mid")
-    sound = render_wav(tmp_path / "loud.mid", tmp_path / "loud.wav", soundfont, loud.seconds)
-    with wave.open(str(tmp_path / "loud.wav")) as stream:
+@pytest.mark.parametrize(
+    ("num_programs", "pitches", "velocity"),
+    [(1, range(60, 61), 20), (1, range(60, 72, 4), 80), (15, range(36, 96), 127)],
+)
+def test_quiet_and_loud_music_peaks_at_minus_1_db_and_is_not_clipped(
+    num_programs: int, pitches: range, velocity: int, tmp_path: Path, soundfont: Path
+) -> None:
+    rows = [
+        (0, program, pitch, 16, velocity) for program in range(num_programs) for pitch in pitches
+    ]
+    score = Score(make_notes(rows), 4, 120.0)
+    write_midi(score, tmp_path / "music.mid")
+    sound = render_wav(tmp_path / "music.mid", tmp_path / "music.wav", soundfont, score.seconds)
+    with wave.open(str(tmp_path / "music.wav")) as stream:
         samples = np.frombuffer(stream.readframes(stream.getnframes()), "<i2").astype(int)
-    assert 0.5 < sound.peak < 1.0
     assert np.count_nonzero(np.abs(samples) >= 32767) == 0
+    assert 20 * np.log10(np.abs(samples).max() / 32768) == pytest.approx(-1, abs=0.01)
+    assert sound.peak == np.abs(samples).max() / 32768
