@@ -127,7 +127,7 @@ def own_settings() -> Iterator[None]:
 def _read_samples(rendered: Path, wav_path: Path) -> np.ndarray:
     """Samples [num_frames, channels] float32 of a WAV file of floats, 1.0 for full scale.
 
-    The module `wave` does not read floats. Raises OSError if the file is none.
+    The module `wave` does not read floats. Raises OSError if it is another file.
     """
     contents = memoryview(rendered.read_bytes())
     chunks: dict[bytes, memoryview] = {}
