@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +19,7 @@ from pipeline.dataset.batches import (
     target_weights,
     training_batches,
 )
+from pipeline.dataset.lanes import LaneReader
 from pipeline.dataset.manifest import Manifest
 from pipeline.dataset.records import read_pieces, write_shard
 from pipeline.dataset.schedule import BatchPlan, room_for_pieces
@@ -333,3 +336,28 @@ def test_evaluation_on_whole_pieces_counts_every_token_but_start_once(
             counted.update(tokens[:, 1:].numpy()[weights.numpy() == 1].tolist())
     pieces = [tokens[1:] for _, tokens in read_pieces(tiny_shards, manifest, "valid")]
     assert counted == Counter(np.concatenate(pieces).tolist())
+
+
+def test_autograph_converts_nothing_and_leaves_no_file(
+    tiny_shards: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []  # a converted function is written to the temp folder and stays there
+
+    def load_source(source: str, delete_on_exit: bool) -> None:
+        written.append(source)
+        raise AssertionError("converted")
+
+    loader = importlib.import_module("tensorflow.python.autograph.pyct.loader")
+    monkeypatch.setattr(loader, "load_source", load_source)
+    for whole_pieces in (False, True):
+        length = room_for_pieces(manifest) if whole_pieces else TIME
+        plan = BatchPlan(manifest, length, BATCH, max_transpose=3, whole_pieces=whole_pieces)
+        next(iter(training_batches(tiny_shards, plan)))
+        next(iter(evaluation_batches(tiny_shards, plan, "valid")))
+    reader = LaneReader.of(tiny_shards, manifest, "train", seed=2, max_transpose=3)
+    lane = start = tf.constant(0, tf.int64)
+    next(iter(reader.endless(lane, start)))
+    next(iter(reader.endless_pieces(lane, length, start)))
+    next(iter(reader.one_pass(lane)))
+    next(iter(reader.pieces_of_one_pass(lane, length)))
+    assert written == []
