@@ -101,7 +101,7 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[Settings, Path | None]:
     add("--list-sources", action=_ListSources, help="what each data set needs, from where; exit")
     add("--out", type=Path, required=True, help="folder to write; it appears when complete")
     add("--processes", type=int, default=cores_of_this_process(), help="parsers of this process")
-    add("--timeout", type=float, default=60.0, help="seconds for one file")
+    add("--timeout", type=float, default=60.0, help="processor seconds for one file")
     add("--max-memory", type=float, default=Limits().memory_gib, help="GiB for one process")
     add("--max-rejects", type=_share, default="10%", help="files that may fail: share or number")
     add("--num-lanes", type=int, default=16, help="streams of pieces; workers must divide them")
