@@ -34,7 +34,7 @@ def open_run(config: TrainConfig, place: Place, peers: Peers, findings: Findings
         with_dropout,
         within,
     )
-    from pipeline.dataset.schedule import check_fit, steps_per_epoch
+    from pipeline.dataset.schedule import BatchPlan
 
     # The GPU and the collectives come first: TensorFlow takes neither after its first operation,
     # and for a sequence length of auto it reads the data set.
@@ -49,12 +49,16 @@ def open_run(config: TrainConfig, place: Place, peers: Peers, findings: Findings
     begin = chief["begin"] or {"progress": {}, "run": {}}
     same_run = begin["progress"].get("step", 0) > 0
     sequence_length = _sequence_length(config, manifest, begin["run"] if same_run else {})
-    check_fit(
+    plan = BatchPlan(
         manifest,
-        size=place.size,
-        global_batch_size=global_batch_size,
         sequence_length=sequence_length,
+        global_batch_size=global_batch_size,
+        rank=place.rank,
+        size=place.size,
         whole_pieces=config.whole_pieces,
+        seed=config.seed,
+        max_transpose=config.max_transpose,
+        own_key=config.own_key,
     )
     unit = manifest.open_vocabulary.tokens_per_frame
     if sequence_length % unit:
@@ -94,7 +98,7 @@ def open_run(config: TrainConfig, place: Place, peers: Peers, findings: Findings
         strategy,
         config,
         num_lanes=manifest.num_lanes,
-        positions=global_batch_size // place.size * sequence_length,
+        positions=plan.local_batch_size * sequence_length,
     )
     restore(steps.variables(), findings.bundle, strategy)
     if not same_run:
@@ -104,16 +108,8 @@ def open_run(config: TrainConfig, place: Place, peers: Peers, findings: Findings
         config=config,
         place=place,
         peers=peers,
-        manifest=manifest,
+        plan=plan,
         run_dir=run_dir,
-        sequence_length=sequence_length,
-        global_batch_size=global_batch_size,
-        steps_per_epoch=steps_per_epoch(
-            manifest,
-            sequence_length=sequence_length,
-            global_batch_size=global_batch_size,
-            whole_pieces=config.whole_pieces,
-        ),
         strategy=strategy,
         steps=steps,
         checkpoints=Checkpoints(run_dir, config, is_chief=place.is_chief),
