@@ -1,4 +1,4 @@
-"""Standard MIDI Files read event by event through music21."""
+"""Standard MIDI Files read event by event with music21."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ LARGEST_DELTA = 2**28 - 1  # ticks between two MIDI events, by the standard
 
 
 def score_by_music21(kind: int, division: int, tracks: Sequence[bytes]) -> Score:
-    """The notes of a MIDI file's tracks, as `split_chunks` gives them.
+    """The score of what `split_chunks` found in a MIDI file.
 
-    Raises ValueError naming the track and the byte where one is damaged.
+    Raises ValueError naming the track and the byte where a track is damaged.
     """
     events = [list(_track_events(track, number)) for number, track in enumerate(tracks, 1)]
     return score_from_tracks(kind, division, events)
 
 
 def _track_events(contents: bytes, track_number: int) -> Iterator[Event]:
-    """The events of a track that make notes, the last one END_OF_TRACK.
+    """The events of a track that decide its notes, the last one END_OF_TRACK.
 
-    music21's own loop over a track passes over what it cannot read, and loses its time; this one
+    music21's own loop over a track skips events that it cannot read, and loses their time. This one
     raises ValueError.
     """
     voice, meta = music21.midi.ChannelVoiceMessages, music21.midi.MetaEvents
@@ -44,7 +44,7 @@ def _track_events(contents: bytes, track_number: int) -> Iterator[Event]:
         meta.SET_TEMPO: TEMPO,
         meta.END_OF_TRACK: END_OF_TRACK,
     }
-    rest: Any = memoryview(contents)  # its slices are no copies: music21 slices at every event
+    rest: Any = memoryview(contents)  # a slice of it copies nothing; music21 slices at each event
     tick, status = 0, 0
     try:
         while rest:
@@ -53,7 +53,7 @@ def _track_events(contents: bytes, track_number: int) -> Iterator[Event]:
             if delta > LARGEST_DELTA:
                 raise ValueError("a time of more than 4 bytes")
             event: Any = music21.midi.MidiEvent()
-            if rest[0] < 0x80:  # running status: the status byte of the event before holds
+            if rest[0] < 0x80:  # running status: the event has the status of the one before
                 if not status:
                     raise ValueError("a data byte where an event must begin")
                 message = bytes([status]) + bytes(rest[:2])

@@ -1,10 +1,10 @@
-"""Standard MIDI Files read by symusic (C++): the notes of midi_music21.py, many times faster.
+"""Standard MIDI Files read with symusic (C++): the notes of by_music21.py, many times faster.
 
-symusic keeps the rules of `midi.score_from_tracks` but for three, and the tracks are changed before
-it reads them. It leaves out notes that are never ended: every track gets note-offs for all keys at
-its end. A note takes its program from its own track alone: a track begins with those that others
-set. And it is lenient: some damage that midi_music21.py names it passes over. What its 32-bit clock
-could not count is left to midi_music21.py.
+symusic departs from `rules.score_from_tracks` in three ways, and the tracks are changed before it
+reads them. It drops notes that are never ended, so each track gets note-offs for all keys at its
+end. It takes a note's program from the note's own track, so the programs that other tracks set are
+put at the start of a track. It accepts some damage that by_music21.py reports. by_music21.py also
+reads the files that are too long for symusic's 32-bit clock.
 """
 
 from __future__ import annotations
@@ -34,27 +34,27 @@ from pipeline.scores.midi.track_bytes import (
 )
 from pipeline.scores.notes import DRUMS, NOTE, Score
 
-# For each channel a note-off for each key, by running status, all at the time of the first.
+# For each channel: note-offs for all keys, by running status, at one tick.
 ALL_NOTES_OFF = [
     b"".join(
         bytes([0x80 | channel, key, 0] if not key else [key, 0]) + b"\x00" for key in range(128)
     )
     for channel in range(16)
 ]
-MOST_SWEEPS = 64  # times that one key is left on; more is no music, and music21 has the patience
-LONG, LONG_DELTA = 2**27, b"\xc0\x80\x80\x00"  # ticks, and how MIDI writes them
+MOST_SWEEPS = 64  # of note-offs at the end; by_music21.py reads files where a key needs more
+LONG, LONG_DELTA = 2**27, b"\xc0\x80\x80\x00"  # ticks, and their bytes in a MIDI file
 
 
 class UnfitForSymusicError(ValueError):
-    """A MIDI file that symusic cannot read, or not by the same rules."""
+    """A MIDI file that symusic cannot read by the same rules."""
 
 
 def score_by_symusic(kind: int, division: int, tracks: list[bytes]) -> Score:
-    """The notes of a MIDI file's tracks, as `split_chunks` gives them.
+    """The score of what `split_chunks` found in a MIDI file.
 
-    Raises UnfitForSymusicError for what another reader has to read, or has to name the fault of:
-    format 2, time in seconds, programs that other tracks change while notes play, a damaged system
-    exclusive event, events that symusic refuses, more music than a piece can have.
+    Raises UnfitForSymusicError for a file that the other reader must read, or whose fault it must
+    name: format 2, time in seconds, a program that another track changes while notes sound, a
+    damaged system exclusive event, events that symusic refuses, more music than a piece can have.
     """
     if kind > 1 or not 0 < division < 0x8000:
         raise UnfitForSymusicError("only formats 0 and 1 in ticks per quarter")
@@ -67,19 +67,20 @@ def score_by_symusic(kind: int, division: int, tracks: list[bytes]) -> Score:
     tracks = _with_all_programs(tracks)
     parsed, notes = _ended(division, tracks)
     if min(notes["onset"].min(initial=0), notes["duration"].min(initial=0)) < 0:
-        raise UnfitForSymusicError("times over 32 bits")  # symusic lets them wrap around
+        raise UnfitForSymusicError("times over 32 bits")  # symusic wraps them around
     tempo = first_tempo((tempo.time, tempo.mspq) for tempo in parsed.tempos)
     try:
         return checked_notes(notes, division, tempo)
-    except ValueError as error:  # of several faults the other reader names the first
+    except ValueError as error:  # the other reader names the first of several faults
         raise UnfitForSymusicError(str(error)) from None
 
 
 def _with_all_programs(tracks: list[bytes]) -> list[bytes]:
-    """The tracks, each beginning with the programs that others set for its notes.
+    """The tracks, each beginning with the programs that other tracks set for its notes.
 
-    Raises UnfitForSymusicError where one would have to be set later.
+    Raises UnfitForSymusicError where a program would have to be set later than at the beginning.
     """
+    # The channels of each track whose programs other tracks may set; most files have none.
     sets = [channels(track, PROGRAM_CHANGE) for track in tracks]
     setters = Counter(chain.from_iterable(sets))
     asked = [
@@ -92,6 +93,8 @@ def _with_all_programs(tracks: list[bytes]) -> list[bytes]:
     ]
     if not any(asked):
         return tracks
+
+    # Of these, the ones that the track does not set before its first note, and later changes.
     try:
         openings = [opening(track) for track in tracks]
         asked = [
@@ -104,6 +107,8 @@ def _with_all_programs(tracks: list[bytes]) -> list[bytes]:
         )
     except ValueError as error:
         raise UnfitForSymusicError(str(error)) from None
+
+    # The last program that any track set before the first note goes to the start of the track.
     completed = []
     for track, begun, missing in zip(tracks, openings, asked, strict=True):
         given = b""
@@ -118,13 +123,13 @@ def _with_all_programs(tracks: list[bytes]) -> list[bytes]:
 
 
 def _sets_with_a_note(track: bytes, channel: int) -> bool:
-    """May the track set a channel's program at the moment of a note, but after it?"""
+    """Whether the track may set a channel's program at the tick of a note, but after the note."""
     first_note = track.find(NOTE_ON | channel)
     return track.find(bytes([0, PROGRAM_CHANGE | channel]), first_note) >= 0
 
 
 def _ended(division: int, tracks: list[bytes]) -> tuple[Any, np.ndarray]:
-    """What symusic makes of the tracks, and the notes, each lasting to its track's end at most."""
+    """The tracks as symusic reads them, and their notes, which end with the track at the latest."""
     sweeps = [
         b"".join(ALL_NOTES_OFF[channel] for channel in channels(track, NOTE_ON)) for track in tracks
     ]
@@ -144,7 +149,7 @@ def _ended(division: int, tracks: list[bytes]) -> tuple[Any, np.ndarray]:
 
 
 def _parse(division: int, tracks: list[bytes], endings: list[bytes]) -> Any:
-    """What symusic makes of the tracks with events at their ends, each followed by a time."""
+    """The tracks as symusic reads them, each with events (and a delta time) added at its end."""
     file = [b"MThd\x00\x00\x00\x06\x00\x01", len(tracks).to_bytes(2, "big")]
     file.append(division.to_bytes(2, "big"))
     for track, ending in zip(tracks, endings, strict=True):
@@ -157,6 +162,7 @@ def _parse(division: int, tracks: list[bytes], endings: list[bytes]) -> Any:
 
 
 def _notes(parsed: Any) -> np.ndarray:
+    """[num_notes] of NOTE, track by track, of a symusic score."""
     notes = np.empty(parsed.note_num(), NOTE)
     end = 0
     for track in parsed.tracks:

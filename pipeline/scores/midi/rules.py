@@ -1,6 +1,6 @@
-"""Standard MIDI Files: their chunks, the rules that turn events into notes, and the writer.
+"""Standard MIDI Files: their chunks, and the rules that turn events into notes.
 
-The event bytes themselves are read by music21 (by_music21.py) or by symusic (by_symusic.py).
+music21 (by_music21.py) or symusic (by_symusic.py) reads the bytes of the events.
 Source: Standard MIDI-File Format Spec. 1.1 (MIDI Manufacturers Association).
 """
 
@@ -13,16 +13,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.scores.notes import DRUMS, Score, make_notes, sort_notes
+from pipeline.scores.notes import DRUMS, NoteRow, Score, make_notes, sort_notes
 
-# Kinds of events that matter here: the status of channel messages, the type byte of meta events.
+# The kinds of events that are read: the status of a channel message, the type of a meta event.
 NOTE_OFF, NOTE_ON, PROGRAM_CHANGE, TEMPO, END_OF_TRACK = 0x80, 0x90, 0xC0, 0x51, 0x2F
 
 PERCUSSION_CHANNEL = 9  # channel 10, counted from 0
 MELODIC_CHANNELS = [channel for channel in range(16) if channel != PERCUSSION_CHANNEL]
 UNMARKED_TEMPO = 120.0  # quarters per minute of a file that sets none, by the standard
-
-Row = tuple[int, int, int, int, int]  # onset, program, pitch, duration, velocity: see make_notes
 
 
 class Event(NamedTuple):
@@ -38,8 +36,8 @@ class Event(NamedTuple):
 def split_chunks(contents: bytes) -> tuple[int, int, list[bytes]]:
     """Format (0, 1, 2), division and the bytes of each track of a MIDI file.
 
-    Chunks of unknown kinds, and whatever follows the last track, are passed over, as the standard
-    asks. Raises ValueError where the file is no MIDI file or stops before its end.
+    Chunks of unknown kinds, and bytes after the last track, are skipped, as the standard requires.
+    Raises ValueError for a file that is not MIDI or is cut off.
     """
     if contents[:4] != b"MThd":
         raise ValueError(f"not a MIDI file: it begins with {contents[:4]!r}, not with b'MThd'")
@@ -53,6 +51,8 @@ def split_chunks(contents: bytes) -> tuple[int, int, list[bytes]]:
         raise ValueError(f"MIDI format {kind}; formats 0, 1 and 2 exist")
     if num_tracks > MAX_TRACKS:
         raise ValueError(f"has {num_tracks} tracks; at most {MAX_TRACKS} are read")
+
+    # The chunks: a name of four letters, a length, and that number of bytes.
     tracks: list[bytes] = []
     start = 8 + header_length
     while len(tracks) < num_tracks and start + 8 <= len(contents):
@@ -88,7 +88,7 @@ def score_from_tracks(kind: int, division: int, tracks: Sequence[Sequence[Event]
       and pitch bends are left out.
     """
     resolution, ticks = _resolution(division)
-    rows: list[Row] = []
+    rows: list[NoteRow] = []
     shared = _program_changes(tracks) if kind < 2 else {}
     start = 0
     for events in tracks:
@@ -103,21 +103,21 @@ def score_from_tracks(kind: int, division: int, tracks: Sequence[Sequence[Event]
 
 
 def first_tempo(changes: Iterable[tuple[int, int]]) -> float:
-    """Quarters per minute of the earliest of (tick, microseconds per quarter), or of none."""
+    """Quarters per minute of the first of (tick, microseconds per quarter); 120 without any."""
     _, number = min(changes, default=(0, 0))
     return 60e6 / number if number else UNMARKED_TEMPO
 
 
-# Far over any music (an opera has 200,000 notes and 50 tracks): a broken file must not become a
-# million tokens of silence, nor a day of work.
+# Far more than any music has (an opera has 200,000 notes and 50 tracks): a broken file must not
+# become a million tokens of silence, nor take a day.
 MAX_TRACKS = 1024
 MAX_NOTES = 1_000_000
 MAX_QUARTERS = 100_000
-MAX_TICKS = 2**31 - 1  # what a note's 32 bits can say
+MAX_TICKS = 2**31 - 1  # an onset has 32 bits
 
 
-def checked_score(rows: list[Row], resolution: int, tempo: float) -> Score:
-    """The score of these notes. Raises ValueError for more music than a piece can have."""
+def checked_score(rows: list[NoteRow], resolution: int, tempo: float) -> Score:
+    """The score of these notes. Raises ValueError if it exceeds the limits on a piece."""
     _check_limits(
         len(rows), max((onset + length for onset, _, _, length, _ in rows), default=0), resolution
     )
@@ -125,7 +125,7 @@ def checked_score(rows: list[Row], resolution: int, tempo: float) -> Score:
 
 
 def checked_notes(notes: np.ndarray, resolution: int, tempo: float) -> Score:
-    """The score of notes [num_notes] of NOTE in any order, under the limits of `checked_score`."""
+    """The score of notes [num_notes] of NOTE in any order; limits as for `checked_score`."""
     end = notes["onset"].astype(np.int64) + notes["duration"]
     _check_limits(notes.size, int(end.max(initial=0)), resolution)
     return Score(sort_notes(notes), resolution, tempo)
@@ -161,9 +161,11 @@ def _program_changes(tracks: Sequence[Sequence[Event]]) -> dict[int, list[tuple[
     return changes
 
 
-def _track_notes(events: Sequence[Event], shared: dict[int, list[tuple[int, int]]]) -> list[Row]:
+def _track_notes(
+    events: Sequence[Event], shared: dict[int, list[tuple[int, int]]]
+) -> list[NoteRow]:
     """Notes of one track by the rules of `score_from_tracks`, in ticks."""
-    rows: list[Row] = []
+    rows: list[NoteRow] = []
     programs: dict[int, int] = {PERCUSSION_CHANNEL: DRUMS}
     sounding: dict[tuple[int, int], list[tuple[int, int, int]]] = defaultdict(list)
 
