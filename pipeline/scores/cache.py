@@ -96,7 +96,10 @@ def _reader() -> str:
 
 
 def _pack(scores: list[Score]) -> bytes:
-    about = [[score.notes.size, score.resolution, score.tempo] for score in scores]
+    about = [
+        [score.notes.size, score.resolution, score.tempo, dict(score.adjustments)]
+        for score in scores
+    ]
     notes = b"".join(score.notes.astype(NOTE).tobytes() for score in scores)
     contents = json.dumps(about).encode() + b"\n" + zlib.compress(notes, 1)
     return hashlib.sha256(contents).digest() + contents
@@ -109,7 +112,7 @@ def _unpack(entry: bytes) -> list[Score]:
         raise ValueError("a damaged entry")
     about, _, packed = contents.partition(b"\n")
     notes, scores, first = np.frombuffer(zlib.decompress(packed), NOTE), [], 0
-    for num_notes, resolution, tempo in json.loads(about):
-        scores.append(Score(notes[first : first + num_notes].copy(), resolution, tempo))
+    for num_notes, *about_score in json.loads(about):
+        scores.append(Score(notes[first : first + num_notes].copy(), *about_score))
         first += num_notes
     return scores

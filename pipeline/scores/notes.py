@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,6 +21,7 @@ NOTE = np.dtype(
         ("velocity", "<i2"),  # 1..127
     ]
 )
+GIVEN_ONE_STEP = "notes given one step"  # how manifests name this rule
 ORDER = ["onset", "program", "pitch", "duration"]
 NoteRow = tuple[int, int, int, int, int]  # onset, program, pitch, duration, velocity: as in NOTE
 
@@ -32,6 +33,7 @@ class Score:
     notes: np.ndarray  # [num_notes] of NOTE
     resolution: int  # units per quarter note
     tempo: float = DEFAULT_TEMPO  # quarter notes per minute, the first one of the piece
+    adjustments: Mapping[str, int] = field(default_factory=dict)  # rule of reading -> notes
 
     @property
     def end(self) -> int:
@@ -85,12 +87,15 @@ def quantise(score: Score, steps_per_quarter: int) -> Score:
     Onset and end are rounded separately, halves up, so that touching notes stay touching.
     Raises ValueError for a note with a negative onset.
     """
-    notes = sort_notes(snapped(score, steps_per_quarter))
-    return Score(notes, steps_per_quarter, score.tempo)
+    notes = sort_notes(snapped(score, steps_per_quarter)[0])
+    return Score(notes, steps_per_quarter, score.tempo, score.adjustments)
 
 
-def snapped(score: Score, steps_per_quarter: int) -> np.ndarray:
-    """The notes of `quantise`, in the order that they had before."""
+def snapped(score: Score, steps_per_quarter: int) -> tuple[np.ndarray, np.ndarray]:
+    """The notes of `quantise` in the order of the score, and which were given one step.
+
+    A note is given one step where its onset and end are rounded to the same step.
+    """
     onset = score.notes["onset"].astype(np.int64)
     if onset.min(initial=0) < 0:
         raise ValueError(
@@ -107,7 +112,7 @@ def snapped(score: Score, steps_per_quarter: int) -> np.ndarray:
         notes[name] = score.notes[name]
     notes["onset"] = start
     notes["duration"] = np.maximum(end - start, 1)
-    return notes
+    return notes, end == start
 
 
 def one_note_per_key(notes: np.ndarray) -> tuple[np.ndarray, int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import music21
@@ -34,8 +35,31 @@ def _track_events(contents: bytes, track_number: int) -> Iterator[Event]:
     """The events of a track that decide its notes, the last one END_OF_TRACK.
 
     music21's own loop over a track skips events that it cannot read, and loses their time. This one
-    raises ValueError.
+    raises ValueError, but for damage after the End of Track event.
     """
+    events = _events(contents, track_number)
+    for event in events:
+        if event.kind == END_OF_TRACK:
+            yield event._replace(number=_num_notes(events))
+            return
+        yield event
+    raise ValueError(
+        f"damaged in track {track_number}, near byte {len(contents)} of {len(contents)}: "
+        "it stops without an End of Track event"
+    )
+
+
+def _num_notes(events: Iterator[Event]) -> int:
+    """Number of note-ons among the events, up to the first one that is damaged."""
+    number = 0
+    with suppress(ValueError):
+        for event in events:
+            number += event.kind == NOTE_ON and event.value > 0
+    return number
+
+
+def _events(contents: bytes, track_number: int) -> Iterator[Event]:
+    """The events of the kinds that `Event` has. Raises ValueError where the track is damaged."""
     voice, meta = music21.midi.ChannelVoiceMessages, music21.midi.MetaEvents
     kinds = {
         voice.NOTE_ON: NOTE_ON,
@@ -73,8 +97,6 @@ def _track_events(contents: bytes, track_number: int) -> Iterator[Event]:
                 yield Event(tick, kind, number=int.from_bytes(event.parameter1, "big"))
             elif kind == END_OF_TRACK:
                 yield Event(tick, kind)
-                return
-        raise ValueError("it stops without an End of Track event")
     except (music21.midi.MidiException, IndexError, ValueError) as error:
         where = len(contents) - len(rest)
         raise ValueError(

@@ -1,16 +1,18 @@
 """Standard MIDI Files read with symusic (C++): the notes of by_music21.py, many times faster.
 
-symusic departs from `rules.score_from_tracks` in three ways, and the tracks are changed before it
-reads them. It drops notes that are never ended, so each track gets note-offs for all keys at its
-end. It takes a note's program from the note's own track, so the programs that other tracks set are
-put at the start of a track. It accepts some damage that by_music21.py reports. by_music21.py also
-reads the files that are too long for symusic's 32-bit clock.
+symusic departs from `rules.score_from_tracks` in these ways:
+- It drops notes that are never ended, and lengthens the others of their key. Note-offs added long
+  after the end of each track show such files, whose events are then read in Python.
+- It takes a note's program from the note's own track. The programs that other tracks set are put at
+  the start of the track where that is enough.
+- It does not keep the order of many tempi at one tick, which are looked up in the bytes.
+- It accepts some damage, and its clock has 32 bits. by_music21.py reads the files concerned.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from itertools import chain
+from itertools import chain, takewhile
 from typing import Any
 
 import numpy as np
@@ -20,8 +22,10 @@ from pipeline.scores.midi.rules import (
     NOTE_ON,
     PERCUSSION_CHANNEL,
     PROGRAM_CHANGE,
+    TEMPO,
     checked_notes,
     first_tempo,
+    score_from_tracks,
 )
 from pipeline.scores.midi.track_bytes import (
     END_OF_TRACK_BYTES,
@@ -31,18 +35,18 @@ from pipeline.scores.midi.track_bytes import (
     may_last_too_long,
     opening,
     sets_later,
+    track_events,
 )
 from pipeline.scores.notes import DRUMS, NOTE, Score
 
 # For each channel: note-offs for all keys, by running status, at one tick.
 ALL_NOTES_OFF = [
-    b"".join(
-        bytes([0x80 | channel, key, 0] if not key else [key, 0]) + b"\x00" for key in range(128)
-    )
+    bytes([0x80 | channel]) + b"".join(bytes([key, 0]) + b"\x00" for key in range(128))
     for channel in range(16)
 ]
-MOST_SWEEPS = 64  # of note-offs at the end; by_music21.py reads files where a key needs more
-LONG, LONG_DELTA = 2**27, b"\xc0\x80\x80\x00"  # ticks, and their bytes in a MIDI file
+MOST_TEMPI = 16  # symusic keeps the order of this number at one tick; its sort is not stable
+LONG = 2**27  # ticks
+LONG_PAUSE = b"\xff\x01\x00" + b"\xc0\x80\x80\x00"  # an empty text at the track's end, LONG ticks
 
 
 class UnfitForSymusicError(ValueError):
@@ -64,13 +68,18 @@ def score_by_symusic(kind: int, division: int, tracks: list[bytes]) -> Score:
         raise UnfitForSymusicError("times over 32 bits")
     if not all(map(exclusives_are_whole, tracks)):
         raise UnfitForSymusicError("a damaged system exclusive event")
-    tracks = _with_all_programs(tracks)
-    parsed, notes = _ended(division, tracks)
+    completed = _with_all_programs(tracks)
+    struck = [channels(track, NOTE_ON) for track in completed]
+    sweeps = [LONG_PAUSE + b"".join(map(ALL_NOTES_OFF.__getitem__, found)) for found in struck]
+    parsed = _parse(division, completed, sweeps)
+    notes = _notes(parsed)
     if min(notes["onset"].min(initial=0), notes["duration"].min(initial=0)) < 0:
         raise UnfitForSymusicError("times over 32 bits")  # symusic wraps them around
-    tempo = first_tempo((tempo.time, tempo.mspq) for tempo in parsed.tempos)
     try:
-        return checked_notes(notes, division, tempo)
+        if notes["duration"].max(initial=0) >= LONG:
+            # A note-off long after the end found a note that is never ended.
+            return score_from_tracks(kind, division, [list(track_events(t)) for t in tracks])
+        return checked_notes(notes, division, _tempo(parsed, tracks))
     except ValueError as error:  # the other reader names the first of several faults
         raise UnfitForSymusicError(str(error)) from None
 
@@ -128,32 +137,23 @@ def _sets_with_a_note(track: bytes, channel: int) -> bool:
     return track.find(bytes([0, PROGRAM_CHANGE | channel]), first_note) >= 0
 
 
-def _ended(division: int, tracks: list[bytes]) -> tuple[Any, np.ndarray]:
-    """The tracks as symusic reads them, and their notes, which end with the track at the latest."""
-    sweeps = [
-        b"".join(ALL_NOTES_OFF[channel] for channel in channels(track, NOTE_ON)) for track in tracks
-    ]
-    twice = [sweep and sweep[:-1] + LONG_DELTA + sweep for sweep in sweeps]
-    parsed = _parse(division, tracks, twice)
-    notes = _notes(parsed)
-    # A key that was left on more than once has a note which only the second sweep ended.
-    if notes["duration"].min(initial=0) >= 0 and notes["duration"].max(initial=0) < LONG:
-        return parsed, notes
-    num_sweeps, parsed = 1, _parse(division, tracks, sweeps)
-    while num_sweeps <= MOST_SWEEPS:
-        fewer, num_sweeps = parsed, 2 * num_sweeps
-        parsed = _parse(division, tracks, [num_sweeps * sweep for sweep in sweeps])
-        if parsed.note_num() == fewer.note_num():  # more note-offs end no more notes
-            return parsed, _notes(parsed)
-    raise UnfitForSymusicError("a key is left on too often")
+def _tempo(parsed: Any, tracks: list[bytes]) -> float:
+    """The first tempo, of several at one tick the last."""
+    changes = [(tempo.time, tempo.mspq) for tempo in parsed.tempos]
+    if len(changes) > MOST_TEMPI and changes[0][0] == changes[1][0]:
+        first = changes[0][0]
+        at_first = [takewhile(lambda e: e.tick <= first, track_events(track)) for track in tracks]
+        changes = [(e.tick, e.number) for e in chain(*at_first) if e.kind == TEMPO]
+    return first_tempo(changes)
 
 
 def _parse(division: int, tracks: list[bytes], endings: list[bytes]) -> Any:
-    """The tracks as symusic reads them, each with events (and a delta time) added at its end."""
+    """The tracks as symusic reads them, each with events added long after its end."""
     file = [b"MThd\x00\x00\x00\x06\x00\x01", len(tracks).to_bytes(2, "big")]
     file.append(division.to_bytes(2, "big"))
     for track, ending in zip(tracks, endings, strict=True):
         file += [b"MTrk", (len(track) + len(ending)).to_bytes(4, "big")]
+        # The delta time of the End of Track event stays before the added events.
         file += [track[: -len(END_OF_TRACK_BYTES)], ending, END_OF_TRACK_BYTES]
     try:
         return symusic.Score.from_midi(b"".join(file))

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pipeline.scores.midi.rules import NOTE_ON, PROGRAM_CHANGE
+from pipeline.scores.midi.rules import END_OF_TRACK, NOTE_OFF, NOTE_ON, PROGRAM_CHANGE, Event
+from pipeline.scores.midi.rules import TEMPO as TEMPO_EVENT
 
 END_OF_TRACK_BYTES = b"\xff\x2f\x00"
 META, SYSTEM_EXCLUSIVE, END_OF_EXCLUSIVE = 0xFF, 0xF0, 0xF7
@@ -129,6 +130,41 @@ def opening(track: bytes) -> Opening:
     except IndexError:
         raise ValueError("it stops within an event") from None
     return Opening(programs, None, len(track))
+
+
+def track_events(track: bytes) -> Iterator[Event]:
+    """The events of a track that decide its notes, as by_music21.py reads them, but faster.
+
+    Only for tracks that symusic accepts, with one End of Track. Raises ValueError for damage.
+    """
+    at, tick, status = 0, 0, 0
+    try:
+        while at < len(track):
+            delta = track[at]
+            at += 1
+            if delta >= 0x80:
+                delta, at = _number(track, at - 1)
+            tick += delta
+            first = track[at]
+            if first in (META, SYSTEM_EXCLUSIVE, END_OF_EXCLUSIVE):  # running status stays
+                kind = track[at + 1] if first == META else 0
+                size, start = _number(track, at + 1 + (first == META))
+                at = start + size
+                if kind in (TEMPO_EVENT, END_OF_TRACK):
+                    yield Event(tick, kind, number=int.from_bytes(track[start:at], "big"))
+                continue
+            if first >= 0x80:
+                status, at = first, at + 1
+            kind, channel = status & 0xF0, status & 0x0F
+            if kind in (NOTE_ON, NOTE_OFF):
+                yield Event(tick, kind, channel, track[at], track[at + 1])
+            elif kind == PROGRAM_CHANGE:
+                yield Event(tick, kind, channel, track[at])
+            elif not 0x80 <= kind < SYSTEM_EXCLUSIVE:
+                raise ValueError(f"status {status} where an event must begin")
+            at += 1 if 0xC0 <= kind < 0xE0 else 2
+    except IndexError:
+        raise ValueError("it stops within an event") from None
 
 
 def sets_later(track: bytes, wanted: set[int], start: int) -> set[int]:
