@@ -53,7 +53,7 @@ class Encoder:
         encoded, adjustments = [], Counter[str]()
         for score in self._scores(piece):
             fitted, changed = self.vocabulary.fit(score)
-            adjustments += changed
+            adjustments += changed + Counter(score.adjustments)
             if fitted.notes.size:
                 encoded.append(self._encode(fitted, score, piece.features))
         adjustments += self._chords_not_understood(piece.features)
