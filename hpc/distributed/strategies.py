@@ -117,7 +117,7 @@ class MultiWorker(Strategy):
                     implementation=implementation
                 )
             )
-        self._sum_eagerly = tf.function(self._all_reduce)
+        self._sum_eagerly = tf.function(self._all_reduce, autograph=False)
 
     def sum_alike(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
         """By an allreduce in the strategy's replica context."""
