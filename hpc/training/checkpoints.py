@@ -45,10 +45,10 @@ class Checkpoints:
         self._pending: Future[None] | None = None
         self._written: dict[str, Any] = {}  # progress of the newest one
 
-    def take_up(self, progress: dict[str, Any]) -> None:
-        """Make the folder as it was when the checkpoint of this progress had just been written.
+    def roll_back(self, progress: dict[str, Any]) -> None:
+        """Restore the folder to the moment when the checkpoint of this progress was written.
 
-        What is newer is damaged, or `newest_bundle` would have found it, and gets another name.
+        Newer checkpoints are damaged, since `newest_bundle` passed over them: they are renamed.
         """
         if not self._is_chief:
             return

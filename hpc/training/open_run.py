@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hpc.config.train_config import TrainConfig
 from hpc.distributed.launcher import Place
-from hpc.distributed.rendezvous import Peers
+from hpc.distributed.rendezvous import Roll
+from hpc.distributed.watchdog import Watchdog
 from hpc.training.checkpoints import Checkpoints, restore
-from hpc.training.preflight import Findings
+from hpc.training.preflight import LocalState
 from hpc.training.run import Progress, Run
 from pipeline.dataset.manifest import Manifest
 from pipeline.runtime.tensorflow_loading import load_tensorflow
 
-if TYPE_CHECKING:
-    pass
 
-
-def open_run(config: TrainConfig, place: Place, peers: Peers, findings: Findings) -> Run:
+def open_run(
+    config: TrainConfig, place: Place, roll: Roll, watchdog: Watchdog, local: LocalState
+) -> Run:
     """The run, restored to where it was. TensorFlow is first touched here."""
     load_tensorflow()
     import keras
@@ -39,12 +39,12 @@ def open_run(config: TrainConfig, place: Place, peers: Peers, findings: Findings
     # The GPU and the collectives come first: TensorFlow takes neither after its first operation,
     # and for a sequence length of auto it reads the data set.
     devices = use_devices(place)
-    chief = peers.roll[0]
-    workers = [f"{facts['address']}:{facts['worker_port']}" for facts in peers.roll]
+    chief = roll[0]
+    workers = [f"{facts['address']}:{facts['worker_port']}" for facts in roll]
     strategy = open_strategy(chief["strategy"], place, config, workers)
     run_dir = Path(chief["run"])
-    manifest = findings.manifest
-    assert manifest is not None, "the roll call lets nobody pass without a data set"
+    manifest = local.manifest
+    assert manifest is not None, "require_agreement refuses a rank without a data set"
     global_batch_size = config.effective_batch_size(place.size)
     begin = chief["begin"] or {"progress": {}, "run": {}}
     same_run = begin["progress"].get("step", 0) > 0
@@ -96,14 +96,15 @@ def open_run(config: TrainConfig, place: Place, peers: Peers, findings: Findings
         num_lanes=manifest.num_lanes,
         positions=global_batch_size // place.size * sequence_length,
     )
-    restore(steps.variables(), findings.bundle, strategy)
+    restore(steps.variables(), local.bundle, strategy)
     if not same_run:
         steps.start_from_averages()
     link = time_allreduce(strategy, model, config.compression) if place.size > 1 else None
     return Run(
         config=config,
         place=place,
-        peers=peers,
+        roll=roll,
+        watchdog=watchdog,
         manifest=manifest,
         run_dir=run_dir,
         sequence_length=sequence_length,
