@@ -31,21 +31,18 @@ def measure(names: list[str], options: Options) -> list[Row]:
 
     from model.networks.hoisted_lstm import HoistedLSTM
     from pipeline.dataset.batches import training_batches
+    from pipeline.dataset.schedule import BatchPlan
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    batches = iter(
-        training_batches(
-            options.data,
-            manifest,
-            sequence_length=bench_lstm.TIME,
-            global_batch_size=bench_lstm.BATCH,
-            rank=0,
-            size=1,
-            seed=1,
-            max_transpose=6,
-        )
+    plan = BatchPlan(
+        manifest,
+        sequence_length=bench_lstm.TIME,
+        global_batch_size=bench_lstm.BATCH,
+        seed=1,
+        max_transpose=6,
     )
+    batches = iter(training_batches(options.data, plan))
 
     def make() -> None:
         for _ in range(BATCHES):

@@ -82,12 +82,11 @@ def speed_row(small: Path, large: Path, rounds: int) -> Row:
 def making(data_dir: Path) -> Callable[[], float]:
     """Makes batches of a data set, going on where it stopped; the processor seconds."""
     from pipeline.dataset.batches import training_batches
+    from pipeline.dataset.schedule import BatchPlan
 
-    batches = iter(
-        training_batches(
-            data_dir, Manifest.load(data_dir), **WINDOW, rank=0, size=1, seed=1, max_transpose=6
-        )
-    )
+    length, batch_size = WINDOW["sequence_length"], WINDOW["global_batch_size"]
+    plan = BatchPlan(Manifest.load(data_dir), length, batch_size, seed=1, max_transpose=6)
+    batches = iter(training_batches(data_dir, plan))
     return lambda: cpu_seconds(lambda: [next(batches) for _ in range(BATCHES)])
 
 

@@ -35,7 +35,7 @@ class SampleProcess:
             say(f"no samples of the music in TensorBoard: {', '.join(missing)} not installed")
 
     def request(self, step: int) -> None:
-        """Request a sample of the checkpoint of this step, which is being saved; returns at once."""
+        """Request a sample of this step's checkpoint, which is being saved; return at once."""
         if not self._wanted or time.monotonic() < self._start_at:
             return
         if self._process is None:
@@ -72,8 +72,8 @@ class SampleProcess:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                # Ctrl-C is for the trainer, which then ends this process. A session of its own would
-                # get half of a core: Linux weighs nice values within a session (autogroup).
+                # Ctrl-C is for the trainer, which then ends this process. A session of its own
+                # would get half of a core: Linux weighs nice values within one (autogroup).
                 process_group=0,
             )
 

@@ -19,12 +19,7 @@ from pipeline.dataset.batches import (
 )
 from pipeline.dataset.manifest import Manifest
 from pipeline.dataset.records import read_pieces, write_shard
-from pipeline.dataset.schedule import (
-    evaluation_steps,
-    local_lanes,
-    room_for_pieces,
-    steps_per_epoch,
-)
+from pipeline.dataset.schedule import BatchPlan, room_for_pieces
 from pipeline.vocabulary.events import END, MARKS, PAD, START, EventVocabulary
 
 TIME = 32
@@ -57,8 +52,7 @@ def train(
     batch: int = BATCH,
 ) -> np.ndarray:
     """The first batches of a worker: [num_steps, rows, time + 1]."""
-    batches = training_batches(
-        data_dir,
+    plan = BatchPlan(
         Manifest.load(data_dir),
         sequence_length=time,
         global_batch_size=batch,
@@ -66,9 +60,8 @@ def train(
         size=size,
         seed=seed,
         max_transpose=max_transpose,
-        epoch=epoch,
-        step=step,
     )
+    batches = training_batches(data_dir, plan, epoch=epoch, step=step)
     return np.stack(list(batches.take(num_steps).as_numpy_iterator()))
 
 
@@ -78,15 +71,14 @@ def by_lane(batches: Sequence[np.ndarray], num_lanes: int) -> np.ndarray:
     num_steps, _, width = batches[0].shape
     whole = np.empty((num_steps, num_lanes, batches[0].shape[1] * size // num_lanes, width), int)
     for rank, local in enumerate(batches):
-        lanes = local_lanes(num_lanes, rank=rank, size=size)
+        lanes = range(rank, num_lanes, size)
         whole[:, lanes] = local.reshape(num_steps, len(lanes), -1, width)
     return whole
 
 
 @pytest.fixture(scope="module")
 def two_epochs(tiny_shards: Path, manifest: Manifest) -> np.ndarray:
-    steps = steps_per_epoch(manifest, sequence_length=TIME, global_batch_size=BATCH)
-    return train(tiny_shards, 2 * steps)
+    return train(tiny_shards, 2 * BatchPlan(manifest, TIME, BATCH).steps_per_epoch)
 
 
 @pytest.mark.parametrize("size", [2, 4])
@@ -234,13 +226,11 @@ def test_no_transposition_leaves_the_pieces_in_their_keys(
 def test_evaluation_counts_every_token_but_start_once(
     size: int, tiny_shards: Path, manifest: Manifest
 ) -> None:
-    common = {"sequence_length": TIME, "global_batch_size": BATCH}
     counted: Counter[int] = Counter()
     for rank in range(size):
-        batches = list(
-            evaluation_batches(tiny_shards, manifest, "valid", rank=rank, size=size, **common)
-        )
-        assert len(batches) == evaluation_steps(manifest, "valid", **common)
+        plan = BatchPlan(manifest, TIME, BATCH, rank=rank, size=size)
+        batches = list(evaluation_batches(tiny_shards, plan, "valid"))
+        assert len(batches) == plan.evaluation_steps("valid")
         for tokens, weights in batches:
             assert tokens.shape == (BATCH // size, TIME + 1)
             np.testing.assert_array_equal(weights, target_weights(tokens))
@@ -254,15 +244,7 @@ def test_evaluation_on_a_split_without_pieces_is_an_error(
 ) -> None:
     without = replace(manifest, shards=tuple(manifest.of_split("train")))
     with pytest.raises(ValueError, match=r"the valid split of .* has no piece"):
-        evaluation_batches(
-            tiny_shards,
-            without,
-            "valid",
-            sequence_length=TIME,
-            global_batch_size=BATCH,
-            rank=0,
-            size=1,
-        )
+        evaluation_batches(tiny_shards, BatchPlan(without, TIME, BATCH), "valid")
 
 
 @cache
@@ -277,12 +259,12 @@ def whole_pieces(
 ) -> list[np.ndarray]:
     """The batches of a worker whose windows are pieces: num_steps of [rows, time + 1]."""
     manifest = Manifest.load(data_dir)
-    fit = {"sequence_length": room_for_pieces(manifest), "global_batch_size": 4}
-    epoch, step = divmod(first, steps_per_epoch(manifest, whole_pieces=True, **fit))
-    batches = training_batches(
-        data_dir, manifest, rank=rank, size=size, seed=1, max_transpose=move, own_key=own_key,
-        whole_pieces=True, epoch=epoch, step=step, **fit,
+    plan = BatchPlan(
+        manifest, room_for_pieces(manifest), global_batch_size=4, rank=rank, size=size, seed=1,
+        max_transpose=move, own_key=own_key, whole_pieces=True,
     )  # fmt: skip
+    epoch, step = divmod(first, plan.steps_per_epoch)
+    batches = training_batches(data_dir, plan, epoch=epoch, step=step)
     return list(batches.take(num_steps).as_numpy_iterator())
 
 
@@ -341,15 +323,12 @@ def test_a_share_of_the_passes_leaves_a_piece_in_its_own_key(tiny_shards: Path) 
 def test_evaluation_on_whole_pieces_counts_every_token_but_start_once(
     size: int, tiny_shards: Path, manifest: Manifest
 ) -> None:
-    fit = {"sequence_length": room_for_pieces(manifest), "global_batch_size": 4}
+    length = room_for_pieces(manifest)
     counted: Counter[int] = Counter()
     for rank in range(size):
-        batches = list(
-            evaluation_batches(
-                tiny_shards, manifest, "valid", rank=rank, size=size, whole_pieces=True, **fit
-            )
-        )
-        assert len(batches) == evaluation_steps(manifest, "valid", whole_pieces=True, **fit)
+        plan = BatchPlan(manifest, length, 4, rank=rank, size=size, whole_pieces=True)
+        batches = list(evaluation_batches(tiny_shards, plan, "valid"))
+        assert len(batches) == plan.evaluation_steps("valid")
         for tokens, weights in batches:
             counted.update(tokens[:, 1:].numpy()[weights.numpy() == 1].tolist())
     pieces = [tokens[1:] for _, tokens in read_pieces(tiny_shards, manifest, "valid")]
