@@ -26,7 +26,7 @@ from pipeline.runtime.files import replace_file
 if TYPE_CHECKING:
     import keras
 
-    from hpc.config.train_config import TrainConfig
+    from hpc.config.settings import RecordSettings
     from hpc.distributed.strategies import Strategy
 
     Variables = dict[str, dict[str, keras.Variable]]  # "weights" and "optimizer", by path
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 class Checkpoints:
     """The checkpoints of one run. Only the chief makes one; every rank may ask it to save."""
 
-    def __init__(self, run_dir: Path, config: TrainConfig, *, is_chief: bool) -> None:
+    def __init__(self, run_dir: Path, config: RecordSettings, *, is_chief: bool) -> None:
         self.run_dir = run_dir
         self._config = config
         self._is_chief = is_chief
