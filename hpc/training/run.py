@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from hpc.config.train_config import TrainConfig
 from hpc.distributed.launcher import Place
 from hpc.distributed.processor import has_bfloat16_products
-from hpc.distributed.rendezvous import Peers
+from hpc.distributed.rendezvous import Roll
+from hpc.distributed.watchdog import Watchdog
 from hpc.training.checkpoints import Checkpoints, read_variables
 from model.networks.checkpoint import Bundle
 from pipeline.dataset.manifest import Manifest
@@ -45,7 +46,8 @@ class Run:
 
     config: TrainConfig
     place: Place
-    peers: Peers
+    roll: Roll
+    watchdog: Watchdog
     plan: BatchPlan
     run_dir: Path
     strategy: Strategy
@@ -85,12 +87,12 @@ class Run:
         return {
             "strategy": self.strategy.name,
             "workers": self.place.size,
-            "hosts": [facts["host"] for facts in self.peers.roll],
+            "hosts": [facts["host"] for facts in self.roll],
             "devices": self.devices,
-            "processors": [facts["processor"] for facts in self.peers.roll],
+            "processors": [facts["processor"] for facts in self.roll],
             "data": self.manifest.digest()[:12],
             "versions": library_versions(),
-            "commit": self.peers.roll[0]["commit"],
+            "commit": self.roll[0]["commit"],
             "command": command_line(),
             "global_batch_size": self.plan.global_batch_size,
             "sequence_length": self.plan.sequence_length,
@@ -108,7 +110,7 @@ class Run:
         if config.whole_pieces:
             windows = f"a piece, up to {windows}"
         lines = [
-            f"strategy {self.strategy.name} ({self.peers.roll[0]['reason']}); "
+            f"strategy {self.strategy.name} ({self.roll[0]['reason']}); "
             f"{self.place.size} worker{'s' * (self.place.size > 1)}; rank 0: {self.devices}",
             f"run {self.run_dir}, steps {self.progress.step + 1} to {config.steps}; data "
             f"{config.data}: {plan.manifest.num_pieces('train')} train pieces, "
