@@ -136,11 +136,11 @@ def token_row(rounds: int) -> Row:
 
 def ahead_row(rounds: int) -> Row:
     """A chorale by the shipped model: its length in seconds by those of composing it."""
-    from model.composing.composer import Composer, Length
+    from model.composing.composer import Composer
+    from model.composing.pieces import Length
     from model.composing.sampling import Sampling
-    from model.networks.checkpoint import find_checkpoint
 
-    composer = Composer.load(find_checkpoint(CHORALES))
+    composer = Composer.load(CHORALES)
     composer.warm_up()
     grid = composer.vocabulary.steps_per_quarter
     length = Length.of_steps(64 * grid, grid)

@@ -26,9 +26,9 @@ from pipeline.vocabulary.conditions import (
     QUARTERS,
     UNKNOWN,
     chord_changes,
+    insert_at_steps,
     num_values,
     number_of,
-    put_in_time,
     roots,
     value_name,
 )
@@ -112,7 +112,7 @@ class EventVocabulary:
         return found
 
     @property
-    def whole_conditions(self) -> tuple[str, ...]:
+    def piece_conditions(self) -> tuple[str, ...]:
         """The conditions that say one thing of a whole piece."""
         return tuple(name for name in self.conditions if name != CHORDS)
 
@@ -124,11 +124,11 @@ class EventVocabulary:
     def opening_of(self, features: Features) -> np.ndarray:
         """Ids with which a piece of these features begins: START and a token a condition."""
         said = [
-            self.blocks[name].start + number_of(name, features) for name in self.whole_conditions
+            self.blocks[name].start + number_of(name, features) for name in self.piece_conditions
         ]
         return np.array([START, *said], np.int32)
 
-    def said_of(
+    def condition_tokens(
         self, features: Features, last_step: int, first_step: int = 0
     ) -> list[tuple[int, int]]:
         """(grid step, id) of all that a piece of these features says beside its notes, in order.
@@ -228,8 +228,8 @@ class EventVocabulary:
         music = self._encode_notes(score.notes)
         if self.conditions:
             last_step = int(score.notes["onset"].max(initial=0))
-            said = self.said_of(features, last_step, first_step)
-            music = put_in_time(music, said, self.steps, self.blocks["shift"].start)
+            said = self.condition_tokens(features, last_step, first_step)
+            music = insert_at_steps(music, said, self.steps, self.blocks["shift"].start)
         return np.concatenate([[START], music, [END]]).astype(np.int32)
 
     def _encode_notes(self, notes: np.ndarray) -> np.ndarray:
