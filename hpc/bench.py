@@ -29,6 +29,7 @@ from hpc.benchmarks import preprocessing as bench_preprocess
 from hpc.benchmarks import training as bench_training
 from hpc.benchmarks.rows import Options, Row, describe_machine
 from pipeline.runtime.command import run_command
+from pipeline.runtime.tables import NOTHING, markdown_table
 
 # Each has ROWS, the names and targets, and measure(names, options), the rows.
 GROUPS = [
@@ -118,12 +119,12 @@ def in_own_process(measure: bench_lstm.Measure, names: list[str], options: Optio
 
 def table(rows: Sequence[Row]) -> str:
     """The rows in Markdown."""
-    lines = ["| row | value | target | met | |", "|---|---|---|---|---|"]
+    lines = []
     for row in rows:
-        value = "-" if row.value is None else f"{row.value:.3g}"
-        met = {True: "yes", False: "no", None: "-"}[row.met]
-        lines.append(f"| {row.name} | {value} | {row.target} | {met} | {row.note} |")
-    return "\n".join(lines)
+        value = NOTHING if row.value is None else f"{row.value:.3g}"
+        met = {True: "yes", False: "no", None: NOTHING}[row.met]
+        lines.append((row.name, value, row.target, met, row.note))
+    return markdown_table(("row", ">value", "target", "met", ""), lines)
 
 
 if __name__ == "__main__":

@@ -27,9 +27,10 @@ from hpc.comparison.measures import best_common_loss, differences, losses_differ
 from hpc.comparison.plots import write_plots
 from hpc.comparison.tables import tables
 from hpc.reports.event_files import tensorboard_is_installed
-from hpc.reports.tables import Table, print_tables, spread
+from hpc.reports.spread import spread
 from hpc.run_folder.recorded import Point, RecordedRun, read_runs
 from pipeline.runtime.command import run_command
+from pipeline.runtime.tables import Table, print_tables
 
 
 def main(argv: Sequence[str] | None = None) -> int:

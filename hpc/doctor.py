@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import socket
 import sys
 from collections.abc import Sequence
@@ -35,6 +34,7 @@ from hpc.diagnostics.remote_hosts import (
 )
 from hpc.distributed.hosts import parse_hosts
 from pipeline.runtime.command import run_command
+from pipeline.runtime.tables import aligned_lines
 
 DEFAULT_DATA = Path("data/bach")
 
@@ -132,15 +132,22 @@ def try_launch(
 
 
 def print_table(table: Sequence[Finding]) -> None:
-    """One line for each finding, and below it what to do."""
-    colours = dict(zip(STATUSES, ("32", "33", "31"), strict=True))
-    plain = not sys.stdout.isatty() or "NO_COLOR" in os.environ
+    """Print one line for each finding, and below it what to do."""
+    from rich.console import Console
+    from rich.text import Text
+
+    rows: list[tuple[str, str, str]] = []
     for finding in table:
-        status = f"{finding.status:8}"
-        shown = status if plain else f"\x1b[{colours[finding.status]}m{status}\x1b[0m"
-        print(f"{shown} {finding.check:12} {finding.found}")
+        rows.append((finding.status, finding.check, finding.found))
         if finding.advice:
-            print(f"{'':21} -> {finding.advice}")
+            rows.append(("", "", f"-> {finding.advice}"))
+    colours = dict(zip(STATUSES, ("green", "yellow", "red"), strict=True))
+    console = Console()
+    for (status, *_), line in zip(rows, aligned_lines(("", "", ""), rows), strict=True):
+        text = Text(line)
+        if status:
+            text.stylize(colours[status], 0, len(status))
+        console.print(text, soft_wrap=True)  # a command in an advice can be copied whole
 
 
 def print_settings(hosts: str, num_ranks: int, network: subnets.SharedNetwork) -> None:

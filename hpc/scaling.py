@@ -40,8 +40,8 @@ from hpc.efficiency.plan import (
 from hpc.efficiency.store import Measured, open_store, store
 from hpc.efficiency.tables import FORMULA, rows, tables, to_json
 from hpc.reports.event_files import tensorboard_is_installed
-from hpc.reports.tables import print_tables
 from pipeline.runtime.command import run_command, signals_interrupt
+from pipeline.runtime.tables import print_tables
 
 STRATEGIES = ("horovod", "multiworker")
 FEWEST_STEPS = 10  # two warm up, and the first window does not count

@@ -23,6 +23,7 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
 from hpc.config.train_config import TrainConfig
 from hpc.run_folder.recorded import RecordedRun, read_run
 from pipeline.runtime.command import described_parser, run_command
+from pipeline.runtime.tables import aligned_lines
 from pipeline.runtime.tensorflow_loading import load_tensorflow
 
 
@@ -131,17 +132,18 @@ def train_twin(python: str, path: Path, threads: int) -> list[dict[str, Any]]:
 
 def describe(result: dict[str, Any]) -> str:
     """The comparison as lines of text."""
-    lines = [
+    heading = (
         f"{result['run']}: {result['parameters']:,} parameters, {result['steps']} steps; valid "
-        f"split: {result['valid_notes']:,} notes in {result['valid_tokens']:,} tokens",
-        f"{'':16}{'last':>10}{'best':>10}{'seconds':>10}   (nats per note)",
-    ]
+        f"split: {result['valid_notes']:,} notes in {result['valid_tokens']:,} tokens; losses in "
+        "nats per note"
+    )
+    rows = []
     for name, title in (("ours", "this program"), ("torch", f"PyTorch {result['torch']}")):
         losses = [loss for _, loss in result["curves"][name]]
-        lines.append(
-            f"{title:16.16}{losses[-1]:10.4f}{min(losses):10.4f}{result['seconds'][name]:10.0f}"
-        )
-    return "\n".join(lines)
+        seconds = f"{result['seconds'][name]:.0f}"
+        rows.append((title, f"{losses[-1]:.4f}", f"{min(losses):.4f}", seconds))
+    columns = ("", ">last loss", ">best loss", ">seconds")
+    return "\n".join([heading, *aligned_lines(columns, rows)])
 
 
 if __name__ == "__main__":

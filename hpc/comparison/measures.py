@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpc.config.fields import flag
-from hpc.reports.tables import Spread, counted, spread
+from hpc.reports.spread import Spread, counted, spread
 from hpc.run_folder.recorded import RecordedRun, Stretch
 
 # Settings that a stretch tells more exactly ('auto' became a number), or that say nothing.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpc.reports.tables import spread
+from hpc.reports.spread import spread
 from hpc.run_folder.recorded import Point, RecordedRun
 from pipeline.runtime.plotting import COLOURS, DASHES, GREY, MARKS, calm
 

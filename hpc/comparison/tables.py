@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from hpc.comparison.measures import differences, losses_differ_in, speeds
-from hpc.reports.tables import NOTHING, Table, duration, shown_spread, spread
+from hpc.reports.spread import duration, shown_spread, spread
 from hpc.run_folder.recorded import RecordedRun, Stretch
 from model.evaluation.music_report import interval, shown
+from pipeline.runtime.tables import NOTHING, Table
 
 
 def tables(runs: Sequence[RecordedRun], target: float | None) -> list[Table]:

@@ -25,7 +25,7 @@ from hpc.efficiency.cost_model import (
 from hpc.efficiency.measure import Measurement
 from hpc.efficiency.plan import ALONE
 from hpc.efficiency.store import Measured
-from hpc.reports.tables import Table
+from pipeline.runtime.tables import Table
 
 WORKERS = (4, 8, 16, 32, 64, 128, 256, 512)
 LINKS = (1.0, 10.0, 25.0, 100.0)  # Gbit/s

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from hpc.reports.tables import counted
+from hpc.reports.spread import counted
 
 ALONE = "single"  # the strategy of processes that do not talk to each other
 SCALINGS = {

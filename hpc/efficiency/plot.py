@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hpc.efficiency.forecast import LINKS, WORKERS, Forecast
 from hpc.efficiency.plan import ALONE, SCALINGS
 from hpc.efficiency.tables import INDEPENDENT, Row
-from hpc.reports.tables import Spread
+from hpc.reports.spread import Spread
 from pipeline.runtime.plotting import COLOURS, GREY, MARKS
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import Any
 from hpc.efficiency.measure import PARTS, Measurement
 from hpc.efficiency.plan import ALONE, SCALINGS, Cell, Comparison
 from hpc.efficiency.store import Measured
-from hpc.reports.tables import NOTHING, Spread, Table, counted, shown_spread, spread
+from hpc.reports.spread import Spread, counted, shown_share, shown_spread, spread
+from pipeline.runtime.tables import NOTHING, Table
 
 INDEPENDENT = "independent"
 FORMULA = "efficiency = rate_n / (n x rate_1), where rate is tokens per second over all workers"
@@ -166,15 +167,6 @@ def _time_table(found: Sequence[Row]) -> Table:
         " of its bytes by its time.",
     )
     return Table("Where a step's time goes", columns, tuple(lines), notes)
-
-
-def shown_share(values: Spread | None) -> str:
-    """A share with its quartiles: '93.1 % (92.0-94.5)'."""
-    if values is None:
-        return NOTHING
-    if values.low is None or values.high is None:
-        return f"{values.median:.1%}"
-    return f"{values.median:.1%} ({values.low * 100:.1f}-{values.high * 100:.1f})"
 
 
 def to_json(found: Sequence[Row], measured: Measured, about: dict[str, Any]) -> dict[str, Any]:
