@@ -12,6 +12,7 @@ import argparse
 import json
 import socket
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -65,7 +66,7 @@ def tell_facts(flags: argparse.Namespace) -> int:
 
 def examine(flags: argparse.Namespace) -> int:
     """Look at all hosts, print the table; how bad the worst finding is."""
-    slots = parse_hosts(flags.hosts) or {socket.gethostname(): 1}
+    slots = Counter(parse_hosts(flags.hosts or socket.gethostname()))
     data = (flags.data or DEFAULT_DATA).absolute()
     answers, table = interview(list(slots), data, flags.quick)
     facts = {host: answer.facts for host, answer in answers.items()}

@@ -25,7 +25,7 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from hpc.config import train_config as config
-from hpc.distributed.hosts import find_slots, local_places
+from hpc.distributed.hosts import find_slots
 from hpc.efficiency.forecast import forecast_tables, forecasts
 from hpc.efficiency.measure import measure
 from hpc.efficiency.plan import (
@@ -33,6 +33,7 @@ from hpc.efficiency.plan import (
     Comparison,
     cells_of,
     default_workers,
+    local_slots,
     most_on_a_host,
     plan,
     require_slots,
@@ -138,7 +139,7 @@ def names_of(known: tuple[str, ...]) -> Any:
 
 def scale(flags: argparse.Namespace) -> None:
     """Measure what is missing, show the tables, write everything."""
-    hosts = find_slots(flags.hosts, os.environ, local_places())
+    hosts = find_slots(flags.hosts, os.environ, local_slots())
     workers = flags.workers or default_workers(len(hosts))
     require_slots(workers, hosts)
     batches = {"weak": flags.local_batch_size, "strong": flags.global_batch_size}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from hpc.distributed.hosts import parse_tasks_per_node
 
 
 @dataclass(frozen=True)
@@ -186,11 +187,7 @@ def _refuse_solo_run(environ: Mapping[str, str]) -> None:
 
 def _tasks_here(environ: Mapping[str, str], name: str, default: int) -> int:
     """Processes on this host: the value itself, or this node's part of Slurm's '2(x3),1'."""
-    per_node: list[int] = []
-    for part in environ.get(name, "").split(","):
-        match = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part)
-        if match:
-            per_node += [int(match[1])] * int(match[2] or 1)
+    per_node = parse_tasks_per_node(environ.get(name, ""))
     node = _number(environ, "SLURM_NODEID", default=0) if len(per_node) > 1 else 0
     return per_node[node] if node < len(per_node) else default
 

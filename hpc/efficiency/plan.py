@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from hpc.distributed.processor import gpus
 from hpc.reports.spread import counted
 
 ALONE = "single"  # the strategy of processes that do not talk to each other
@@ -96,6 +98,11 @@ def cells_of(comparisons: Sequence[Comparison]) -> list[Cell]:
     """What has to be measured, each cell once."""
     needed = [cell for found in comparisons for cell in (*found.solo, found.cell)]
     return list(dict.fromkeys(needed))
+
+
+def local_slots() -> int:
+    """Workers that fit this machine: one a GPU, else one a core."""
+    return len(gpus()) or len(os.sched_getaffinity(0))
 
 
 def default_workers(num_slots: int) -> list[int]:

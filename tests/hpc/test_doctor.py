@@ -88,10 +88,6 @@ def test_a_host_list_that_is_none_is_an_error_of_one_line(
     assert error.startswith("error: -H") and error.count("\n") == 1
 
 
-def test_slots_add_up_as_with_mpirun() -> None:
-    assert doctor.parse_hosts("a:4,b,a") == {"a": 5, "b": 1}
-
-
 def test_hosts_that_fit_have_nothing_but_ok(facts: dict[str, dict[str, Any]]) -> None:
     assert {finding.status for finding in all_findings(facts)} == {"ok"}
 

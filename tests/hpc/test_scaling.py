@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from hpc.distributed.hosts import expand_tasks, find_slots
+from hpc.distributed.hosts import find_slots
 from hpc.distributed.mpirun import run_to_the_end
 from hpc.efficiency.forecast import forecasts
 from hpc.efficiency.measure import BEGIN, END, Measurement, measure, summarise
@@ -151,11 +151,7 @@ def test_every_host_is_measured_alone_and_mpirun_is_told_who_goes_where() -> Non
     assert [cell.slots for cell in cells if cell.strategy == "horovod"] == ["a:2", "a:2,b:1"]
 
 
-def test_slots_come_from_slurm_or_else_from_this_machine() -> None:
-    assert expand_tasks(["a", "b", "c"], "2(x2),1") == ["a", "a", "b", "b", "c"]
-    with pytest.raises(ValueError, match="2 nodes"):
-        expand_tasks(["a", "b"], "1")
-    assert find_slots(None, {}, 3) == ["localhost"] * 3
+def test_by_default_the_numbers_of_workers_double_up_to_all_slots() -> None:
     assert [default_workers(n) for n in (1, 2, 4, 6)] == [[1], [1, 2], [1, 2, 4], [1, 2, 4, 6]]
 
 
