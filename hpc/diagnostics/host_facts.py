@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import array
-import fcntl
 import json
 import os
 import re
 import socket
-import struct
 import subprocess
 import sys
 from collections.abc import Sequence
+from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from hpc.distributed.processor import gpus, output_of
 from pipeline.dataset.manifest import Manifest
@@ -40,8 +40,6 @@ except Exception as error:
     report["horovod_error"] = f"{type(error).__name__}: {error}"
 print(json.dumps(report))
 """
-SIOCGIFADDR, SIOCGIFNETMASK, SIOCGIFFLAGS = 0x8915, 0x891B, 0x8913  # linux/sockios.h
-IFF_UP = 1  # linux/if.h
 
 
 def collect(data_dir: Path, names: Sequence[str], quick: bool = False) -> dict[str, Any]:
@@ -110,39 +108,20 @@ def ports() -> list[int] | None:
 def interfaces() -> list[dict[str, Any]]:
     """Name, IPv4 address with prefix, and megabits per second (or None) of each that is up.
 
-    Loopback is left out. Asked of the kernel directly (netdevice(7)), so that a bare Python can.
+    Loopback is left out. An interface with several addresses comes once for each.
     """
-    found = []
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as channel:
-        for _, name in socket.if_nameindex():
-            try:
-                address = socket.inet_ntoa(_ioctl(channel, SIOCGIFADDR, name)[4:8])
-                mask = struct.unpack(">I", _ioctl(channel, SIOCGIFNETMASK, name)[4:8])[0]
-                flags = struct.unpack("=H", _ioctl(channel, SIOCGIFFLAGS, name)[:2])[0]
-            except OSError:  # no IPv4 address
-                continue
-            if address.startswith("127.") or not flags & IFF_UP:
-                continue
-            prefix = mask.bit_count()
-            found.append(
-                {"name": name, "address": f"{address}/{prefix}", "megabits": _megabits(name)}
-            )
-    return found
-
-
-def _ioctl(channel: socket.socket, request: int, name: str) -> bytes:
-    """The part of struct ifreq behind the interface's name, after the request."""
-    buffer = array.array("B", struct.pack("16s24x", name.encode()))
-    fcntl.ioctl(channel.fileno(), request, buffer)
-    return buffer.tobytes()[16:]
-
-
-def _megabits(name: str) -> int | None:
-    try:
-        speed = int(Path(f"/sys/class/net/{name}/speed").read_text())
-    except (OSError, ValueError):
-        return None
-    return speed if speed > 0 else None
+    states = psutil.net_if_stats()
+    return [
+        {
+            "name": name,
+            "address": IPv4Interface(f"{entry.address}/{entry.netmask}").with_prefixlen,
+            "megabits": states[name].speed or None,
+        }
+        for name, entries in psutil.net_if_addrs().items()
+        if name in states and states[name].isup
+        for entry in entries
+        if entry.family == socket.AF_INET and not entry.address.startswith("127.")
+    ]
 
 
 def address_of(name: str) -> str | None:

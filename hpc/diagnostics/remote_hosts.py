@@ -37,6 +37,7 @@ SSH_ADVICE = {
     "No such file or directory": "put the program at the same path on {host}: rsync -a "
     "{folder}/ {host}:{folder}/, and run make setup there",
     "not found": "run make setup in {folder} on {host}",
+    "No module named": "run make setup in {folder} on {host}",
 }
 # Every rank tells where it is and which cores it may use; a message to each proves the network.
 TRIAL = """

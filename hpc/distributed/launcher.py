@@ -163,7 +163,7 @@ def agreed_port(environ: Mapping[str, str]) -> int:
 
 def own_addresses() -> list[str]:
     """IPv4 addresses of the interfaces that are up; loopback last: it serves one host only."""
-    import psutil  # of the horovod extra: one process alone does without it
+    import psutil
 
     up = {name for name, state in psutil.net_if_stats().items() if state.isup}
     addresses = {

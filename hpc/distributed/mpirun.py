@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 STOP_SECONDS = 15.0
@@ -64,8 +66,6 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     """End mpirun, which ends its workers on all hosts; what is left here after that is killed."""
     if process.poll() is not None:
         return
-    import psutil  # comes with mpi4py, by the horovod extra
-
     # mpirun puts each worker into a process group of its own.
     workers = psutil.Process(process.pid).children(recursive=True)
     process.terminate()

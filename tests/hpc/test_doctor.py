@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from hpc import doctor
 from hpc.diagnostics import checks as findings
 from hpc.diagnostics import shared_network as subnets
 from hpc.diagnostics.checks import Finding
-from hpc.diagnostics.host_facts import collect
+from hpc.diagnostics.host_facts import collect, interfaces
 from hpc.diagnostics.remote_hosts import Answer, Trial
 from pipeline.dataset.manifest import FILE_NAME, Manifest
 from pipeline.vocabulary.events import EventVocabulary
@@ -216,3 +218,19 @@ def test_this_host_needs_no_ssh_to_itself(
     monkeypatch.setenv("PATH", "")  # neither ssh nor mpirun
     doctor.main(["--quick", "-H", socket.gethostname(), "--data", str(data_dir)])
     assert "ssh" not in capsys.readouterr().out
+
+
+@pytest.mark.skipif(shutil.which("ip") is None, reason="no ip command here")
+def test_the_interfaces_are_those_that_linux_lists_but_loopback() -> None:
+    listed = subprocess.run(
+        ["ip", "-json", "-4", "address", "show", "up"], capture_output=True, text=True, check=True
+    )
+    expected = {
+        (interface["ifname"], f"{address['local']}/{address['prefixlen']}")
+        for interface in json.loads(listed.stdout)
+        if "LOOPBACK" not in interface["flags"] and interface["operstate"] != "DOWN"
+        for address in interface["addr_info"]
+    }
+    found = interfaces()
+    assert {(card["name"], card["address"]) for card in found} == expected
+    assert all(card["megabits"] is None or card["megabits"] > 0 for card in found)
