@@ -2,9 +2,10 @@
 
 python hpc/benchmarks/twin.py runs/vgmidi --torch-python PYTHON-WITH-TORCH
 
-The twin gets the run's own batches in their order, transposed alike, and its sizes, dropout,
-optimizer and learning rates; layers, initial weights and random masks are PyTorch's own. Both are
-judged on the same windows of the valid split, in nats per note: of all tokens, over the notes.
+The twin gets the run's own batches in their order, with the same transpositions, and its sizes,
+dropout, optimizer and learning rates. Layers, initial weights and random masks are PyTorch's own.
+Both are evaluated on the same windows of the valid split, in nats per note: the nats of all tokens
+by the number of notes.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def compare(run_dir: Path, python: str, threads: int, json_file: Path | None) -> None:
-    """Train the twin and print both. Raises ValueError or OSError, with what to do."""
+    """Train the twin and print both results. Raises ValueError or OSError that says what to do."""
     run = read_run(run_dir, run_dir.name)
     config = TrainConfig.from_dict(run.config, str(run_dir))
     valid = run.curves.get("valid", ())
@@ -71,7 +72,7 @@ def compare(run_dir: Path, python: str, threads: int, json_file: Path | None) ->
 
 
 def export(run: RecordedRun, config: TrainConfig, path: Path) -> dict[str, int]:
-    """Write all that the twin is trained with and on; parameters, tokens and notes of valid."""
+    """Write the twin's settings and batches; the numbers of parameters, valid tokens and notes."""
     import numpy as np
 
     from hpc.training.train_step import build_optimizer
@@ -114,9 +115,9 @@ def export(run: RecordedRun, config: TrainConfig, path: Path) -> dict[str, int]:
 
 
 def train_twin(python: str, path: Path, threads: int) -> list[dict[str, Any]]:
-    """What the PyTorch process says: its version, then its loss at each evaluation.
+    """What the PyTorch process prints: its version, then its loss at each evaluation.
 
-    Raises OSError where that Python has no PyTorch.
+    Raises OSError if that Python has no PyTorch.
     """
     script = Path(__file__).with_name("twin_in_torch.py")
     process = subprocess.run(

@@ -14,9 +14,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
+from hpc.distributed.mpirun import run_to_the_end
 from pipeline.runtime.provenance import REPOSITORY
 
 FACTS_MARK = "facts: "  # begins the line; a login script may have printed others before it
@@ -164,27 +164,19 @@ class Trial:
 def try_mpirun(hosts: str, num_ranks: int, options: Sequence[str], timeout: float = 40.0) -> Trial:
     """Start `num_ranks` processes on the hosts (as after -H) and let them exchange a message."""
     launch = ["mpirun", "-np", str(num_ranks), "-H", hosts, *options]
-    argv = [*launch, "python", "-c", TRIAL]
     with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
-        process = subprocess.Popen(
-            argv, cwd=Path.cwd(), stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
-        )
         try:
-            process.wait(timeout)
+            code = run_to_the_end(
+                [*launch, "python", "-c", TRIAL], timeout=timeout, stdout=stdout, stderr=stderr
+            )
         except subprocess.TimeoutExpired:
-            process.terminate()  # mpirun ends its ranks on SIGTERM, not on SIGKILL
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
             return Trial(shlex.join(launch), [], f"no answer within {timeout:.0f} s")
         stdout.seek(0)
         stderr.seek(0)
         try:
             ranks = json.loads(stdout.read().strip().splitlines()[-1])
         except (IndexError, ValueError):
-            complaint = _first_complaint(stderr.read(), process.returncode)
+            complaint = _first_complaint(stderr.read(), code)
             return Trial(shlex.join(launch), [], complaint)
     return Trial(shlex.join(launch), [(host, path, cores) for host, path, cores in ranks])
 

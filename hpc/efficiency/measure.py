@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hpc.distributed.mpirun import last_error, run_to_the_end
+from hpc.distributed.mpirun import last_error, mpi_environment, run_to_the_end
 from hpc.efficiency.plan import Cell
 
 BEGIN, END = "<measured>", "</measured>"  # around what a worker prints of its run
@@ -94,7 +94,7 @@ def train_cell(
     launch += ["--map-by", "slot", "--bind-to", "none"]  # the workers share the cores out
     logs = [work_dir / "stdout.txt", work_dir / "stderr.txt"]
     with logs[0].open("wb") as stdout, logs[1].open("wb") as stderr:
-        code = run_to_the_end([*launch, *worker], stdout=stdout, stderr=stderr)
+        code = run_to_the_end([*launch, *worker], mpi_environment(), stdout=stdout, stderr=stderr)
     told, complaints = (log.read_text(errors="replace") for log in logs)
     if code:
         raise RuntimeError(f"{cell}: {last_error(complaints) or f'mpirun ended with {code}'}")

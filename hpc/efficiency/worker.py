@@ -49,7 +49,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
     """The flags of the command."""
     parser = argparse.ArgumentParser(
-        prog="scaling_worker.py",
         description="One process of a scaling measurement; hpc/scaling.py starts it.",
     )
     parser.add_argument("--share", type=int, required=True, help="workers that share a host")
