@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hpc.reports.event_files import EVENT_FILE, write_event_file
+from hpc.reports.event_files import remove_event_files, write_event_file
 from hpc.run_folder.recorded import RecordedRun, Stretch
 
 
@@ -16,8 +16,7 @@ def write_events(runs: Sequence[RecordedRun], text: str, out_dir: Path) -> None:
     Curves are under loss/SPLIT by step, loss_by_tokens/SPLIT and loss_by_seconds/SPLIT (training
     time); speed under tokens_per_second/. An earlier comparison in the folder is replaced.
     """
-    for earlier in out_dir.rglob(EVENT_FILE):
-        earlier.unlink()
+    remove_event_files(out_dir)
     for run in runs:
         name = run.name.strip("/").replace("/", "_")
         for stretch in run.stretches:

@@ -8,7 +8,7 @@ from typing import Any
 
 from hpc.efficiency.forecast import LINKS, WORKERS, Forecast
 from hpc.efficiency.tables import Row
-from hpc.reports.event_files import EVENT_FILE, image_summary, write_event_file
+from hpc.reports.event_files import image_summary, remove_event_files, write_event_file
 
 
 def write_events(
@@ -26,8 +26,7 @@ def write_events(
     from tensorboard.plugins.hparams.summary_v2 import hparams_pb
     from tensorboard.plugins.text.summary_v2 import text_pb
 
-    for earlier in out_dir.rglob(EVENT_FILE):
-        earlier.unlink()
+    remove_event_files(out_dir)
     for scaling, strategy in dict.fromkeys((row.scaling, row.strategy) for row in found):
         name = f"{scaling}-{strategy}"
         own = [row for row in found if (row.scaling, row.strategy) == (scaling, strategy)]
