@@ -1,4 +1,4 @@
-"""What one host is: versions, devices, network, data. Found without TensorFlow in this process."""
+"""The facts of this host: versions, devices, network, data. This process loads no TensorFlow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hpc.distributed.processor import gpus, output_of
 from pipeline.dataset.manifest import Manifest
 from pipeline.runtime.provenance import REPOSITORY, commit, library_versions
 
-# Run apart, since it takes seconds and may crash: does what is installed load, and what can it do?
+# Runs in a process of its own, since loading takes seconds and may crash.
 LOAD_LIBRARIES = """
 import json, sys
 report = {}
@@ -43,10 +43,10 @@ print(json.dumps(report))
 
 
 def collect(data_dir: Path, names: Sequence[str], quick: bool = False) -> dict[str, Any]:
-    """The facts of this host, ready for JSON; `names` are the hosts that it must know.
+    """The facts of this host, ready for JSON; `names` are the hosts that it must resolve.
 
-    What could not be found out is None or an `..._error` in words: nothing is raised. `quick`
-    leaves out what takes seconds, which is to load the libraries.
+    A fact that cannot be found is None, with the reason as `..._error`: no exception is raised.
+    `quick` does not load the libraries, which takes seconds.
     """
     return {
         "host": socket.gethostname(),
@@ -66,7 +66,7 @@ def collect(data_dir: Path, names: Sequence[str], quick: bool = False) -> dict[s
 
 
 def load_libraries(timeout: float = 120.0) -> dict[str, Any]:
-    """What MPI, TensorFlow and Horovod say of themselves once loaded, or how that failed."""
+    """What MPI, TensorFlow and Horovod report once loaded, or the error of loading them."""
     try:
         done = subprocess.run(
             [sys.executable, "-c", LOAD_LIBRARIES],
@@ -85,13 +85,13 @@ def load_libraries(timeout: float = 120.0) -> dict[str, Any]:
 
 
 def mpirun_version() -> str | None:
-    """What mpirun says it is, e.g. `mpirun (Open MPI) 4.1.4`; None without one."""
-    said = output_of(["mpirun", "--version"])
-    return said.splitlines()[0] if said else None
+    """The version line of mpirun, such as `mpirun (Open MPI) 4.1.4`; None without mpirun."""
+    output = output_of(["mpirun", "--version"])
+    return output.splitlines()[0] if output else None
 
 
 def ports() -> list[int] | None:
-    """[free, all] of the TCP ports that Linux gives to programs; None where it does not say."""
+    """[free, all] of the TCP ports that Linux assigns to programs; None if it cannot be read."""
     try:
         first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
         taken = set()
@@ -125,7 +125,7 @@ def interfaces() -> list[dict[str, Any]]:
 
 
 def address_of(name: str) -> str | None:
-    """The IPv4 address that this host finds under a name; None if it knows none."""
+    """The IPv4 address to which this host resolves a name; None if it does not."""
     try:
         return socket.gethostbyname(name)
     except OSError:
