@@ -88,7 +88,8 @@ def examine(flags: argparse.Namespace) -> int:
     table.sort(key=lambda finding: STATUSES.index(finding.status))  # the worst last, by the prompt
     print_table(table)
     if networks:
-        print_settings(flags.hosts, sum(slots.values()), networks[0])
+        mpirun = next(iter(facts.values()))["mpirun"]
+        print_settings(flags.hosts, sum(slots.values()), networks[0], mpirun)
     if flags.json:
         flags.json.write_text(json.dumps([asdict(finding) for finding in table], indent=1) + "\n")
     return max(STATUSES.index(finding.status) for finding in table)
@@ -157,14 +158,17 @@ def print_table(table: Sequence[Finding]) -> None:
         console.print(text, soft_wrap=True)  # a command in an advice can be copied whole
 
 
-def print_settings(hosts: str, num_ranks: int, shared: SharedNetwork) -> None:
+def print_settings(hosts: str, num_ranks: int, shared: SharedNetwork, mpirun: str | None) -> None:
     """Print the settings that keep a run to the network that the hosts share."""
     options = " ".join(shared.mpirun_options)
     print("\nTo keep a run to the network that the hosts share:")
     print(f"    mpirun -np {num_ranks} -H {hosts} {options} python hpc/train.py")
-    print("or once for all, in ~/.openmpi/mca-params.conf on every host:")
-    for name, value in shared.mca_settings.items():
-        print(f"    {name} = {value}")
+    lead = "or once for all,"
+    for file, settings in shared.mca_files(checks.open_mpi_major(mpirun)).items():
+        print(f"{lead} in {file} on every host:")
+        for name, value in settings.items():
+            print(f"    {name} = {value}")
+        lead = "and"
     print(f"and with GPUs: export {shared.nccl}, and mpirun -x NCCL_SOCKET_IFNAME")
 
 

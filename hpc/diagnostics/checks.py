@@ -19,6 +19,8 @@ LAUNCH_ADVICE = {
     "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
     "no mpi4py": "run make setup there, and start mpirun with .venv/bin first in PATH",
 }
+OPEN_MPI_FILE = "~/.openmpi/mca-params.conf"
+LAUNCHER_FILE = "~/.prte/mca-params.conf"  # of Open MPI 5; before, Open MPI's file served both
 Facts = Mapping[str, Mapping[str, Any]]  # host -> its facts
 
 
@@ -216,7 +218,7 @@ def launch(
         return [Finding("launch", status, bare.complaint, _launch_advice(bare))]
     findings = []
     if trial is not bare:
-        advice = "put the settings below into ~/.openmpi/mca-params.conf on every host"
+        advice = "put the settings below into their files on every host"
         found = f"the bare mpirun fails: {bare.complaint}"
         findings.append(Finding("launch", "warning", found, advice))
     started = [host for host, _, _ in trial.ranks]
@@ -225,7 +227,8 @@ def launch(
     here = {path for _, path, _ in trial.ranks}
     if len(here) > 1:
         shown = {host: path for host, path, _ in trial.ranks}
-        advice = "make `python` the same everywhere: mca_base_env_list = PATH in mca-params.conf"
+        advice = "make `python` the same everywhere: mca_base_env_list = PATH in "
+        advice += OPEN_MPI_FILE
         findings.append(Finding("launch", "failed", by_host(shown), advice))
     findings.append(binding(facts, slots, trial))
     return findings
@@ -244,6 +247,15 @@ def binding(facts: Facts, slots: Mapping[str, int], trial: Trial) -> Finding:
     shown = by_host({host: f"{number} cores a process" for host, number in cores.items()})
     for host, number in cores.items():
         if host in facts and number < facts[host]["cores"][0] // slots.get(host, 1):
-            advice = "mpirun --bind-to none, or hwloc_base_binding_policy = none in mca-params.conf"
+            setting = f"hwloc_base_binding_policy = none in {OPEN_MPI_FILE}"
+            if open_mpi_major(facts[host]["mpirun"]) >= 5:
+                setting = f"hwloc_default_binding_policy = none in {LAUNCHER_FILE}"
+            advice = f"mpirun --bind-to none, or {setting}"
             return Finding("CPU binding", "warning", shown, advice)
     return Finding("CPU binding", "ok", shown)
+
+
+def open_mpi_major(version: str | None) -> int:
+    """The major version in a line of `mpirun --version`; 4 if it has none."""
+    match = re.search(r"Open MPI\) (\d+)", version or "")
+    return int(match[1]) if match else 4

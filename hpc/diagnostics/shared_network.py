@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network
 from typing import Any
 
-from hpc.diagnostics.checks import Facts, Finding, by_host
+from hpc.diagnostics.checks import LAUNCHER_FILE, OPEN_MPI_FILE, Facts, Finding, by_host
+from hpc.distributed.mpirun import KEEPALIVE
 
 
 @dataclass(frozen=True)
@@ -18,23 +19,29 @@ class SharedNetwork:
     names: tuple[str, ...]  # of the interfaces, in the order of the hosts
     megabits: int | None  # of the slowest link; None if one is not known
 
-    @property
-    def mca_settings(self) -> dict[str, str]:
-        """Open MPI's settings for the bare mpirun command, which a lab makes once."""
-        return {
-            "btl_tcp_if_include": str(self.subnet),  # messages
-            "oob_tcp_if_include": str(self.subnet),  # mpirun's own control
+    def mca_files(self, major: int) -> dict[str, dict[str, str]]:
+        """The settings of Open MPI `major` for the bare mpirun command, by file and name."""
+        subnet = str(self.subnet)
+        messages = {
+            "btl_tcp_if_include": subnet,
             "mca_base_env_list": "PATH",  # so that every host finds the same python
-            # By default mpirun binds each of two processes to one core, where TensorFlow computes.
-            "hwloc_base_binding_policy": "none",
         }
+        # Of the launcher: its own connections, and no binding. By default it binds each of two
+        # processes to one core, where TensorFlow computes.
+        if major < 5:
+            launcher = {"oob_tcp_if_include": subnet, "hwloc_base_binding_policy": "none"}
+            return {OPEN_MPI_FILE: messages | launcher | KEEPALIVE}
+        # The launcher of Open MPI 5 is PRRTE, which does not read Open MPI's file (5.0.11).
+        launcher = {"prte_if_include": subnet, "hwloc_default_binding_policy": "none"}
+        return {OPEN_MPI_FILE: messages, LAUNCHER_FILE: launcher | KEEPALIVE}
 
     @property
     def mpirun_options(self) -> list[str]:
-        """The same settings as flags of one mpirun command."""
+        """The same settings as flags of one mpirun command, of Open MPI 4 or 5."""
         subnet = str(self.subnet)
-        network = ["--mca", "btl_tcp_if_include", subnet, "--mca", "oob_tcp_if_include", subnet]
-        return ["-x", "PATH", "--bind-to", "none", *network]
+        settings = {"btl_tcp_if_include": subnet, "oob_tcp_if_include": subnet, **KEEPALIVE}
+        flags = [word for setting in settings.items() for word in ("--mca", *setting)]
+        return ["-x", "PATH", "--bind-to", "none", *flags]
 
     @property
     def nccl(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from hpc.diagnostics.checks import Finding
 from hpc.diagnostics.host_facts import collect, interfaces
 from hpc.diagnostics.remote_hosts import Answer, Trial
 from hpc.diagnostics.shared_network import network, shared_networks
+from hpc.distributed.mpirun import mpi_environment
 from pipeline.dataset.manifest import FILE_NAME, Manifest
 from pipeline.vocabulary.events import EventVocabulary
 
@@ -234,3 +236,64 @@ def test_the_interfaces_are_those_that_linux_lists_but_loopback() -> None:
     found = interfaces()
     assert {(card["name"], card["address"]) for card in found} == expected
     assert all(card["megabits"] is None or card["megabits"] > 0 for card in found)
+
+
+KEEPALIVE = {
+    "oob_tcp_keepalive_time": "5",
+    "oob_tcp_keepalive_intvl": "2",
+    "oob_tcp_keepalive_probes": "3",
+}
+
+
+def test_the_settings_stand_in_the_files_and_under_the_names_of_the_open_mpi_that_is_there(
+    facts: dict[str, dict[str, Any]],
+) -> None:
+    (shared,) = shared_networks(facts)
+    messages = {"btl_tcp_if_include": "10.0.0.0/24", "mca_base_env_list": "PATH"}
+    four = {"oob_tcp_if_include": "10.0.0.0/24", "hwloc_base_binding_policy": "none"}
+    assert shared.mca_files(4) == {"~/.openmpi/mca-params.conf": messages | four | KEEPALIVE}
+    five = {"prte_if_include": "10.0.0.0/24", "hwloc_default_binding_policy": "none"}
+    assert shared.mca_files(5) == {
+        "~/.openmpi/mca-params.conf": messages,
+        "~/.prte/mca-params.conf": five | KEEPALIVE,  # which Open MPI 5's launcher reads instead
+    }
+
+
+@pytest.mark.parametrize(
+    ("mpirun", "lines"),
+    [
+        ("mpirun (Open MPI) 4.1.4", ["in ~/.openmpi/mca-params.conf on every host:"]),
+        ("mpirun (Open MPI) 5.0.11", ["in ~/.prte/mca-params.conf on every host:"]),
+    ],
+)
+def test_the_settings_are_printed_file_by_file(
+    facts: dict[str, dict[str, Any]],
+    mpirun: str,
+    lines: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (shared,) = shared_networks(facts)
+    doctor.print_settings("dorchester,bath", 2, shared, mpirun)
+    printed = capsys.readouterr().out
+    assert all(line in printed for line in lines)
+    assert "    oob_tcp_keepalive_time = 5\n" in printed
+
+
+def test_a_process_bound_under_open_mpi_5_is_told_the_name_that_works_there(
+    facts: dict[str, dict[str, Any]],
+) -> None:
+    for fact in facts.values():
+        fact["mpirun"] = "mpirun (Open MPI) 5.0.11"
+    bound = Trial("mpirun", [("dorchester", "/p", 1), ("bath", "/p", 1)])
+    advice = worst(checks.launch(facts, {"dorchester": 1, "bath": 1}, bound, None)).advice
+    assert "hwloc_default_binding_policy = none in ~/.prte/mca-params.conf" in advice
+
+
+def test_every_mpirun_of_ours_notices_a_cut_link_within_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mpirun").touch(mode=0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    environ = mpi_environment()
+    for family in ("OMPI", "PRTE"):  # Open MPI 4 reads the first, the launcher of 5 the second
+        assert {name: environ[f"{family}_MCA_{name}"] for name in KEEPALIVE} == KEEPALIVE
