@@ -51,7 +51,7 @@ TINY_SPLITS = {
     "test": ["bwv65.2"],
 }
 NUM_LANES = 4
-
+MAX_WORKERS = 4
 
 SIGNALS = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR2)}
 
@@ -85,8 +85,33 @@ def missing_for_mark(mark: str) -> list[str]:
     return missing
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """A worker for every core, at most four; none, so this process, where files are named.
+
+    Many tests start several processes of their own, so more workers would only crowd them.
+    """
+    if not all(Path(argument).is_dir() for argument in config.args):
+        return 0
+    return min(len(os.sched_getaffinity(0)), MAX_WORKERS)
+
+
+def cost(item: pytest.Item) -> int:
+    """A rank by duration: the longest tests start first, so that the workers end together."""
+    marks = {mark.name for mark in item.iter_markers()}
+    return 0 if "cluster" in marks else 1 if marks & {"mpi", "browser", "slow", "soak"} else 2
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip, with the reason, what was asked for (`-m mpi`, `make test`) and cannot run here."""
+    """Order the tests and group them for the workers; skip, with the reason, what cannot run here.
+
+    The tests of a file share its fixtures, and those marked cluster share one testbed: each group
+    runs in one worker.
+    """
+    items.sort(key=cost)
+    for item in items:
+        group = "testbed" if item.get_closest_marker("cluster") else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
     lacking = {mark: missing_for_mark(mark) for mark in ("mpi", "cluster", "gpu", "browser")}
     for item in items:
         for mark, missing in lacking.items():

@@ -140,7 +140,7 @@ def test_the_hosts_end_with_the_process_that_owns_them_even_if_that_is_killed(
 ) -> None:
     owner = (
         "import os, sys, signal, pathlib\n"
-        "from testbed.cluster import Testbed\n"
+        "from tests.testbed.cluster import Testbed\n"
         "testbed = Testbed(pathlib.Path(sys.argv[1]), die_with_us=True)\n"
         "testbed.up(slurm=False)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -18,7 +18,7 @@ STAND_IN = """#!{python}
 import json, math, sys
 import numpy as np
 _, script, exported, threads = sys.argv
-assert script.endswith("bench_twin_torch.py") and threads == "1"
+assert script.endswith("twin_in_torch.py") and threads == "1"
 exported = np.load(exported)
 settings = json.loads(str(exported["settings"]))
 steps, windows, ids = exported["train"].shape
