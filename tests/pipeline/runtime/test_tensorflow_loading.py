@@ -46,8 +46,5 @@ def test_no_command_takes_all_memory_of_a_gpu_unless_asked(
     asked: dict[str, str], found: str
 ) -> None:
     others = {name: value for name, value in os.environ.items() if name != GROWTH}
-    program = (
-        f"import os; {LOAD};"
-        f"assert os.environ['{GROWTH}'] == '{found}'"
-    )
+    program = f"import os; {LOAD};assert os.environ['{GROWTH}'] == '{found}'"
     subprocess.run([sys.executable, "-c", program], env=others | asked, check=True)
