@@ -86,13 +86,14 @@ def missing_for_mark(mark: str) -> list[str]:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """A worker for every core, at most four; none, so this process, where files are named.
+    """One worker more than there are cores, at most four; no worker where files are named.
 
-    Many tests start several processes of their own, so more workers would only crowd them.
+    One more, since the tests of the testbed wait most of the time. Not many, since a test may start
+    four processes of its own.
     """
     if not all(Path(argument).is_dir() for argument in config.args):
         return 0
-    return min(len(os.sched_getaffinity(0)), MAX_WORKERS)
+    return min(len(os.sched_getaffinity(0)) + 1, MAX_WORKERS)
 
 
 def cost(item: pytest.Item) -> int:
@@ -105,13 +106,15 @@ def cost(item: pytest.Item) -> int:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order the tests and group them for the workers; skip, with the reason, what cannot run here.
 
-    The tests of a file share its fixtures, and those marked cluster share one testbed: each group
-    runs in one worker.
+    The tests of a group run one after another in one worker: those of a file, which share its
+    fixtures, and those marked cluster, which share a testbed. A test may name another group.
     """
     items.sort(key=cost)
     for item in items:
-        group = "testbed" if item.get_closest_marker("cluster") else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+        if not item.get_closest_marker("xdist_group"):
+            is_cluster = item.get_closest_marker("cluster")
+            group = "testbed" if is_cluster else item.nodeid.partition("::")[0]
+            item.add_marker(pytest.mark.xdist_group(group))
     lacking = {mark: missing_for_mark(mark) for mark in ("mpi", "cluster", "gpu", "browser")}
     for item in items:
         for mark, missing in lacking.items():
