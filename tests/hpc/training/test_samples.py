@@ -24,7 +24,9 @@ pytestmark = [
 def samplers() -> list[psutil.Process]:
     """Those among this process's children."""
     children = psutil.Process().children()
-    return [child for child in children if "sample_process.py" in " ".join(child.cmdline())]
+    return [
+        child for child in children if any("sample_process.py" in word for word in child.cmdline())
+    ]
 
 
 def test_a_sampler_that_was_killed_is_told_of_once_and_training_goes_on(tmp_path: Path) -> None:
