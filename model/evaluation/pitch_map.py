@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.networks.frames.network import FrameModel
+from model.networks.frames.decoding import FrameModel
 from model.networks.lstm import MusicLSTM
 from model.networks.registry import Network
 from model.networks.transformer import MusicTransformer

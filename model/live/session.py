@@ -47,7 +47,7 @@ def _perform(flags: argparse.Namespace, player: Player) -> None:
     from model.composing.sampling import Sampling
     from model.live.keys import Controls, keyboard
     from model.live.stage import Stage
-    from pipeline.runtime.command import interrupted_by_sigterm
+    from pipeline.runtime.command import signals_interrupt
 
     sampling = Sampling(flags.temperature, flags.top_k, flags.top_p)
     seed = secrets.randbits(32) if flags.seed is None else flags.seed
@@ -60,7 +60,7 @@ def _perform(flags: argparse.Namespace, player: Player) -> None:
     composer.warm_up(primer=bool(flags.input or flags.primer))
     print(f"playing from {composer.checkpoint}, seed {seed}, tempo {tempo:g}", file=sys.stderr)
     controls = Controls(sampling, tempo)
-    with interrupted_by_sigterm(), keyboard(controls) as keys:
+    with signals_interrupt(), keyboard(controls) as keys:
         stage = Stage(player, controls, keys, flags.look_ahead)
         answered = None
         try:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from pipeline.runtime.tables import aligned_lines
 from pipeline.scores.notes import DRUMS, Score, quantise
 
 NUM_PITCHES = 128
@@ -127,19 +128,8 @@ def mean_metrics(scores: Iterable[Score]) -> dict[str, float]:
 
 def compare_table(columns: dict[str, dict[str, float]]) -> str:
     """A table of metrics as lines of text, with a column for each set of pieces."""
-    name_width = max(map(len, METRICS))
-    widths = [max(len(title), 8) for title in columns]
-    lines = [
-        " " * name_width
-        + "".join(f"  {title:>{width}}" for title, width in zip(columns, widths, strict=True))
-    ]
-    for name in METRICS:
-        cells = (
-            f"  {means[name]:>{width}.3f}"
-            for means, width in zip(columns.values(), widths, strict=True)
-        )
-        lines.append(f"{name:<{name_width}}" + "".join(cells))
-    return "\n".join(lines)
+    rows = [(name, *(f"{means[name]:.3f}" for means in columns.values())) for name in METRICS]
+    return "\n".join(aligned_lines(("", *(f">{title}" for title in columns)), rows))
 
 
 def _melodic(score: Score) -> np.ndarray:

@@ -65,7 +65,7 @@ def _plot_lengths(axes: Axes, found: Description) -> None:
 
     lengths = {name: split.piece_tokens for name, split in found.splits.items()}
     every = np.concatenate(list(lengths.values()))
-    # A few giants would press all others into one bar: lengths are counted on a log scale.
+    # On a log scale, or a few very long pieces would press all others into one bar.
     bins = np.geomspace(max(every.min(), 1), every.max() + 1, 30)
     present = [name for name in lengths if lengths[name].size]
     axes.hist(

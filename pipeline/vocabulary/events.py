@@ -14,6 +14,7 @@ from pipeline.scores.notes import (
     DEFAULT_TEMPO,
     DEFAULT_VELOCITY,
     DRUMS,
+    GIVEN_ONE_STEP,
     NOTE,
     Score,
     one_note_per_key,
@@ -179,13 +180,15 @@ class EventVocabulary:
         `max_duration` is clipped; velocities become the middle of their bin.
         """
         adjustments: Counter[str] = Counter()
-        notes = snapped(score, self.steps_per_quarter)
+        notes, given_one_step = snapped(score, self.steps_per_quarter)
         if not self.instruments:
             is_melodic = notes["program"] != DRUMS
             if not is_melodic.all():
                 adjustments["percussion left out"] = np.count_nonzero(~is_melodic)
                 notes = notes.compress(is_melodic)
+                given_one_step = given_one_step.compress(is_melodic)
             notes["program"] = 0
+        adjustments[GIVEN_ONE_STEP] = np.count_nonzero(given_one_step)
         if notes.size:
             notes["onset"] -= notes["onset"].min()
 

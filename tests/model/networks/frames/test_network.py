@@ -11,7 +11,8 @@ from model.composing.composer import Composer
 from model.composing.pieces import Length
 from model.composing.sampling import Sampling
 from model.evaluation.likelihood import frame_nats
-from model.networks.frames.network import FrameModel, FramesConfig
+from model.networks.frames.decoding import FrameModel
+from model.networks.frames.network import FramesConfig
 from model.networks.frames.past import features_of_frames
 from model.networks.registry import build_network, config_from_dict, network_config, with_dropout
 from pipeline.vocabulary.events import EventVocabulary
