@@ -52,7 +52,7 @@ def measurement(cell: Cell, repetition: int, rate: float) -> Measurement:
 
 # What a fit needs: a step together and apart, an allreduce of the gradient and of one number.
 STEPS_OF_TWO = {
-    (APART, 1): measurement(APART, 1, 160),
+    (APART, 1): replace(measurement(APART, 1, 160), worker_rates=(80, 80)),
     (TOGETHER, 1): replace(
         measurement(TOGETHER, 1, 120), step_seconds=0.12, link={**LINK, "latency_seconds": 0.002}
     ),
