@@ -22,7 +22,7 @@ from hpc.efficiency.forecast import forecasts
 from hpc.efficiency.measure import BEGIN, END, Measurement, measure_cell, summarise
 from hpc.efficiency.plan import Cell, cells_of, default_workers, plan
 from hpc.efficiency.store import open_store, read_measurements, store
-from hpc.efficiency.tables import EfficiencyRow, rows, tables
+from hpc.efficiency.tables import EfficiencyRow, caution, rows, tables
 from hpc.scaling import main, names_of
 from tests.conftest import NUM_LANES, REPOSITORY, SEARCH_PATH
 
@@ -265,6 +265,31 @@ def test_what_cannot_be_measured_is_refused_in_a_line_before_anything_starts(
     assert "no-such-folder" in refusal(capsys, *common, "--data", tmp_path / "no-such-folder")
     assert "mpirun takes them" in refusal(capsys, *common, "-H", "a:0")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_measurement_beside_other_programs_is_named_in_the_report() -> None:
+    idle = {(TOGETHER, n): measurement(TOGETHER, n, 120) for n in (1, 2, 3)}
+    assert caution(idle) is None
+    before = measurement(TOGETHER, 2, 120).to_json()
+    del before["busy"]  # as older versions wrote it
+    assert Measurement.from_json(before).busy is None
+    busy = {**idle, (TOGETHER, 2): replace(idle[TOGETHER, 2], busy=0.63)}
+    told = caution(busy)
+    assert told and "1 of 3 measurements" in told and "63%" in told
+    assert "idle" in told
+
+
+def test_how_busy_the_machine_is_is_measured_before_a_training_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = [record(0, [(1, 100), (2, 100)]), record(1, [(1, 50), (2, 50)])]
+    told = "".join(f"{BEGIN}{json.dumps(entry)}{END}\n" for entry in alone)
+    (tmp_path / "told").write_text(told)
+    (tmp_path / "mpirun").write_text(f"#!/bin/sh\ncat {tmp_path}/told\n")
+    (tmp_path / "mpirun").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr("psutil.cpu_percent", lambda interval: 63.0)
+    assert measure_cell(APART, 1, tmp_path / "work", ["--steps=2"], share=1).busy == 0.63
 
 
 def test_an_unknown_strategy_is_named(capsys: pytest.CaptureFixture[str]) -> None:
