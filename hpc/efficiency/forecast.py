@@ -93,46 +93,52 @@ def forecasts(measured: Measured, link: float) -> list[Forecast]:
 
     `link` is the rate in Gbit/s of the link that was measured on, 0 for one too fast to count.
     """
-    found = []
     together = [one for one in measured.values() if not one.cell.is_alone and one.link]
-    for strategy in dict.fromkeys(one.cell.strategy for one in together):
-        own = [one for one in together if one.cell.strategy == strategy]
-        timed = [allreduce for one in own for allreduce in _allreduces(one)]
-        steps = [step for one in own if (step := _step(one, measured))]
-        try:
-            messages = [one.link.get("message_seconds", 0.0) for one in own if one.link]
-            ring = fit_ring(timed, [seconds for seconds in messages if seconds])
-        except ValueError:  # measurements of older versions, without the latency
-            continue
-        if not steps:
-            continue
-        exposed = fit_exposed(steps, ring)
-        errors = [abs(error) for error in relative_errors(steps, ring, exposed)]
-        batch = max(one.cell.batch for one in own)
-        computing = [
-            step.compute_seconds
-            for one in own
-            if one.cell.batch == batch and (step := _step(one, measured))
-        ]
-        found.append(
-            Forecast(
-                strategy=strategy,
-                batch=batch,
-                compute_seconds=statistics.median(computing or [steps[0].compute_seconds]),
-                ring=ring,
-                exposed=exposed,
-                num_bytes=timed[0].num_bytes,
-                link=link,
-                num_steps=len(steps),
-                num_allreduces=len(timed),
-                step_error=statistics.mean(errors),
-                worst_step_error=max(errors),
-                allreduce_error=statistics.mean(
-                    abs(ring.seconds(one.workers, one.num_bytes) / one.seconds - 1) for one in timed
-                ),
-            )
-        )
-    return found
+    strategies = dict.fromkeys(one.cell.strategy for one in together)
+    models = (
+        _fit([one for one in together if one.cell.strategy == strategy], measured, link)
+        for strategy in strategies
+    )
+    return [model for model in models if model]
+
+
+def _fit(own: Sequence[Measurement], measured: Measured, link: float) -> Forecast | None:
+    """The model of the measurements of one strategy; None if they do not suffice."""
+    # The ring, from allreduces and messages that were timed outside a step.
+    timed = [allreduce for one in own for allreduce in _allreduces(one)]
+    messages = [one.link.get("message_seconds", 0.0) for one in own if one.link]
+    try:
+        ring = fit_ring(timed, [seconds for seconds in messages if seconds])
+    except ValueError:  # measurements of older versions, without the latency
+        return None
+
+    # The share of it that steps show, beside the same computing without communication.
+    compared = [(one, step) for one in own if (step := _step(one, measured))]
+    if not compared:
+        return None
+    steps = [step for _, step in compared]
+    exposed = fit_exposed(steps, ring)
+    errors = [abs(error) for error in relative_errors(steps, ring, exposed)]
+
+    # Predictions are for the largest batch of a worker that was measured.
+    batch = max(one.cell.batch for one in own)
+    computing = [step.compute_seconds for one, step in compared if one.cell.batch == batch]
+    return Forecast(
+        strategy=own[0].cell.strategy,
+        batch=batch,
+        compute_seconds=statistics.median(computing or [steps[0].compute_seconds]),
+        ring=ring,
+        exposed=exposed,
+        num_bytes=timed[0].num_bytes,
+        link=link,
+        num_steps=len(steps),
+        num_allreduces=len(timed),
+        step_error=statistics.mean(errors),
+        worst_step_error=max(errors),
+        allreduce_error=statistics.mean(
+            abs(ring.seconds(one.workers, one.num_bytes) / one.seconds - 1) for one in timed
+        ),
+    )
 
 
 def _allreduces(measurement: Measurement) -> list[Allreduce]:
