@@ -167,10 +167,10 @@ def _draw_forecasts(
 def _draw_lines(panel: Axes, points: Mapping[str, Sequence[tuple[int, Spread]]], form: str) -> None:
     """Medians with quartiles as bars; the last point of each line has its value beside it."""
     last = {}
-    for place, (name, line) in enumerate(points.items()):
+    for index, (name, line) in enumerate(points.items()):
         if not line:
             continue
-        along = [n * (1 + SHIFT * place * (n > 1)) for n, _ in line]
+        along = [n * (1 + SHIFT * index * (n > 1)) for n, _ in line]
         medians = [value.median for _, value in line]
         below = [value.median - (value.low or value.median) for _, value in line]
         above = [(value.high or value.median) - value.median for _, value in line]
@@ -178,11 +178,11 @@ def _draw_lines(panel: Axes, points: Mapping[str, Sequence[tuple[int, Spread]]],
         panel.errorbar(along, medians, [below, above], color=colour, marker=mark, capsize=3)
         last[name] = (line[-1][0] * (1 + SHIFT * len(points)), medians[-1])
     top, lowest = panel.get_ylim()[1], 0.0
-    for name, (place_along, median) in sorted(last.items(), key=lambda item: item[1][1]):
+    for name, (workers, median) in sorted(last.items(), key=lambda item: item[1][1]):
         height = max(median, lowest)
         lowest = height + LINE_HEIGHT * top
         text = form.format(median)
-        panel.text(place_along, height, text, color=COLOUR_OF[name], va="center", fontsize=9)
+        panel.text(workers, height, text, color=COLOUR_OF[name], va="center", fontsize=9)
 
 
 def _of(name: str, own: Sequence[EfficiencyRow]) -> list[EfficiencyRow]:
