@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pipeline.runtime.command import run_command
+from pipeline.runtime.files import write_json
 from pipeline.runtime.tables import aligned_lines
 from pipeline.runtime.tensorflow_loading import load_tensorflow
 from pipeline.scores.labels import FIELDS
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The flags."""
+    """The values of the flags."""
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").partition("\n")[0].removeprefix("Command: "),
         allow_abbrev=False,
@@ -94,7 +94,7 @@ SHOWN_VALUES = 6  # on the screen; --json has them all
 
 
 def _feature_lines(found: Description) -> Iterator[str]:
-    """The features that some piece has: in how many pieces of each split, and their values."""
+    """A line for each feature: in how many pieces of each split it is, and its values."""
     summary = found.manifest.features
     yield "features:" if summary else "features: no piece has any"
     if not summary:
@@ -108,7 +108,7 @@ def _feature_lines(found: Description) -> Iterator[str]:
 
 
 def _values_text(row: Mapping[str, Any]) -> str:
-    """'-1 to 1', or 'Am 120, C 96, ... (31 values)', the most frequent first."""
+    """A feature's range, as '-1 to 1', or its most frequent values: 'Am 120, C 96, ...'."""
     if "values" not in row:
         return f"{row['min']:g} to {row['max']:g}"
     by_frequency = sorted(row["values"].items(), key=lambda item: (-item[1], item[0]))
@@ -158,7 +158,7 @@ def run(argv: Sequence[str] | None) -> None:
     save_description(found, picture)
     print(f"picture: {picture}")
     if flags.json is not None:
-        flags.json.write_text(json.dumps(found.to_dict(), indent=2) + "\n")
+        write_json(flags.json, found.to_dict())
 
 
 def main(argv: Sequence[str] | None = None) -> int:

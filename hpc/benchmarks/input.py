@@ -33,19 +33,16 @@ def measure(names: list[str], options: Options) -> list[BenchmarkRow]:
     load_tensorflow_on_one_core()
     from model.networks.hoisted_lstm import HoistedLSTM
     from pipeline.dataset.batches import training_batches
+    from pipeline.dataset.schedule import BatchPlan
 
-    batches = iter(
-        training_batches(
-            options.data,
-            manifest,
-            sequence_length=lstm.TIME,
-            global_batch_size=lstm.BATCH,
-            rank=0,
-            size=1,
-            seed=1,
-            max_transpose=6,
-        )
+    plan = BatchPlan(
+        manifest,
+        sequence_length=lstm.TIME,
+        global_batch_size=lstm.BATCH,
+        seed=1,
+        max_transpose=6,
     )
+    batches = iter(training_batches(options.data, plan))
 
     def make() -> None:
         for _ in range(BATCHES):

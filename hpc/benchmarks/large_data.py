@@ -84,12 +84,11 @@ def speed_row(small: Path, large: Path, rounds: int) -> BenchmarkRow:
 def batch_maker(data_dir: Path) -> Callable[[], float]:
     """A function that makes the next batches of a data set; it returns the processor seconds."""
     from pipeline.dataset.batches import training_batches
+    from pipeline.dataset.schedule import BatchPlan
 
-    batches = iter(
-        training_batches(
-            data_dir, Manifest.load(data_dir), **WINDOW, rank=0, size=1, seed=1, max_transpose=6
-        )
-    )
+    length, batch_size = WINDOW["sequence_length"], WINDOW["global_batch_size"]
+    plan = BatchPlan(Manifest.load(data_dir), length, batch_size, seed=1, max_transpose=6)
+    batches = iter(training_batches(data_dir, plan))
     return lambda: cpu_seconds(lambda: [next(batches) for _ in range(BATCHES)])
 
 

@@ -118,11 +118,11 @@ def token_row(rounds: int) -> BenchmarkRow:
 
 def ahead_row(rounds: int) -> BenchmarkRow:
     """Seconds of music for a second of composing: a chorale by the shipped model."""
-    from model.composing.composer import Composer, Length
+    from model.composing.composer import Composer
+    from model.composing.pieces import Length
     from model.composing.sampling import Sampling
-    from model.networks.checkpoint import find_checkpoint
 
-    composer = Composer.load(find_checkpoint(CHORALES))
+    composer = Composer.load(CHORALES)
     composer.warm_up()
     grid = composer.vocabulary.steps_per_quarter
     length = Length.of_steps(64 * grid, grid)

@@ -79,16 +79,22 @@ def export(run: RecordedRun, config: TrainConfig, path: Path) -> dict[str, int]:
     from model.networks.registry import build_network, network_config, with_dropout
     from pipeline.dataset.batches import evaluation_batches, training_batches
     from pipeline.dataset.manifest import Manifest
+    from pipeline.dataset.schedule import BatchPlan
 
     facts = run.stretches[-1].facts
     manifest = Manifest.load(config.data)
     vocabulary = manifest.open_vocabulary
-    place: dict[str, Any] = {"rank": 0, "size": 1}
-    place |= {name: facts[name] for name in ("sequence_length", "global_batch_size")}
-    drawn = {name: getattr(config, name) for name in ("seed", "max_transpose", "own_key")}
-    batches = training_batches(config.data, manifest, **place, **drawn)
+    plan = BatchPlan(
+        manifest,
+        sequence_length=facts["sequence_length"],
+        global_batch_size=facts["global_batch_size"],
+        seed=config.seed,
+        max_transpose=config.max_transpose,
+        own_key=config.own_key,
+    )
+    batches = training_batches(config.data, plan)
     train = np.stack([tokens.numpy() for tokens in batches.take(config.steps)])
-    pairs = list(evaluation_batches(config.data, manifest, "valid", **place))
+    pairs = list(evaluation_batches(config.data, plan, "valid"))
     valid, weights = (np.concatenate([pair[i].numpy() for pair in pairs]) for i in (0, 1))
     optimizer = build_optimizer(config, facts["workers"])
     rates = []

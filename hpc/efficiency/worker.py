@@ -20,15 +20,13 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from hpc import train
-from hpc.config.train_config import parse_flags as parse_train_flags
+from hpc.config.train_config import TrainConfig
 from hpc.distributed.launcher import Place, find_place
 from hpc.distributed.processor import equal_part
 from hpc.efficiency.measure import BEGIN, END, PARTS
 from hpc.run_folder.layout import METRICS
 from hpc.run_folder.recorded import read_run, tokens_per_step
 from hpc.training.open_run import open_run
-from hpc.training.preemption import EXIT_PREEMPTED, StopRequest
-from hpc.training.preflight import call_roll, look_around, require_agreement
 from hpc.training.run import Run
 from hpc.training.throughput import WARMUP_STEPS
 from pipeline.runtime.command import run_command
@@ -91,24 +89,15 @@ class AtTheSameTime(Run):
 
 
 def train_alone(argv: Sequence[str], place: Place) -> int:
-    """The exit code of a training of one process, which the others only start together with.
-
-    As hpc/train.py does it, but that this process takes itself for the only one.
-    """
-    config, _ = parse_train_flags(argv)
+    """The exit code of a training as the only process, started together with the others."""
     own_gpu(place, os.environ)
     os.environ.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")
-    stop_request = StopRequest()
-    alone = Place(host=place.host)
-    findings = look_around(config, alone)
-    with call_roll(config, alone, findings) as peers:
-        require_agreement(peers)
-        run = open_run(config, alone, peers, findings)
-        if place.size > 1:
-            run = AtTheSameTime(**vars(run))
-        ended = train.train_run(run, stop_request)
-        run.strategy.close()
-    return EXIT_PREEMPTED if ended == "stopped" else 0
+
+    def open_alone(config: TrainConfig, alone: Place, *found: Any) -> Run:
+        run = open_run(config, alone, *found)
+        return AtTheSameTime(**vars(run)) if place.size > 1 else run
+
+    return train.train(argv, Place(host=place.host), open_alone)
 
 
 def take_cores(place: Place, share: int) -> None:

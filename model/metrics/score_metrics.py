@@ -111,14 +111,14 @@ METRICS: dict[str, Callable[[Score], float]] = {
 }
 
 
-def measure(score: Score) -> dict[str, float]:
+def measure_score(score: Score) -> dict[str, float]:
     """Every metric of one score, by name."""
     return {name: float(metric(score)) for name, metric in METRICS.items()}
 
 
 def mean_metrics(scores: Iterable[Score]) -> dict[str, float]:
     """Every metric's mean over pieces; pieces for which it has no value do not count for it."""
-    rows = [measure(score) for score in scores]
+    rows = [measure_score(score) for score in scores]
     means = {}
     for name in METRICS:
         values = [row[name] for row in rows if not math.isnan(row[name])]

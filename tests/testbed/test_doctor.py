@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -16,6 +17,7 @@ from tests.testbed.cluster import Testbed
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 MCA_PARAMS = "/etc/openmpi/openmpi-mca-params.conf"
+LOCAL_PROGRAMS = "/usr/local/bin"  # the first folder in which a shell over ssh looks
 
 
 def write_manifest(folder: Path, seed: int) -> Path:
@@ -88,13 +90,22 @@ def test_another_data_set_on_one_host_is_a_failure(
 
 
 @pytest.fixture
-def open_mpi_as_installed(testbed: Testbed) -> Iterator[None]:
-    """Both hosts without the settings that a lab makes once."""
+def open_mpi_as_installed(testbed: Testbed, tmp_path: Path) -> Iterator[None]:
+    """Both hosts without the settings that a lab makes once; `python` there has no mpi4py.
+
+    A machine may have no `python` at all: one that reads no installed packages comes in front.
+    """
+    (tmp_path / "bin").mkdir()
+    python = tmp_path / "bin/python"
+    python.write_text(f'#!/bin/sh\nexec {sys._base_executable} -S "$@"\n')  # type: ignore[attr-defined]
+    python.chmod(0o755)
+    in_front = ["-o", f"lowerdir={tmp_path}/bin:{LOCAL_PROGRAMS}", LOCAL_PROGRAMS]
     for name in testbed.hosts:
         testbed.run(name, ["mount", "--bind", "/dev/null", MCA_PARAMS])
+        testbed.run(name, ["mount", "-t", "overlay", "bin", *in_front])
     yield
     for name in testbed.hosts:
-        testbed.run(name, ["umount", MCA_PARAMS])
+        testbed.run(name, ["umount", MCA_PARAMS, LOCAL_PROGRAMS])
 
 
 @pytest.mark.usefixtures("open_mpi_as_installed")
