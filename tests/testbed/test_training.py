@@ -79,7 +79,7 @@ def start(
 
 
 def wait_for_steps(checkout: Path, command: Command, run: str = "runs/long") -> None:
-    """Wait for the third line of a run's record. Fails, with what it said, if the run ends before."""
+    """Wait for the third line of a run's record; fail, with what it said, if it ends before."""
     metrics = checkout / run / "metrics.jsonl"
 
     def has_steps() -> bool:
