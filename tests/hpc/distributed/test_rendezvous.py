@@ -13,7 +13,7 @@ from hpc.distributed.connection import free_port
 from hpc.distributed.watchdog import EXIT_PEER_LOST
 from tests.conftest import REPOSITORY
 
-START_TIMEOUT, TIMEOUT = 4.0, 4.0
+START_TIMEOUT, TIMEOUT = 120.0, 4.0
 
 # One rank: meets the others, then finishes a step every 0.1 s until told otherwise.
 RANK = """
@@ -48,9 +48,15 @@ class Ranks:
         self.port = free_port()
         self.processes: list[subprocess.Popen[str]] = []
 
-    def start(self, size: int, *facts: dict, present: int | None = None) -> None:
+    def start(
+        self,
+        size: int,
+        *facts: dict,
+        present: int | None = None,
+        start_timeout: float = START_TIMEOUT,
+    ) -> None:
         for rank in range(size if present is None else present):
-            place = json.dumps([rank, size, self.port, START_TIMEOUT, TIMEOUT])
+            place = json.dumps([rank, size, self.port, start_timeout, TIMEOUT])
             told = {"problem": "", "data set": "abc", "steps": 600}
             told |= facts[rank] if rank < len(facts) else {}
             self.processes.append(
@@ -69,7 +75,7 @@ class Ranks:
             assert process.stdout.readline().startswith("together")
         time.sleep(0.5)
 
-    def end_of(self, rank: int, timeout: float = 15) -> tuple[int, str]:
+    def end_of(self, rank: int, timeout: float = 120) -> tuple[int, str]:
         _, errors = self.processes[rank].communicate(timeout=timeout)
         return self.processes[rank].returncode, errors
 
@@ -94,7 +100,7 @@ def test_a_rank_may_come_seconds_after_another(ranks: Ranks) -> None:
 
 
 def test_a_rank_that_never_comes_is_named_when_the_time_is_up(ranks: Ranks) -> None:
-    ranks.start(3, present=2)
+    ranks.start(3, present=2, start_timeout=4.0)
     code, errors = ranks.end_of(0)
     assert code != 0
     assert "rank 2 did not come within 4 s (rank 0 waited on host0)" in errors
@@ -102,7 +108,7 @@ def test_a_rank_that_never_comes_is_named_when_the_time_is_up(ranks: Ranks) -> N
 
 
 def test_a_rank_alone_says_where_it_looked_for_rank_0(ranks: Ranks) -> None:
-    ranks.start(2, present=2)
+    ranks.start(2, present=2, start_timeout=4.0)
     ranks.processes[0].kill()
     code, errors = ranks.end_of(1)
     assert code != 0
