@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from hpc.config.fields import flag
 from hpc.config.train_config import TrainConfig
@@ -47,7 +48,7 @@ class LocalState:
     run_dir: Path = Path()
     bundle: Bundle | None = None  # the checkpoint to start from; only on the chief
     facts: dict[str, Any] = field(default_factory=dict)  # sent to the other ranks
-    lock: IO[str] | None = None  # on the run's folder; only on the chief
+    lock: AbstractContextManager[object] | None = None  # on the run's folder; only on the chief
 
 
 def preflight(config: TrainConfig, place: Place, *, dry_run: bool = False) -> LocalState:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from hpc.config.train_config import TrainConfig
+from hpc.distributed.devices import slow_settings
 from hpc.train import main
-from hpc.training.run import unsuited
 from tests.hpc.launching import TINY_FLAGS, losses
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -130,7 +130,7 @@ def test_emulated_bfloat16_is_warned_of_in_one_line(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("hpc.training.run.has_bfloat16_products", lambda: has_them)
+    monkeypatch.setattr("hpc.distributed.devices.has_bfloat16_products", lambda: has_them)
     flags = ("--dry-run", "--precision=mixed_bfloat16")
     assert train(tmp_path / "run", tiny_shards, *flags) == 0
     assert capsys.readouterr().out.count("no bfloat16 products and emulates them") == warned
@@ -148,10 +148,10 @@ def test_emulated_bfloat16_is_warned_of_in_one_line(
 def test_what_is_bad_on_a_gpu_is_warned_of_there_in_one_line(
     settings: dict[str, Any], said: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hpc.training.run.has_bfloat16_products", lambda: True)
+    monkeypatch.setattr("hpc.distributed.devices.has_bfloat16_products", lambda: True)
     config = TrainConfig(**settings)
-    assert unsuited(config, on_cpu=True) == []
-    lines = unsuited(config, on_cpu=False)
+    assert slow_settings(config, on_cpu=True) == []
+    lines = slow_settings(config, on_cpu=False)
     assert len(lines) == (said is not None)
     assert all(line.startswith("warning: ") and said in line for line in lines)
 
