@@ -182,7 +182,7 @@ def test_a_loss_that_is_no_number_stops_the_run_with_the_steps(
         (["--sequence-length=4000"], "sequence length 4000 does not fit: the longest train piece"),
         (["--global-batch-size=18"], "cannot be shared equally by 4 lanes"),
         (["--accumulation=3"], "--accumulation 3"),
-        (["--strategy=horovod", "--preset=small"], "cannot go on with --preset small"),
+        (["--strategy=horovod", "--preset=small"], "cannot continue with --preset small"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(
@@ -193,7 +193,7 @@ def test_settings_that_do_not_fit_are_refused(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    run = finished if "cannot go on" in message else tmp_path / "run"
+    run = finished if "cannot continue" in message else tmp_path / "run"
     assert message in refusal(capsys, run, tiny_shards, *flags)
 
 
