@@ -74,7 +74,8 @@ def train(argv: Sequence[str] | None, place: Place, open_run: Callable[..., Run]
 
         watchdog.allow(config.start_timeout, "starting its collective library")
         run = open_run(config, place, roll, watchdog, local)
-        watchdog.progress(run.progress.step, "getting ready")
+        watchdog.progress(run.progress.step)
+        watchdog.allow(config.start_timeout, "getting ready")
 
         if extra.dry_run:
             ended = "checked"

@@ -17,7 +17,7 @@ START_TIMEOUT, TIMEOUT = 4.0, 4.0
 
 # One rank: meets the others, then finishes a step every 0.1 s until told otherwise.
 RANK = """
-import json, sys, time
+import ctypes, json, sys, time
 from hpc.distributed.launcher import Place
 from hpc.distributed.rendezvous import meet, require_equal, require_sound
 from hpc.distributed.watchdog import Watchdog
@@ -31,6 +31,9 @@ with Watchdog(place, timeout) as watchdog:
     require_sound(roll)
     require_equal(roll, {"data set": "copy it"})
     print("together", [r["host"] for r in roll], flush=True)
+    if facts.get("hold_the_interpreter"):
+        watchdog.allow(start, "starting its collective library")
+        ctypes.PyDLL(None).sleep(facts["hold_the_interpreter"])  # no other thread of Python runs
     for step in range(1, facts["steps"] + 1):
         time.sleep(0.1)
         if step > facts.get("stand_still_after", step):
@@ -48,9 +51,15 @@ class Ranks:
         self.port = free_port()
         self.processes: list[subprocess.Popen[str]] = []
 
-    def start(self, size: int, *facts: dict, present: int | None = None) -> None:
+    def start(
+        self,
+        size: int,
+        *facts: dict,
+        present: int | None = None,
+        start_timeout: float = START_TIMEOUT,
+    ) -> None:
         for rank in range(size if present is None else present):
-            place = json.dumps([rank, size, self.port, START_TIMEOUT, TIMEOUT])
+            place = json.dumps([rank, size, self.port, start_timeout, TIMEOUT])
             told = {"problem": "", "data set": "abc", "steps": 600}
             told |= facts[rank] if rank < len(facts) else {}
             self.processes.append(
@@ -129,6 +138,13 @@ def test_a_stopped_rank_is_named_within_the_time_limit(ranks: Ranks, victim: int
     code, errors = ranks.end_of(1 - victim, timeout=TIMEOUT + 3)
     assert code == EXIT_PEER_LOST
     assert f"rank {victim} on host{victim} has been silent" in errors
+
+
+def test_a_rank_that_starts_its_library_may_be_silent_for_longer(ranks: Ranks) -> None:
+    # tf.distribute.MultiWorkerMirroredStrategy() blocks the interpreter while it connects.
+    facts = {"steps": 70}, {"steps": 10, "hold_the_interpreter": 5}
+    ranks.start(2, *facts, start_timeout=60.0)
+    assert [ranks.end_of(rank, timeout=60) for rank in range(2)] == [(0, "")] * 2
 
 
 def test_a_rank_whose_main_thread_stands_still_gives_up_by_itself(ranks: Ranks) -> None:
