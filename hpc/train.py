@@ -70,7 +70,7 @@ def train(argv: Sequence[str] | None, place: Place, open_run: Callable[..., Run]
     with Watchdog(place, config.timeout) as watchdog:
         # All ranks meet and compare what they found, before the first collective.
         roll = rendezvous(config, local, watchdog)
-        require_agreement(roll)
+        require_agreement(roll, place)
 
         watchdog.allow(config.start_timeout, "starting its collective library")
         run = open_run(config, place, roll, watchdog, local)

@@ -43,7 +43,13 @@ class Link:
 
     def advise(self, step_seconds: float) -> str:
         """The share of a step that is not this allreduce, with advice where it is below 80 %."""
-        efficiency = max(1 - self.seconds / step_seconds, 0.0)
+        if self.seconds >= step_seconds:
+            return (
+                f"the allreduce timed before step 1 took {self.seconds * 1000:.1f} ms, a whole "
+                f"step takes {step_seconds * 1000:.1f} ms: hosts or network were busy with other work "
+                "then, and the link is not known"
+            )
+        efficiency = 1 - self.seconds / step_seconds
         line = f"this link allows {efficiency:.0%} efficiency at this batch size"
         if efficiency < 0.8:
             line += (

@@ -30,7 +30,7 @@ def use_devices(place: Place) -> str:
         return f"CPU, cores {', '.join(map(str, cores))}" + _bound_by_the_launcher(place, cores)
     if place.local_rank >= len(gpus):
         raise ValueError(
-            f"{place} is process {place.local_rank + 1} of {place.local_size} on its host, which "
+            f"this is process {place.local_rank + 1} of {place.local_size} on {place.host}, which "
             f"has {len(gpus)} GPUs: one process drives one GPU. Start at most {len(gpus)} there "
             f"(mpirun -H {place.host}:{len(gpus)}), or hide the GPUs with CUDA_VISIBLE_DEVICES="
         )

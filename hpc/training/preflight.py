@@ -100,9 +100,9 @@ def rendezvous(config: TrainConfig, local: LocalState, watchdog: Watchdog) -> Ro
     )
 
 
-def require_agreement(roll: Roll) -> None:
+def require_agreement(roll: Roll, place: Place) -> None:
     """Raise ValueError, naming the rank that differs, unless all ranks can train one model."""
-    require_sound(roll)
+    require_sound(roll, place.rank)
     require_equal(
         roll,
         {
