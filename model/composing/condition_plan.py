@@ -44,7 +44,7 @@ class ConditionPlan:
         """
         if not isinstance(vocabulary, EventVocabulary):
             return None
-        planned = [*vocabulary.whole_conditions, *([CHORDS] if wishes.chords else [])]
+        planned = [*vocabulary.piece_conditions, *([CHORDS] if wishes.chords else [])]
         if not planned:
             return None
         numbers = np.arange(vocabulary.size)
@@ -52,7 +52,7 @@ class ConditionPlan:
         is_planned = np.any([(numbers >= b.start) & (numbers < b.stop) for b in blocks], axis=0)
         eighths = math.lcm(2 * QUARTERS, len(wishes.chords) or 1)
         period = eighths * vocabulary.steps_per_quarter // 2
-        said = vocabulary.said_of(come_round(wishes, eighths), period - 1)
+        said = vocabulary.condition_tokens(come_round(wishes, eighths), period - 1)
         times, ids = np.array([(time, token) for time, token in said if is_planned[token]]).T
         return cls(
             period,

@@ -44,7 +44,7 @@ class ConditionTables:
             return None
         unknowns = np.arange(vocabulary.size, dtype=np.int32)
         divisors = np.ones(vocabulary.size, np.int64)
-        for place, name in enumerate(vocabulary.whole_conditions, start=1):
+        for place, name in enumerate(vocabulary.piece_conditions, start=1):
             block = vocabulary.blocks[name]
             unknowns[block.start : block.stop] = block.start
             divisors[block.start : block.stop] = PASSES_PER_DROP**place

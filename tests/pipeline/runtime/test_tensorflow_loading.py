@@ -33,7 +33,8 @@ def test_garbage_is_collected_again_after_what_failed() -> None:
 
 def test_tensorflow_comes_without_matplotlib_which_can_still_be_used() -> None:
     program = (
-        "import sys; from pipeline.runtime.tensorflow_loading import load_tensorflow; load_tensorflow();"
+        "import sys; from pipeline.runtime.tensorflow_loading import load_tensorflow;"
+        "load_tensorflow();"
         "assert 'keras' in sys.modules and 'matplotlib' not in sys.modules;"
         "import matplotlib.pyplot"
     )
@@ -46,7 +47,8 @@ def test_no_command_takes_all_memory_of_a_gpu_unless_asked(
 ) -> None:
     others = {name: value for name, value in os.environ.items() if name != GROWTH}
     program = (
-        "import os; from pipeline.runtime.tensorflow_loading import load_tensorflow; load_tensorflow();"
+        "import os; from pipeline.runtime.tensorflow_loading import load_tensorflow;"
+        "load_tensorflow();"
         f"assert os.environ['{GROWTH}'] == '{found}'"
     )
     subprocess.run([sys.executable, "-c", program], env=others | asked, check=True)

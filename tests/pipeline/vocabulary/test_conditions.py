@@ -290,7 +290,7 @@ def test_wishes_come_round_for_as_long_as_a_piece_lasts(untrained: Path) -> None
         for time, token in zip(VOCABULARY.times(piece.ids), piece.ids, strict=True)
         if token >= VOCABULARY.blocks["key"].start
     ]
-    whole = VOCABULARY.said_of(Features(key="G major", chords=five * 20), steps)
+    whole = VOCABULARY.condition_tokens(Features(key="G major", chords=five * 20), steps)
     assert conditions == whole[: len(conditions)]
     assert conditions[-1][0] > 45 * 4
 
@@ -360,7 +360,7 @@ def test_a_model_is_not_asked_for_what_it_was_not_trained_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     vocabulary = EventVocabulary(conditions=parse_conditions("emotion"))
-    assert vocabulary.whole_conditions == ("valence", "arousal")
+    assert vocabulary.piece_conditions == ("valence", "arousal")
     run = write_tiny_run(tmp_path / "run", vocabulary)
     assert generate([str(run), "--key", "C", "--out", str(tmp_path / "out")]) == 1
     error = capsys.readouterr().err
