@@ -39,7 +39,7 @@ from hpc.efficiency.plan import (
     require_slots,
 )
 from hpc.efficiency.store import Measured, open_store, store
-from hpc.efficiency.tables import FORMULA, rows, tables, to_json
+from hpc.efficiency.tables import FORMULA, MOST_BUSY, caution, rows, tables, to_json
 from hpc.reports.event_files import tensorboard_is_installed
 from pipeline.runtime.command import run_command, signals_interrupt
 from pipeline.runtime.tables import print_tables
@@ -218,6 +218,8 @@ def measure_missing(
         store(flags.out, found)
         measured[cell, repetition] = found
         print(f"{found.rate:,.0f} tokens/s", flush=True)
+        if found.busy and found.busy > MOST_BUSY:
+            print(f"    beside other programs, which used {found.busy:.0%} of the processors")
     shutil.rmtree(work_dir, ignore_errors=True)  # after a failure it stays for the user
 
 
@@ -227,9 +229,10 @@ def write(
     settings: dict[str, Any],
     measured: Measured,
 ) -> None:
-    """Show the tables, and write them, the picture, the JSON and the TensorBoard run."""
+    """Print the tables, and write them, the picture, the JSON and the TensorBoard run."""
     from hpc.efficiency.plot import write_plot
 
+    # What was measured, and what the cost model makes of it.
     out_dir = flags.out
     found = rows(comparisons, measured)
     foreseen = forecasts(measured, flags.link)
@@ -237,16 +240,25 @@ def write(
     commits = ", ".join(sorted({measurement.commit for measurement in measured.values()}))
     about = {"command": flags.command, **settings, "commit": commits}
     about["hardware"] = hardware(measured)
+    warning = caution(measured)
+
+    # For the terminal.
     print()
     print_tables(shown)
+    if warning:
+        print(f"{warning}\n")
+
+    # As files.
     facts = "\n".join(f"- {name}: {value}" for name, value in about.items())
-    text = "\n".join(["# Scaling\n", f"`{FORMULA}`\n", *(table.to_markdown() for table in shown)])
+    head = ["# Scaling\n", f"`{FORMULA}`\n", *([f"**{warning}**\n"] if warning else [])]
+    text = "\n".join([*head, *(table.to_markdown() for table in shown)])
     text += f"\n{facts}\n"
-    title = f"{about['hardware']}; commit {commits}\n{flags.command}"
+    # The command is in scaling.md beside the picture.
+    title = "\n".join([f"{about['hardware']}; commit {commits}", *([warning] if warning else [])])
     picture = out_dir / "scaling.png"
     write_plot(found, foreseen, title, picture)
     (out_dir / "scaling.md").write_text(f"{text}\n![scaling]({picture.name})\n")
-    result = to_json(found, measured, {**about, "link": flags.link})
+    result = to_json(found, measured, {**about, "link": flags.link, "caution": warning})
     result["cost_models"] = [model.to_json() for model in foreseen]
     for path in [out_dir / "scaling.json", *([flags.json] if flags.json else [])]:
         path.write_text(json.dumps(result, indent=2) + "\n")

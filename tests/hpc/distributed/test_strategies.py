@@ -137,7 +137,7 @@ def test_horovods_timeline_is_refused_where_another_strategy_runs(
     done = run_training(1, f"--data={tiny_shards}", f"--run={tmp_path}/run", "--timeline")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert "--timeline is a record of Horovod's, and the strategy is single" in line
+    assert "--timeline is a record that only Horovod makes, and the strategy is single" in line
 
 
 def test_horovods_thread_gives_way_and_stays_on_the_cores_of_its_own_worker() -> None:
