@@ -129,7 +129,7 @@ def mean_metrics(scores: Iterable[Score]) -> dict[str, float]:
 def compare_table(columns: dict[str, dict[str, float]]) -> str:
     """A table of metrics as lines of text, with a column for each set of pieces."""
     rows = [(name, *(f"{means[name]:.3f}" for means in columns.values())) for name in METRICS]
-    return "\n".join(aligned_lines(("", *(f">{title}" for title in columns)), rows))
+    return "\n".join(aligned_lines(("", *(f">{title:>8}" for title in columns)), rows))
 
 
 def _melodic(score: Score) -> np.ndarray:

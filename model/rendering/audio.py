@@ -111,17 +111,19 @@ def own_settings() -> Iterator[None]:
     FluidSynth runs the commands in ~/.fluidsynth, which may change the sound or fail. midi2audio
     passes it no options, so the home folder is another one for as long as it runs.
     """
-    before = os.environ.get("HOME")
+    before = {name: os.environ.get(name) for name in ("HOME", "PULSE_RUNTIME_PATH")}
     with tempfile.TemporaryDirectory() as home:
         (Path(home) / ".fluidsynth").write_text("set audio.file.format float\n")
-        os.environ["HOME"] = home
+        # PulseAudio's library would leave a folder in the temp folder for every new home.
+        os.environ.update(dict.fromkeys(before, home))
         try:
             yield
         finally:
-            if before is None:
-                del os.environ["HOME"]
-            else:
-                os.environ["HOME"] = before
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
 
 
 def _read_samples(rendered: Path, wav_path: Path) -> np.ndarray:

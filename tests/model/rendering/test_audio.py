@@ -129,7 +129,10 @@ def home_with_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_users_fluidsynth_settings_change_nothing(
     chord: Path, soundfont: Path, home_with_settings: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("TMPDIR", str(home_with_settings.parent / "temp"))
+    (home_with_settings.parent / "temp").mkdir()
     render_wav(chord, chord.with_name("with.wav"), soundfont, CHORD.seconds)
+    assert not list((home_with_settings.parent / "temp").iterdir())
     broken = chord.with_name("broken.sf2")
     broken.write_bytes(soundfont.read_bytes()[:4000])
     with pytest.raises(OSError, match="could not write") as with_settings:
