@@ -86,12 +86,13 @@ def write_sample(writers: dict[str, tf.summary.SummaryWriter], run_dir: Path, st
     from model.networks.checkpoint import read_bundle
 
     checkpoint = wait_for_checkpoint(run_dir, step)
-    composer = Composer.load(checkpoint)
+    bundle = read_bundle(checkpoint, optimizer=False)
+    composer = Composer.of(bundle, checkpoint)
     vocabulary = composer.vocabulary
     steps = BARS * BEATS_PER_BAR * vocabulary.steps_per_quarter
     length = Length.of_steps(steps, vocabulary.steps_per_quarter)
     (piece,) = composer.compose([0], Sampling(top_p=TOP_P), length, SEED)
-    real_ids = first_piece(Path(read_bundle(checkpoint).run["config"]["data"]))
+    real_ids = first_piece(Path(bundle.run["config"]["data"]))
     if writer := writers.pop(REAL, None):
         show(writer, step, opening(vocabulary.decode(real_ids, TEMPO), steps), "real")
         writer.close()
