@@ -19,7 +19,7 @@ from hpc.distributed.rendezvous import Roll, meet, require_equal, require_sound
 from hpc.distributed.watchdog import Watchdog
 from hpc.run_folder.layout import CONFIG, lock_run
 from hpc.training.checkpoints import newest_bundle
-from model.networks.checkpoint import Bundle, find_checkpoint, read_bundle
+from model.networks.checkpoint import Bundle, open_checkpoint
 from pipeline.dataset.manifest import Manifest
 from pipeline.runtime.provenance import commit, library_versions
 
@@ -146,8 +146,7 @@ def _bundle_to_start_from(config: TrainConfig, run_dir: Path, manifest: Manifest
 
 def _weights_of_another_run(from_run: Path, config: TrainConfig, manifest: Manifest) -> Bundle:
     """The weights of another run's checkpoint, without its optimizer and progress."""
-    source = find_checkpoint(from_run)
-    bundle = read_bundle(source)
+    source, bundle = open_checkpoint(from_run, optimizer=False)
     if bundle.vocabulary != manifest.vocabulary:
         names = sorted(bundle.vocabulary.keys() | manifest.vocabulary.keys())
         differing = [
@@ -167,4 +166,4 @@ def _weights_of_another_run(from_run: Path, config: TrainConfig, manifest: Manif
             f"{config.model} --preset {config.preset} is asked for. Use the former with --from"
         )
     print(f"begins with the weights of {source}", flush=True)
-    return replace(bundle, optimizer={}, progress={}, run={})
+    return replace(bundle, progress={}, run={})
