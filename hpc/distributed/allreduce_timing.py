@@ -46,8 +46,8 @@ class Link:
         if self.seconds >= step_seconds:
             return (
                 f"the allreduce timed before step 1 took {self.seconds * 1000:.1f} ms, a whole "
-                f"step takes {step_seconds * 1000:.1f} ms: hosts or network had other work "
-                "then, and the link is not known"
+                f"step takes {step_seconds * 1000:.1f} ms: hosts or network were busy with other "
+                "work then, and the link is not known"
             )
         efficiency = 1 - self.seconds / step_seconds
         line = f"this link allows {efficiency:.0%} efficiency at this batch size"

@@ -20,7 +20,7 @@ from hpc.distributed.launcher import Place
 from hpc.distributed.time_limit import hard_limit
 from hpc.distributed.watchdog import HEARTBEAT_SECONDS, Peer, Watchdog
 
-Facts = dict[str, Any]  # what one rank tells the others; `rank`, `host`, `address` are always there
+Facts = dict[str, Any]  # of one rank; always with `rank`, `host` and `address`
 Roll = list[Facts]  # the facts of every rank, in rank order
 
 

@@ -106,6 +106,7 @@ class MultiWorker(Strategy):
         os.environ["TF_CONFIG"] = json.dumps(
             {"cluster": {"worker": workers}, "task": {"type": "worker", "index": place.rank}}
         )
+        _avoid_proxy(workers)
         implementations = tf.distribute.experimental.CommunicationImplementation
         implementation = {
             "auto": implementations.AUTO,
@@ -232,6 +233,14 @@ def communication_facts() -> dict[str, Any]:
         for name, value in sorted(os.environ.items())
         if name.startswith(prefixes) and not name.startswith(of_a_launch)
     }
+
+
+def _avoid_proxy(workers: list[str]) -> None:
+    """Let gRPC connect to the workers directly: by a proxy (http_proxy) it waits for ever."""
+    variables = ("no_grpc_proxy", "no_proxy")  # gRPC reads the first one that is set
+    given = next((os.environ[name] for name in variables if os.environ.get(name)), "")
+    hosts = dict.fromkeys(worker.rpartition(":")[0] for worker in workers)
+    os.environ.update({variables[0]: ",".join([*filter(None, [given]), *hosts])})
 
 
 def own_threads() -> set[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,10 +120,27 @@ class Run:
             f"of {windows}; batch {plan.global_batch_size} over all = {plan.local_batch_size} "
             f"on each worker; peak learning rate {rate:g}",
         ]
+        lines += self._changed_schedule()
         lines += slow_settings(config, on_cpu=self.devices.startswith("CPU"))
         if collectives := self.strategy.describe():
             lines.append(collectives)
         return lines + ([self.link.describe()] if self.link else [])
+
+    def _changed_schedule(self) -> list[str]:
+        """A warning where --steps differs from the checkpoint's, and so the learning rate."""
+        stored = (self.roll[0]["begin"] or {"run": {}})["run"].get("config", {})
+        steps = stored.get("steps", self.config.steps)
+        if steps == self.config.steps:
+            return []
+        from hpc.training.train_step import learning_rate_schedule
+
+        step, size = self.progress.step, self.place.size
+        before = learning_rate_schedule(replace(self.config, steps=steps), size)(step)
+        now = learning_rate_schedule(self.config, size)(step)
+        return [
+            f"warning: --steps was {steps} and is {self.config.steps}: the learning rate of step "
+            f"{step + 1} is {float(now):.3g} instead of {float(before):.3g}"
+        ]
 
     def bundle(self) -> Bundle:
         """A copy of the run's state now."""

@@ -86,6 +86,17 @@ def test_the_same_command_again_has_nothing_left_to_do(
     assert (finished / "metrics.jsonl").read_text() == before
 
 
+def test_more_steps_for_a_finished_run_are_said_to_change_its_learning_rate(
+    finished: Path, tiny_shards: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(finished, tiny_shards, "--steps=48", "--dry-run") == 0
+    # A cosine from 0.004 after 5 steps to a tenth of it: step 24 is its end, or not yet halfway.
+    line = "--steps was 24 and is 48: the learning rate of step 25 is 0.00253 instead of 0.0004"
+    assert line in capsys.readouterr().out
+    assert train(finished, tiny_shards, "--dry-run") == 0
+    assert "--steps was" not in capsys.readouterr().out
+
+
 def test_a_dry_run_checks_and_writes_nothing(
     tmp_path: Path, tiny_shards: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
