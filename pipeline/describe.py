@@ -13,6 +13,7 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
 
 from pipeline.runtime.command import run_command
 from pipeline.runtime.files import write_json
+from pipeline.runtime.tables import aligned_lines
 from pipeline.runtime.tensorflow_loading import load_tensorflow
 from pipeline.scores.labels import FIELDS
 
@@ -50,17 +51,14 @@ def report(found: Description) -> Iterator[str]:
         f"{manifest.num_lanes} lanes"
     )
     yield ""
-    yield (
-        f"{'split':8}{'pieces':>9}{'notes':>11}{'tokens':>12}{'shortest':>10}{'median':>9}"
-        f"{'longest':>9}"
-    )
+    rows = []
     for name, split in found.splits.items():
         row = split.to_dict()
         spread = row["piece_tokens"]
-        yield (
-            f"{name:8}{row['pieces']:9,}{row['notes']:11,}{row['tokens']:12,}{spread['min']:10,}"
-            f"{spread['median']:9,.0f}{spread['max']:9,}"
-        )
+        numbers = (row["pieces"], row["notes"], row["tokens"], spread["min"], spread["median"])
+        rows.append((name, *(f"{number:,.0f}" for number in (*numbers, spread["max"]))))
+    columns = ("split", ">pieces", ">notes", ">tokens", ">shortest", ">median", ">longest")
+    yield from aligned_lines(columns, rows)
     yield ""
     yield from _coverage_lines(found)
     yield _counts_line("rejected", manifest.rejects, "no source")
@@ -101,12 +99,12 @@ def _feature_lines(found: Description) -> Iterator[str]:
     yield "features:" if summary else "features: no piece has any"
     if not summary:
         return
-    yield f"  {'':12}{'train':>9}{'valid':>9}{'test':>9}  in all splits"
+    rows = []
     for name in (name for name in FIELDS if name in summary):
-        counts = "".join(
-            f"{found.features[split].get(name, {}).get('pieces', 0):9,}" for split in found.splits
-        )
-        yield f"  {name:12}{counts}  {_values_text(summary[name])}"
+        counts = (found.features[split].get(name, {}).get("pieces", 0) for split in found.splits)
+        rows.append((name, *(f"{count:,}" for count in counts), _values_text(summary[name])))
+    columns = ("", *(f">{split}" for split in found.splits), "in all splits")
+    yield from (f"  {line}" for line in aligned_lines(columns, rows))
 
 
 def _values_text(row: Mapping[str, Any]) -> str:
@@ -124,16 +122,22 @@ def _length_lines(recommendation: Recommendation) -> Iterator[str]:
         f"sequence length ({recommendation.num_pieces} train pieces looked at; "
         f"{recommendation.tokens_per_quarter:.1f} tokens a quarter)"
     )
-    yield (
-        f"  {'tokens':>7}{'quarters':>10}{'repetition':>12}{'whole pieces':>14}"
-        f"{'cuts/piece':>12}{'padding':>9}{'steps/epoch':>13}"
-    )
-    for row in recommendation.candidates:
-        mark = "*" if row.sequence_length == recommendation.sequence_length else " "
-        yield (
-            f"{mark} {row.sequence_length:7}{row.quarters:10.1f}{row.repetition:12.0%}"
-            f"{row.whole_pieces:14.0%}{row.cuts:12.1f}{row.padding:9.1%}{row.steps_per_epoch:13,}"
+    rows = [
+        (
+            "*" if row.sequence_length == recommendation.sequence_length else "",
+            str(row.sequence_length),
+            f"{row.quarters:.1f}",
+            f"{row.repetition:.0%}",
+            f"{row.whole_pieces:.0%}",
+            f"{row.cuts:.1f}",
+            f"{row.padding:.1%}",
+            f"{row.steps_per_epoch:,}",
         )
+        for row in recommendation.candidates
+    ]
+    lengths = ("", ">tokens", ">quarters", ">repetition", ">whole pieces")
+    costs = (">cuts/piece", ">padding", ">steps/epoch")
+    yield from aligned_lines(lengths + costs, rows)
     yield "  repetition: share of the repetitions that are no further apart than a window"
     yield "  padding: what windows would waste if, unlike here, they did not join pieces"
     yield f"recommended: --sequence-length {recommendation.sequence_length}"

@@ -1,4 +1,4 @@
-"""A run that is open in this process: its parts, its batches, what it tells of itself."""
+"""A run that is open in this process: its parts, its batches, its description."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from hpc.config.train_config import TrainConfig
 from hpc.distributed.launcher import Place
-from hpc.distributed.processor import has_bfloat16_products
-from hpc.distributed.rendezvous import Peers
+from hpc.distributed.rendezvous import Roll
+from hpc.distributed.watchdog import Watchdog
 from hpc.training.checkpoints import Checkpoints, read_variables
 from model.networks.checkpoint import Bundle
 from pipeline.dataset.manifest import Manifest
@@ -36,7 +36,7 @@ class Progress:
     best_loss: float = float("inf")  # mean nats per token on the valid split
     best_step: int = 0  # where that was; 0 before the first evaluation
     stale_evaluations: int = 0  # since the best one
-    evaluated: int = 0  # the last step with an evaluation; a request to stop breaks one off
+    evaluated: int = 0  # the last step with a whole evaluation; a signal may interrupt one
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class Run:
 
     config: TrainConfig
     place: Place
-    peers: Peers
+    roll: Roll
+    watchdog: Watchdog
     plan: BatchPlan
     run_dir: Path
     strategy: Strategy
@@ -57,7 +58,7 @@ class Run:
 
     @property
     def manifest(self) -> Manifest:
-        """What the data set holds."""
+        """The manifest of the data set."""
         return self.plan.manifest
 
     @property
@@ -79,18 +80,18 @@ class Run:
         return evaluation_batches(self.config.data, self.plan, split)
 
     def facts(self) -> dict[str, Any]:
-        """Where and how the run goes on, for its record."""
+        """Where and how the run trains, for stretches.jsonl."""
         from hpc.distributed.strategies import communication_facts
 
         return {
             "strategy": self.strategy.name,
             "workers": self.place.size,
-            "hosts": [facts["host"] for facts in self.peers.roll],
+            "hosts": [facts["host"] for facts in self.roll],
             "devices": self.devices,
-            "processors": [facts["processor"] for facts in self.peers.roll],
+            "processors": [facts["processor"] for facts in self.roll],
             "data": self.manifest.digest()[:12],
             "versions": library_versions(),
-            "commit": self.peers.roll[0]["commit"],
+            "commit": self.roll[0]["commit"],
             "command": command_line(),
             "global_batch_size": self.plan.global_batch_size,
             "sequence_length": self.plan.sequence_length,
@@ -100,7 +101,9 @@ class Run:
         }
 
     def describe(self) -> list[str]:
-        """Lines that tell the user what is about to run."""
+        """Lines that describe, for the user, what is about to run."""
+        from hpc.distributed.devices import slow_settings
+
         config, model = self.config, self.steps.model
         rate = config.effective_learning_rate(self.place.size)
         plan = self.plan
@@ -108,7 +111,7 @@ class Run:
         if config.whole_pieces:
             windows = f"a piece, up to {windows}"
         lines = [
-            f"strategy {self.strategy.name} ({self.peers.roll[0]['reason']}); "
+            f"strategy {self.strategy.name} ({self.roll[0]['reason']}); "
             f"{self.place.size} worker{'s' * (self.place.size > 1)}; rank 0: {self.devices}",
             f"run {self.run_dir}, steps {self.progress.step + 1} to {config.steps}; data "
             f"{config.data}: {plan.manifest.num_pieces('train')} train pieces, "
@@ -117,7 +120,7 @@ class Run:
             f"of {windows}; batch {plan.global_batch_size} over all = {plan.local_batch_size} "
             f"on each worker; peak learning rate {rate:g}",
         ]
-        lines += unsuited(config, on_cpu=self.devices.startswith("CPU"))
+        lines += slow_settings(config, on_cpu=self.devices.startswith("CPU"))
         if collectives := self.strategy.describe():
             lines.append(collectives)
         return lines + ([self.link.describe()] if self.link else [])
@@ -141,29 +144,6 @@ class Run:
         )
 
 
-def unsuited(config: TrainConfig, *, on_cpu: bool) -> list[str]:
-    """Warnings of what this processor or GPU is known to be slow or bad at."""
-    half = config.precision == "mixed_bfloat16"
-    if on_cpu and half and not has_bfloat16_products():
-        return [
-            "warning: this processor has no bfloat16 products and emulates them: "
-            "--precision mixed_bfloat16 is slower here than float32"
-        ]
-    if on_cpu:
-        return []
-    if config.model == "frames":
-        return [
-            "warning: --model frames is small operations in a row, for which an H200 took twice "
-            "the time of 16 cores: CUDA_VISIBLE_DEVICES=-1 trains on the CPU"
-        ]
-    if half and config.model == "lstm":
-        return [
-            "warning: on a GPU the LSTM learned slower in bfloat16 than in float32: "
-            "--precision mixed_float16 learned as float32 does, and its steps are shorter"
-        ]
-    return []
-
-
 def command_line() -> str:
-    """The command that was given, as a user would type it."""
+    """The command line of this process, as a user would type it."""
     return shlex.join(["python", *sys.argv])

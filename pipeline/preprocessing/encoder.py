@@ -55,7 +55,7 @@ class Encoder:
         encoded, adjustments, music = [], Counter[str](), []
         for score in self._scores(piece):
             fitted, changed = self.vocabulary.fit(score)
-            adjustments += changed
+            adjustments += changed + Counter(score.adjustments)
             if fitted.notes.size:
                 encoded.append(self._encode(fitted, score, piece.features))
                 music.append(music_digest(score))

@@ -22,7 +22,7 @@ def music_digest(score: Score) -> str:
     It is equal for copies in another key, with other velocities or programs, or written in other
     note values (4/4 and 2/2). Percussion counts only where there is nothing else.
     """
-    notes = snapped(score, STEPS_PER_QUARTER)
+    notes, _ = snapped(score, STEPS_PER_QUARTER)
     if (is_melodic := notes["program"] != DRUMS).any():
         notes = notes.compress(is_melodic)
     onset, duration = notes["onset"] - notes["onset"].min(), notes["duration"]

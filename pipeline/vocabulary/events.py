@@ -12,6 +12,7 @@ from pipeline.scores.notes import (
     DEFAULT_TEMPO,
     DEFAULT_VELOCITY,
     DRUMS,
+    GIVEN_ONE_STEP,
     NOTE,
     Score,
     one_note_per_key,
@@ -51,10 +52,12 @@ class EventVocabulary(EventTokens):
         `max_duration` is clipped; velocities become the middle of their bin.
         """
         adjustments: Counter[str] = Counter()
-        notes = snapped(score, self.steps_per_quarter)
+        notes, given_one_step = snapped(score, self.steps_per_quarter)
         if not self.instruments:
+            given_one_step &= notes["program"] != DRUMS
             notes, adjustments["percussion left out"] = without_percussion(notes)
             notes["program"] = 0
+        adjustments[GIVEN_ONE_STEP] = np.count_nonzero(given_one_step)
         start_at_first_note(notes)
         adjustments["pitch moved by octaves"] = move_into_range(
             notes, self.lowest_pitch, self.highest_pitch

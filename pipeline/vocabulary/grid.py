@@ -12,9 +12,10 @@ import numpy as np
 from pipeline.scores.notes import (
     DEFAULT_TEMPO,
     DEFAULT_VELOCITY,
+    GIVEN_ONE_STEP,
     NOTE,
     Score,
-    quantise,
+    snapped,
     sort_notes,
 )
 from pipeline.vocabulary.fitting import (
@@ -134,7 +135,10 @@ class GridVocabulary:
         """
         adjustments: Counter[str] = Counter()
         notes, adjustments["percussion left out"] = without_percussion(score.notes)
-        notes = quantise(Score(notes, score.resolution, score.tempo), self.steps_per_quarter).notes
+        melodic = Score(notes, score.resolution, score.tempo)
+        notes, given_one_step = snapped(melodic, self.steps_per_quarter)
+        notes = sort_notes(notes)
+        adjustments[GIVEN_ONE_STEP] = int(given_one_step.sum())
         start_at_first_note(notes)
         adjustments["pitch moved by octaves"] = move_into_range(
             notes, self.lowest_pitch, self.highest_pitch

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from hpc.config.train_config import TrainConfig
+from hpc.distributed.devices import slow_settings
 from hpc.train import main
-from hpc.training.run import unsuited
 from tests.hpc.launching import TINY_FLAGS, losses
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -130,7 +130,7 @@ def test_emulated_bfloat16_is_warned_of_in_one_line(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("hpc.training.run.has_bfloat16_products", lambda: has_them)
+    monkeypatch.setattr("hpc.distributed.devices.has_bfloat16_products", lambda: has_them)
     flags = ("--dry-run", "--precision=mixed_bfloat16")
     assert train(tmp_path / "run", tiny_shards, *flags) == 0
     assert capsys.readouterr().out.count("no bfloat16 products and emulates them") == warned
@@ -148,10 +148,10 @@ def test_emulated_bfloat16_is_warned_of_in_one_line(
 def test_what_is_bad_on_a_gpu_is_warned_of_there_in_one_line(
     settings: dict[str, Any], said: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hpc.training.run.has_bfloat16_products", lambda: True)
+    monkeypatch.setattr("hpc.distributed.devices.has_bfloat16_products", lambda: True)
     config = TrainConfig(**settings)
-    assert unsuited(config, on_cpu=True) == []
-    lines = unsuited(config, on_cpu=False)
+    assert slow_settings(config, on_cpu=True) == []
+    lines = slow_settings(config, on_cpu=False)
     assert len(lines) == (said is not None)
     assert all(line.startswith("warning: ") and said in line for line in lines)
 
@@ -182,7 +182,7 @@ def test_a_loss_that_is_no_number_stops_the_run_with_the_steps(
         (["--sequence-length=4000"], "sequence length 4000 does not fit: the longest train piece"),
         (["--global-batch-size=18"], "cannot be shared equally by 4 lanes"),
         (["--accumulation=3"], "--accumulation 3"),
-        (["--strategy=horovod", "--preset=small"], "cannot go on with --preset small"),
+        (["--strategy=horovod", "--preset=small"], "cannot continue with --preset small"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(
@@ -193,7 +193,7 @@ def test_settings_that_do_not_fit_are_refused(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    run = finished if "cannot go on" in message else tmp_path / "run"
+    run = finished if "cannot continue" in message else tmp_path / "run"
     assert message in refusal(capsys, run, tiny_shards, *flags)
 
 

@@ -12,10 +12,11 @@ import pytest
 import tensorflow as tf
 
 from hpc.train import main as train
-from model.composing.composer import Composer, Length
+from model.composing.composer import Composer
+from model.composing.pieces import Length
 from model.composing.sampling import Sampling
 from model.generate import main as generate
-from model.networks.checkpoint import find_checkpoint, step_folder
+from model.networks.checkpoint import step_folder
 from pipeline.dataset.lanes import LaneReader
 from pipeline.dataset.manifest import Manifest
 from pipeline.dataset.records import read_features, read_pieces
@@ -392,7 +393,7 @@ def test_a_trained_model_plays_what_it_is_asked_for(
     assert (
         train([f"--data={data}", f"--run={run}", *flags, "--learning-rate=0.01", "--seed=2"]) == 0
     )
-    composer = Composer.load(find_checkpoint(run))
+    composer = Composer.load(run)
 
     def mean_duration(tempo: float) -> float:
         """Of the notes of 64 pieces, in quarters: by chance it differs by a hundredth."""
