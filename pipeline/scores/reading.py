@@ -16,6 +16,7 @@ from pipeline.scores.formats import (
     SCORE_SUFFIXES,
     Reading,
 )
+from pipeline.scores.kern.reader import read_kern
 from pipeline.scores.midi.by_music21 import score_by_music21
 from pipeline.scores.midi.rules import Row, split_chunks
 from pipeline.scores.notation import notated_scores
@@ -47,6 +48,8 @@ def read_scores(path: Path, reading: Reading = AS_WRITTEN) -> list[Score]:
         raise ValueError(f"has more than {MAX_MEBIBYTES} MiB; no score does")
     if suffix in MIDI_SUFFIXES:
         scores = [read_midi(path.read_bytes(), reading.midi_reader)]
+    elif suffix == ".krn":
+        scores = read_kern(path, expand_repeats=reading.expand_repeats)
     else:
         assert suffix in NOTATION_SUFFIXES
         scores = notated_scores(path, expand_repeats=reading.expand_repeats)
