@@ -26,7 +26,7 @@ def sounding_rows(bars: Sequence[Bar], order: Iterable[int]) -> list[NotatedRow]
     A grace note lasts a twelfth of a quarter, or less where the piece has no room before the beat.
     """
     rows: list[NotatedRow] = []
-    held: dict[tuple[int, int], int] = {}  # (program, pitch) -> row that a tie leads on from
+    held: dict[tuple[int, int], list[int]] = defaultdict(list)  # (program, pitch) -> tied rows
     graces: dict[Fraction, list[Chord]] = defaultdict(list)
     start = Fraction(0)
     for place in order:
@@ -36,16 +36,20 @@ def sounding_rows(bars: Sequence[Bar], order: Iterable[int]) -> list[NotatedRow]
             if not chord.length:
                 graces[onset].append(chord)
                 continue
+            tied: list[tuple[tuple[int, int], int]] = []
             for head in chord.heads:
                 key = chord.program, head.pitch
-                row = held.pop(key, None)
-                if row is not None and rows[row][0] + rows[row][3] == onset:
+                row = next((r for r in held[key] if rows[r][0] + rows[r][3] == onset), None)
+                if row is not None:
+                    held[key].remove(row)
                     rows[row] = (*rows[row][:3], rows[row][3] + head.length, rows[row][4])
                 else:
                     row = len(rows)
                     rows.append((onset, *key, head.length, DEFAULT_VELOCITY))
                 if head.is_tied:
-                    held[key] = row
+                    tied.append((key, row))
+            for key, row in tied:  # not before all heads: they do not tie to each other
+                held[key].append(row)
         start += bar.length
     for beat, chords in graces.items():
         length = min(GRACE_LENGTH, beat / len(chords))
