@@ -52,12 +52,13 @@ def _attacks_of_voice(written: str) -> int:
     written = SILENT.sub(" ", written)
     attacks = sum(len(NOTE.findall(graces)) for graces in GRACE.findall(written))
     held: dict[int, Counter[Name]] = defaultdict(Counter)  # by layer: those that & separates
-    signs: dict[Name, str] = {}
+    signs: dict[str, str] = {}  # letter -> the last accidental written in the bar
     layer, last = 0, Counter[Name]()
     for found in WORD.finditer(GRACE.sub(" ", written)):
         word = found[0]
         if word in ("|", "::"):
             layer = 0
+            signs = {letter: signs[letter] for letter, _ in last if letter in signs}
         elif word == "&":
             layer += 1
         elif word == "-":
@@ -68,12 +69,13 @@ def _attacks_of_voice(written: str) -> int:
             before, held[layer], last = held[layer], Counter(), Counter()
             for sign, letter, octaves, tie in NOTE.findall(word):
                 name = letter.upper(), letter.islower() + octaves.count("'") - octaves.count(",")
-                is_other = bool(sign and signs.get(name)) and sign != signs[name]
+                is_other = bool(sign) and sign != signs.get(name[0], sign)
                 if before[name] and not is_other:
                     before[name] -= 1
                 else:
                     attacks += 1
-                signs[name] = sign
+                if sign:
+                    signs[name[0]] = sign
                 last[name] += 1
                 if tie or word.endswith("]-"):
                     held[layer][name] += 1
