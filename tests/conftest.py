@@ -51,7 +51,7 @@ TINY_SPLITS = {
     "test": ["bwv65.2"],
 }
 NUM_LANES = 4
-
+MAX_WORKERS = 4
 
 SIGNALS = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR2)}
 
@@ -85,8 +85,36 @@ def missing_for_mark(mark: str) -> list[str]:
     return missing
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One worker more than there are cores, at most four; no worker where files are named.
+
+    One more, since the tests of the testbed wait most of the time. Not many, since a test may start
+    four processes of its own.
+    """
+    if not all(Path(argument).is_dir() for argument in config.args):
+        return 0
+    return min(len(os.sched_getaffinity(0)) + 1, MAX_WORKERS)
+
+
+def cost(item: pytest.Item) -> int:
+    """A rank by duration: the longest tests start first, so that the workers end together."""
+    marks = {mark.name for mark in item.iter_markers()}
+    return 0 if "cluster" in marks else 1 if marks & {"mpi", "browser", "slow", "soak"} else 2
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip, with the reason, what was asked for (`-m mpi`, `make test`) and cannot run here."""
+    """Order the tests and group them for the workers; skip, with the reason, what cannot run here.
+
+    The tests of a group run one after another in one worker: those of a file, which share its
+    fixtures, and those marked cluster, which share a testbed. A test may name another group.
+    """
+    items.sort(key=cost)
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            is_cluster = item.get_closest_marker("cluster")
+            group = "testbed" if is_cluster else item.nodeid.partition("::")[0]
+            item.add_marker(pytest.mark.xdist_group(group))
     lacking = {mark: missing_for_mark(mark) for mark in ("mpi", "cluster", "gpu", "browser")}
     for item in items:
         for mark, missing in lacking.items():

@@ -69,7 +69,7 @@ def _seconds_of_sum(strategy: Strategy, tensors: list[tf.Tensor]) -> float:
 
     # As arguments: an allreduce of constants TensorFlow does once, when it compiles, and no more,
     # since Horovod's operation does not say that it has effects.
-    @tf.function
+    @tf.function(autograph=False)
     def reduce_once(*tensors: tf.Tensor) -> tf.Tensor:
         sums = strategy.sum(list(tensors))
         # One number of each is read: the clock stops when the last one has arrived.

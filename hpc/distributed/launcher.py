@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from hpc.distributed.hosts import parse_tasks_per_node
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def agreed_port(environ: Mapping[str, str]) -> int:
 
 def own_addresses() -> list[str]:
     """IPv4 addresses of the interfaces that are up; loopback last: it serves one host only."""
-    import psutil  # of the horovod extra: one process alone does without it
+    import psutil
 
     up = {name for name, state in psutil.net_if_stats().items() if state.isup}
     addresses = {
@@ -186,11 +187,7 @@ def _refuse_solo_run(environ: Mapping[str, str]) -> None:
 
 def _tasks_here(environ: Mapping[str, str], name: str, default: int) -> int:
     """Processes on this host: the value itself, or this node's part of Slurm's '2(x3),1'."""
-    per_node: list[int] = []
-    for part in environ.get(name, "").split(","):
-        match = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part)
-        if match:
-            per_node += [int(match[1])] * int(match[2] or 1)
+    per_node = parse_tasks_per_node(environ.get(name, ""))
     node = _number(environ, "SLURM_NODEID", default=0) if len(per_node) > 1 else 0
     return per_node[node] if node < len(per_node) else default
 

@@ -23,9 +23,14 @@ def share_of_cores(place: Place) -> list[int]:
     allowed = sorted(os.sched_getaffinity(0))
     if len(allowed) < (os.cpu_count() or 1) or place.local_size <= 1:
         return allowed
-    per_worker = max(len(allowed) // place.local_size, 1)
-    first = place.local_rank * per_worker % len(allowed)
-    return allowed[first : first + per_worker]
+    return equal_part(allowed, place.local_rank, place.local_size)
+
+
+def equal_part(cores: Sequence[int], index: int, num_parts: int) -> list[int]:
+    """The part of this index, of equal parts of the cores; at least one core."""
+    size = max(len(cores) // num_parts, 1)
+    first = index * size % len(cores)
+    return list(cores[first : first + size])
 
 
 def processor() -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from hpc.config.train_config import TrainConfig
+from hpc.config.settings import WorkerSettings
 from hpc.distributed.launcher import Place
 from pipeline.runtime.tensorflow_loading import quiet_libraries
 
@@ -30,7 +30,7 @@ class Strategy:
 
     name = ""
 
-    def __init__(self, place: Place, config: TrainConfig, workers: list[str]) -> None:
+    def __init__(self, place: Place, config: WorkerSettings, workers: list[str]) -> None:
         """Start the collective library. `workers` holds host:port of every rank, in rank order."""
         self.place = place
         self.config = config
@@ -100,7 +100,7 @@ class MultiWorker(Strategy):
 
     name = "multiworker"
 
-    def __init__(self, place: Place, config: TrainConfig, workers: list[str]) -> None:
+    def __init__(self, place: Place, config: WorkerSettings, workers: list[str]) -> None:
         super().__init__(place, config, workers)
         os.environ["TF_CONFIG"] = json.dumps(
             {"cluster": {"worker": workers}, "task": {"type": "worker", "index": place.rank}}
@@ -117,7 +117,7 @@ class MultiWorker(Strategy):
                     implementation=implementation
                 )
             )
-        self._sum_eagerly = tf.function(self._all_reduce)
+        self._sum_eagerly = tf.function(self._all_reduce, autograph=False)
 
     def sum_alike(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
         """By an allreduce in the strategy's replica context."""
@@ -144,7 +144,7 @@ class Horovod(Strategy):
 
     name = "horovod"
 
-    def __init__(self, place: Place, config: TrainConfig, workers: list[str]) -> None:
+    def __init__(self, place: Place, config: WorkerSettings, workers: list[str]) -> None:
         super().__init__(place, config, workers)
         settings = {
             "HOROVOD_FUSION_THRESHOLD": config.fusion_threshold * 2**20 or None,
@@ -206,7 +206,7 @@ class Horovod(Strategy):
 STRATEGIES = {strategy.name: strategy for strategy in (Single, MultiWorker, Horovod)}
 
 
-def open_strategy(name: str, place: Place, config: TrainConfig, workers: list[str]) -> Strategy:
+def open_strategy(name: str, place: Place, config: WorkerSettings, workers: list[str]) -> Strategy:
     """Start the collective library of this run. Call before any other TensorFlow work.
 
     Raises ValueError for a flag that this strategy has no use for.

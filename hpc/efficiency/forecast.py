@@ -1,6 +1,6 @@
-"""What the measured workers would reach in greater numbers and on other links, by the cost model.
+"""Efficiency that the cost model predicts for more workers and other links than were measured.
 
-Only weak scaling is carried on: what a step computes is then known, being what was measured.
+Only weak scaling is predicted: there a worker computes in a step what it computed when measured.
 """
 
 from __future__ import annotations
@@ -11,21 +11,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hpc.efficiency.cost_model import (
-    PUBLISHED,
-    PUBLISHED_WORKERS,
     Allreduce,
     CostModel,
     Ring,
     Step,
     fit_exposed,
     fit_ring,
-    published_exposure,
     relative_errors,
 )
 from hpc.efficiency.measure import Measurement
 from hpc.efficiency.plan import ALONE
 from hpc.efficiency.store import Measured
-from hpc.reports.tables import Table
+from pipeline.runtime.tables import Table
 
 WORKERS = (4, 8, 16, 32, 64, 128, 256, 512)
 LINKS = (1.0, 10.0, 25.0, 100.0)  # Gbit/s
@@ -41,10 +38,10 @@ class Forecast:
     compute_seconds: float  # of that batch
     ring: Ring
     exposed: float
-    num_bytes: float  # on the wire
+    num_bytes: float  # of the gradient, as it is sent
     link: float  # Gbit/s of the link that was measured on; 0 for one too fast to count
     num_steps: int  # measured steps, and
-    num_allreduces: int  # allreduces by themselves, that the model was fitted to
+    num_allreduces: int  # allreduces outside a step, that the model was fitted to
     step_error: float  # mean of |predicted / measured - 1|
     worst_step_error: float
     allreduce_error: float
@@ -52,9 +49,9 @@ class Forecast:
     def efficiency(
         self, workers: int, gigabits: float | None = None, exposed: float | None = None
     ) -> float:
-        """Predicted efficiency, on the link that was measured on unless its rate is given.
+        """Predicted efficiency on a link of a rate in Gbit/s; without one, on the measured link.
 
-        `exposed`, if given, takes the place of the share that was fitted.
+        `exposed` replaces the fitted share.
         """
         ring = self.ring if gigabits is None else self.ring.over(gigabits, self.link)
         share = self.exposed if exposed is None else exposed
@@ -75,7 +72,7 @@ class Forecast:
 
 
 def forecasts(measured: Measured, link: float) -> list[Forecast]:
-    """One for each strategy that has what a fit needs: its steps, and processes that train apart.
+    """One for each strategy that has what a fit needs: its steps, and independent processes.
 
     `link` is the rate in Gbit/s of the link that was measured on, 0 for one too fast to count.
     """
@@ -88,7 +85,7 @@ def forecasts(measured: Measured, link: float) -> list[Forecast]:
         try:
             messages = [one.link.get("message_seconds", 0.0) for one in own if one.link]
             ring = fit_ring(timed, [seconds for seconds in messages if seconds])
-        except ValueError:  # measured before the latency was: nothing to tell it by
+        except ValueError:  # measurements of older versions, without the latency
             continue
         if not steps:
             continue
@@ -132,13 +129,13 @@ def _allreduces(measurement: Measurement) -> list[Allreduce]:
 
 
 def _step(measurement: Measurement, measured: Measured) -> Step | None:
-    """A step beside that of as many processes that trained apart, in the same repetition."""
+    """A step beside that of as many independent processes, in the same repetition."""
     cell, link = measurement.cell, measurement.link
     assert link is not None
     for (of, repetition), apart in measured.items():
         alike = (of.strategy, of.hosts, of.batch) == (ALONE, cell.hosts, cell.batch)
         if alike and repetition == measurement.repetition:
-            # Its workers' own mean: one of them may have a slower host than the first.
+            # The mean over its workers: one of them may have a slower host than the first.
             compute = apart.step_seconds * apart.worker_rates[0] * cell.workers / apart.rate
             num_bytes = link["megabytes"] * 1e6
             return Step(cell.workers, num_bytes, measurement.step_seconds, compute)
@@ -146,8 +143,8 @@ def _step(measurement: Measurement, measured: Measured) -> Step | None:
 
 
 def forecast_tables(found: Sequence[Forecast]) -> list[Table]:
-    """The fitted coefficients, what they predict, and the model against published figures."""
-    return [_fit_table(found), _predicted_table(found), published_table()] if found else []
+    """The fitted coefficients, and what they predict."""
+    return [_fit_table(found), _predicted_table(found)] if found else []
 
 
 def _fit_table(found: Sequence[Forecast]) -> Table:
@@ -170,11 +167,11 @@ def _fit_table(found: Sequence[Forecast]) -> Table:
     columns = ("strategy", ">C", ">n", ">s", ">alpha", ">beta a byte", ">e")
     notes = (
         "T(p) = C + e R(p), R(p) = s + 2 (p - 1) alpha + 2 (p - 1) / p n beta: a ring allreduce "
-        "(Thakur, Rabenseifner and Gropp 2005). C: the step of processes that train apart at the "
+        "(Thakur, Rabenseifner and Gropp 2005). C: the step of independent processes at the "
         "same time; s, alpha and beta: fitted to allreduces of the gradient and of one number, and "
-        "to MPI's messages around the ring, timed by themselves; e: the share of R that a step of "
+        "to MPI's messages around the ring, timed outside a step; e: the share of R that a step of "
         "the strategy does not hide, fitted to its steps. Error: mean of |predicted / measured - "
-        "1|; with one number of workers it tells how far repetitions differ, not how well the "
+        "1|; with one number of workers it shows how far repetitions differ, not how well the "
         "formula extrapolates.",
     )
     errors = (">error (worst)", ">steps", ">error of R", ">timings of R")
@@ -198,40 +195,9 @@ def _predicted_table(found: Sequence[Forecast]) -> Table:
     notes = (
         f"Predicted, not measured: weak scaling, {found[0].batch} windows each, hosts like the "
         "measured ones with one worker each, against independent processes; in brackets with e = "
-        "1, as if nothing of the allreduce overlapped. Where the strategy was measured no slower "
-        "than processes apart e is 0, and only the brackets tell something. A byte costs what the "
-        "hosts were measured to spend on it plus its time on the wire; what is not in the model: "
-        "switches that are shared, workers that wait for the slowest of many, reduction in trees.",
+        "1, as if nothing of the allreduce overlapped. If the strategy was measured no slower than "
+        "independent processes, e is 0 and only the brackets say anything. The time of a byte is "
+        "what the hosts spent on it plus its time on the link. Not in the model: switches that are "
+        "shared, workers that wait for the slowest of many, reduction in trees.",
     )
     return Table("What the model predicts, by workers", columns, tuple(lines), notes)
-
-
-def published_table() -> Table:
-    """The model against the published scaling of three networks to 512 GPUs."""
-    exposed = published_exposure()
-    lines = [
-        (
-            case.name,
-            f"{case.parameters / 1e6:.0f} M",
-            f"{case.images_per_second:.0f}/s",
-            f"{case.efficiency:.0%}",
-            f"{case.cost(1.0).efficiency(PUBLISHED_WORKERS):.0%}",
-            f"{case.cost(exposed).efficiency(PUBLISHED_WORKERS):.0%}",
-            f"{case.needed_exposure():.2f}",
-        )
-        for case in PUBLISHED
-    ]
-    columns = ("network", ">parameters", ">images of one P100", ">published", ">e = 1")
-    sources = "; ".join(dict.fromkeys(f"{case.name}: {case.source}" for case in PUBLISHED))
-    notes = (
-        "Published: Sergeev and Del Balso 2018 (arXiv:1802.05799), 128 servers with 4 Pascal GPUs "
-        "each, 25 Gbit/s RoCE. Batch 64, float32, a flat ring that crosses each server's link once "
-        f"each way, alpha 5 us (assumed). Speeds: {sources}. With nothing hidden (e = 1) the model "
-        "is below all three figures, with all of it hidden it would be at 100 %: they lie between. "
-        f"One e = {exposed:.2f}, fitted to the three, comes within 3 points of each, but Inception "
-        "V3 needs a larger e than the other two: it has many small gradients, for which a flat "
-        "ring's latency and Horovod's cycles count for more than bytes. The paper's speed on one "
-        "GPU and NCCL's choice of rings are not known; both move these shares by a few points.",
-    )
-    fitted = (f">e = {exposed:.2f}", ">e for the published figure")
-    return Table("The model against published figures", columns + fitted, tuple(lines), notes)

@@ -1,4 +1,4 @@
-"""Scaling in a picture: scaling.png."""
+"""The picture of a scaling measurement: scaling.png."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from hpc.efficiency.forecast import LINKS, WORKERS, Forecast
 from hpc.efficiency.plan import ALONE, SCALINGS
-from hpc.efficiency.tables import INDEPENDENT, Row
-from hpc.reports.tables import Spread
+from hpc.efficiency.tables import INDEPENDENT, EfficiencyRow
+from hpc.reports.spread import Spread
 from pipeline.runtime.plotting import COLOURS, GREY, MARKS
 
 if TYPE_CHECKING:
@@ -28,11 +28,13 @@ TITLES = (
 )
 PERFECT = Spread(1.0, None, None, 1)  # one process against itself
 LINK_STYLES = (":", "-.", "--", "-")  # of LINKS
-LINE_HEIGHT = 0.06  # of a figure beside a point, as a share of the panel
+LINE_HEIGHT = 0.06  # of the value beside a point, as a share of the panel
 
 
-def write_plot(found: Sequence[Row], foreseen: Sequence[Forecast], title: str, path: Path) -> None:
-    """Write the picture. Raises ValueError where matplotlib is not installed."""
+def write_plot(
+    found: Sequence[EfficiencyRow], foreseen: Sequence[Forecast], title: str, path: Path
+) -> None:
+    """Write the picture. Raises ValueError if matplotlib is not installed."""
     try:
         scaling_figure(found, foreseen, title).savefig(path, dpi=120, facecolor="white")
     except ModuleNotFoundError as error:
@@ -41,14 +43,17 @@ def write_plot(found: Sequence[Row], foreseen: Sequence[Forecast], title: str, p
         ) from None
 
 
-def scaling_figure(found: Sequence[Row], foreseen: Sequence[Forecast], title: str) -> Figure:
+def scaling_figure(
+    found: Sequence[EfficiencyRow], foreseen: Sequence[Forecast], title: str
+) -> Figure:
     """A line of panels for each scaling: speed, efficiency against solo and independent.
 
-    Below them, a panel for each strategy of which there is a cost model: what it predicts.
+    Below them is a panel for each strategy that has a cost model, with its predictions.
     """
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
+    # Panels: a line for each scaling, then the forecasts.
     scalings = list(dict.fromkeys(row.scaling for row in found))
     num_lines = len(scalings) + bool(foreseen)
     figure = Figure(figsize=(13, 1.4 + 3.6 * num_lines), layout="constrained")
@@ -68,6 +73,8 @@ def scaling_figure(found: Sequence[Row], foreseen: Sequence[Forecast], title: st
         panel.set_title(name, fontsize=10, loc="left")
     for panel in grid[-1]:
         panel.set_xlabel("workers")
+
+    # One key for all panels, and above them what was measured.
     names = list(dict.fromkeys(row.strategy for row in found if row.strategy != ALONE))
     key = [Line2D([], [], color=GREY, linestyle=":", label="perfect")]
     key += [
@@ -81,8 +88,8 @@ def scaling_figure(found: Sequence[Row], foreseen: Sequence[Forecast], title: st
     return figure
 
 
-def _draw_speed(panel: Axes, own: Sequence[Row]) -> None:
-    """Tokens per second by workers, from the one process alone on; dotted: n times that."""
+def _draw_speed(panel: Axes, own: Sequence[EfficiencyRow]) -> None:
+    """Tokens per second by workers, beginning with one process alone; dotted: n times that."""
     from matplotlib.ticker import EngFormatter
 
     alone = [row for row in own if row.strategy == ALONE]
@@ -98,7 +105,7 @@ def _draw_speed(panel: Axes, own: Sequence[Row]) -> None:
 
 
 def _draw_efficiency(
-    panel: Axes, own: Sequence[Row], share_of: Callable[[Row], Spread | None]
+    panel: Axes, own: Sequence[EfficiencyRow], share_of: Callable[[EfficiencyRow], Spread | None]
 ) -> None:
     """Efficiency by workers; dotted: 100 %."""
     from matplotlib.ticker import PercentFormatter
@@ -118,7 +125,7 @@ def _draw_efficiency(
 
 
 def _draw_forecasts(
-    panels: Sequence[Axes], foreseen: Sequence[Forecast], found: Sequence[Row]
+    panels: Sequence[Axes], foreseen: Sequence[Forecast], found: Sequence[EfficiencyRow]
 ) -> None:
     """Predicted efficiency by workers on each link, and what was measured, as points."""
     from matplotlib.ticker import NullLocator, PercentFormatter
@@ -149,7 +156,7 @@ def _draw_forecasts(
 
 
 def _draw_lines(panel: Axes, points: Mapping[str, Sequence[tuple[int, Spread]]], form: str) -> None:
-    """Medians with quartiles as bars, and beside the last point of each line its figure."""
+    """Medians with quartiles as bars; the last point of each line has its value beside it."""
     last = {}
     for place, (name, line) in enumerate(points.items()):
         if not line:
@@ -169,23 +176,23 @@ def _draw_lines(panel: Axes, points: Mapping[str, Sequence[tuple[int, Spread]]],
         panel.text(place_along, height, text, color=COLOUR_OF[name], va="center", fontsize=9)
 
 
-def _of(name: str, own: Sequence[Row]) -> list[Row]:
+def _of(name: str, own: Sequence[EfficiencyRow]) -> list[EfficiencyRow]:
     return [row for row in own if row.strategy == name]
 
 
-def _strategies(own: Sequence[Row]) -> list[str]:
+def _strategies(own: Sequence[EfficiencyRow]) -> list[str]:
     return list(dict.fromkeys(row.strategy for row in own if row.strategy != ALONE))
 
 
-def _number_the_workers(panel: Axes, own: Sequence[Row]) -> None:
-    """Workers on a scale of powers, with a tick at each number that was measured."""
+def _number_the_workers(panel: Axes, own: Sequence[EfficiencyRow]) -> None:
+    """Workers on a logarithmic scale, with a tick at each number that was measured."""
     from matplotlib.ticker import NullLocator
 
     numbers = sorted({row.workers for row in own})
     panel.set_xscale("log", base=2)
     panel.set_xticks(numbers, [str(number) for number in numbers])
     panel.xaxis.set_minor_locator(NullLocator())
-    panel.set_xlim(0.85, numbers[-1] * 1.45)  # with room for the figures
+    panel.set_xlim(0.85, numbers[-1] * 1.45)  # with room for the values
     panel.grid(color="0.9")
     panel.set_axisbelow(True)
     panel.spines[["top", "right"]].set_visible(False)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpc.reports.tables import counted
+from hpc.reports.spread import counted
 from hpc.run_folder.layout import CONFIG, METRICS, STRETCHES
 from model.evaluation.music_report import FILE_NAME as MUSIC
 from pipeline.runtime.files import read_lines

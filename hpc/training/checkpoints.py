@@ -26,7 +26,7 @@ from pipeline.runtime.files import replace_file
 if TYPE_CHECKING:
     import keras
 
-    from hpc.config.train_config import TrainConfig
+    from hpc.config.settings import RecordSettings
     from hpc.distributed.strategies import Strategy
 
     Variables = dict[str, dict[str, keras.Variable]]  # "weights" and "optimizer", by path
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 class Checkpoints:
     """The checkpoints of one run. Only the chief makes one; every rank may ask it to save."""
 
-    def __init__(self, run_dir: Path, config: TrainConfig, *, is_chief: bool) -> None:
+    def __init__(self, run_dir: Path, config: RecordSettings, *, is_chief: bool) -> None:
         self.run_dir = run_dir
         self._config = config
         self._is_chief = is_chief
@@ -45,10 +45,10 @@ class Checkpoints:
         self._pending: Future[None] | None = None
         self._written: dict[str, Any] = {}  # progress of the newest one
 
-    def take_up(self, progress: dict[str, Any]) -> None:
-        """Make the folder as it was when the checkpoint of this progress had just been written.
+    def roll_back(self, progress: dict[str, Any]) -> None:
+        """Restore the folder to the moment when the checkpoint of this progress was written.
 
-        What is newer is damaged, or `newest_bundle` would have found it, and gets another name.
+        Newer checkpoints are damaged, since `newest_bundle` passed over them: they are renamed.
         """
         if not self._is_chief:
             return

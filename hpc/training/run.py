@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from hpc.config.train_config import TrainConfig
 from hpc.distributed.launcher import Place
 from hpc.distributed.processor import has_bfloat16_products
-from hpc.distributed.rendezvous import Peers
+from hpc.distributed.rendezvous import Roll
+from hpc.distributed.watchdog import Watchdog
 from hpc.training.checkpoints import Checkpoints, read_variables
 from model.networks.checkpoint import Bundle
 from pipeline.dataset.manifest import Manifest
-from pipeline.dataset.schedule import tokens_per_step
+from pipeline.dataset.schedule import BatchPlan
 from pipeline.runtime.provenance import library_versions
 
 if TYPE_CHECKING:
@@ -45,12 +46,10 @@ class Run:
 
     config: TrainConfig
     place: Place
-    peers: Peers
-    manifest: Manifest
+    roll: Roll
+    watchdog: Watchdog
+    plan: BatchPlan
     run_dir: Path
-    sequence_length: int
-    global_batch_size: int  # windows a step over all workers
-    steps_per_epoch: int
     strategy: Strategy
     steps: Steps
     checkpoints: Checkpoints
@@ -59,51 +58,27 @@ class Run:
     link: Link | None  # the measured allreduce; None for one worker
 
     @property
+    def manifest(self) -> Manifest:
+        """What the data set holds."""
+        return self.plan.manifest
+
+    @property
     def tokens_per_step(self) -> int:
-        """Tokens of the global batch; where windows are whole pieces, on average."""
-        return tokens_per_step(
-            self.manifest,
-            sequence_length=self.sequence_length,
-            global_batch_size=self.global_batch_size,
-            whole_pieces=self.config.whole_pieces,
-        )
+        """Targets of the global batch; on average, where windows are whole pieces."""
+        return self.plan.tokens_per_step
 
     def training_batches(self) -> Iterator[tf.Tensor]:
         """This worker's batches from the next step on."""
         from pipeline.dataset.batches import training_batches
 
-        epoch, step = divmod(self.progress.step, self.steps_per_epoch)
-        return iter(
-            training_batches(
-                self.config.data,
-                self.manifest,
-                sequence_length=self.sequence_length,
-                global_batch_size=self.global_batch_size,
-                rank=self.place.rank,
-                size=self.place.size,
-                seed=self.config.seed,
-                max_transpose=self.config.max_transpose,
-                own_key=self.config.own_key,
-                whole_pieces=self.config.whole_pieces,
-                epoch=epoch,
-                step=step,
-            )
-        )
+        epoch, step = divmod(self.progress.step, self.plan.steps_per_epoch)
+        return iter(training_batches(self.config.data, self.plan, epoch=epoch, step=step))
 
     def evaluation_batches(self, split: str) -> tf.data.Dataset:
         """This worker's part of a split: tokens and weights."""
         from pipeline.dataset.batches import evaluation_batches
 
-        return evaluation_batches(
-            self.config.data,
-            self.manifest,
-            split,
-            sequence_length=self.sequence_length,
-            global_batch_size=self.global_batch_size,
-            rank=self.place.rank,
-            size=self.place.size,
-            whole_pieces=self.config.whole_pieces,
-        )
+        return evaluation_batches(self.config.data, self.plan, split)
 
     def facts(self) -> dict[str, Any]:
         """Where and how the run goes on, for its record."""
@@ -112,15 +87,15 @@ class Run:
         return {
             "strategy": self.strategy.name,
             "workers": self.place.size,
-            "hosts": [facts["host"] for facts in self.peers.roll],
+            "hosts": [facts["host"] for facts in self.roll],
             "devices": self.devices,
-            "processors": [facts["processor"] for facts in self.peers.roll],
+            "processors": [facts["processor"] for facts in self.roll],
             "data": self.manifest.digest()[:12],
             "versions": library_versions(),
-            "commit": self.peers.roll[0]["commit"],
+            "commit": self.roll[0]["commit"],
             "command": command_line(),
-            "global_batch_size": self.global_batch_size,
-            "sequence_length": self.sequence_length,
+            "global_batch_size": self.plan.global_batch_size,
+            "sequence_length": self.plan.sequence_length,
             "tokens_per_step": self.tokens_per_step,
             "communication": communication_facts(),
             "link": asdict(self.link) if self.link else None,
@@ -129,19 +104,19 @@ class Run:
     def describe(self) -> list[str]:
         """Lines that tell the user what is about to run."""
         config, model = self.config, self.steps.model
-        local = self.global_batch_size // self.place.size
         rate = config.effective_learning_rate(self.place.size)
-        windows = f"{self.sequence_length} tokens"
+        plan = self.plan
+        windows = f"{plan.sequence_length} tokens"
         if config.whole_pieces:
             windows = f"a piece, up to {windows}"
         lines = [
-            f"strategy {self.strategy.name} ({self.peers.roll[0]['reason']}); "
+            f"strategy {self.strategy.name} ({self.roll[0]['reason']}); "
             f"{self.place.size} worker{'s' * (self.place.size > 1)}; rank 0: {self.devices}",
             f"run {self.run_dir}, steps {self.progress.step + 1} to {config.steps}; data "
-            f"{config.data}: {self.manifest.num_pieces('train')} train pieces, "
-            f"{self.manifest.num_tokens('train'):,} tokens, {self.steps_per_epoch} steps an epoch",
+            f"{config.data}: {plan.manifest.num_pieces('train')} train pieces, "
+            f"{plan.manifest.num_tokens('train'):,} tokens, {plan.steps_per_epoch} steps an epoch",
             f"model {config.model}, {config.preset}: {model.count_params():,} parameters; windows "
-            f"of {windows}; batch {self.global_batch_size} over all = {local} "
+            f"of {windows}; batch {plan.global_batch_size} over all = {plan.local_batch_size} "
             f"on each worker; peak learning rate {rate:g}",
         ]
         lines += unsuited(config, on_cpu=self.devices.startswith("CPU"))
@@ -161,8 +136,8 @@ class Run:
             run={
                 "config": self.config.to_json(),
                 "data": self.manifest.digest(),
-                "global_batch_size": self.global_batch_size,
-                "sequence_length": self.sequence_length,
+                "global_batch_size": self.plan.global_batch_size,
+                "sequence_length": self.plan.sequence_length,
                 "workers": self.place.size,
             },
         )

@@ -81,7 +81,8 @@ def write_sample(writers: dict[str, tf.summary.SummaryWriter], run_dir: Path, st
     """
     import tensorflow as tf
 
-    from model.composing.composer import Composer, Length
+    from model.composing.composer import Composer
+    from model.composing.pieces import Length
     from model.composing.sampling import Sampling
     from model.networks.checkpoint import read_bundle
 
@@ -106,13 +107,13 @@ def show(writer: tf.summary.SummaryWriter, step: int, score: Score, title: str) 
     """Write the score's metrics, its sound and its piano roll."""
     import tensorflow as tf
 
-    from model.metrics.score_metrics import measure
+    from model.metrics.score_metrics import measure_score
     from model.rendering.audio import find_soundfont, render_wav
     from model.rendering.piano_roll import save_piano_roll
     from pipeline.scores.midi.writer import write_midi
 
     with writer.as_default(step=step), tempfile.TemporaryDirectory() as folder:
-        for name, value in measure(score).items():
+        for name, value in measure_score(score).items():
             tf.summary.scalar(f"{GROUP}/{name.replace(' ', '_')}", value)
         if not score.notes.size:
             raise ValueError("what was composed holds no note yet: no sound, no picture")

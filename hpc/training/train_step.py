@@ -11,6 +11,7 @@ from hpc.distributed.strategies import Strategy
 from hpc.training.optimizer import FusedAdamW
 from model.networks.registry import Network
 from pipeline.dataset.batches import target_weights
+from pipeline.dataset.schedule import BatchPlan
 
 
 def build_optimizer(config: TrainConfig, size: int) -> keras.optimizers.Optimizer:
@@ -41,19 +42,17 @@ class Steps:
         optimizer: keras.optimizers.Optimizer,
         strategy: Strategy,
         config: TrainConfig,
-        *,
-        num_lanes: int,
-        positions: int,
+        plan: BatchPlan,
     ) -> None:
-        """`positions` of targets this worker's batch has room for; filled or not, as on others."""
         self.model = model
         self.optimizer = optimizer
         self._strategy = strategy
         self._config = config
-        self._num_lanes = num_lanes
-        self._positions = positions
-        place = strategy.place
-        self._lanes = np.arange(place.rank, num_lanes, place.size, dtype=np.int32)
+        self._num_lanes = plan.manifest.num_lanes
+        self._lanes = np.array(plan.local_lanes, np.int32)
+        # Targets that this worker's batch has room for; equal on all workers, filled or not.
+        self._positions = plan.local_batch_size * plan.sequence_length
+
         optimizer.build(model.trainable_variables)
         # The averages of the weights, which are evaluated and stored as the network's own.
         self._averages = [

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.runtime.tables import NOTHING, aligned_lines
+
 FILE_NAME = "music.json"  # in the folder of a run
 
 COLUMNS = ("composed", "95 % interval", "train", "real", "inside", "overlap", "KL")
@@ -16,8 +18,9 @@ COLUMNS = ("composed", "95 % interval", "train", "real", "inside", "overlap", "K
 def describe(music: dict[str, Any]) -> str:
     """The comparison of composed pieces with real ones as lines of text."""
     split = music["split"]
-    titles = tuple(split if title == "real" else title for title in COLUMNS)
-    rows = [("", *titles, f"({split}:", "overlap", "KL)")]
+    titles = [split if title == "real" else title for title in COLUMNS]
+    columns = ("", *(f">{title}" for title in [*titles, f"({split}:", "overlap", "KL)"]))
+    rows: list[tuple[str, ...]] = []
     for name, metric in music["metrics"].items():
         rows.append(
             (
@@ -45,15 +48,7 @@ def describe(music: dict[str, Any]) -> str:
             "yes" if copies["inside"] else "no",
         )
     )
-    widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if place else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=False))
-        ).rstrip()
-        for row in rows
-    ]
-    return "\n".join([heading(music), *lines, legend(music)])
+    return "\n".join([heading(music), *aligned_lines(columns, rows), legend(music)])
 
 
 def heading(music: dict[str, Any]) -> str:
@@ -81,7 +76,7 @@ def legend(music: dict[str, Any]) -> str:
 
 def shown(value: float | None, digits: int = 3) -> str:
     """A figure, or a dash for none."""
-    return "-" if value is None else f"{value:.{digits}f}"
+    return NOTHING if value is None else f"{value:.{digits}f}"
 
 
 def interval(ends: tuple[float, float] | list[float], digits: int = 3) -> str:

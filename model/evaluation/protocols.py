@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.runtime.tables import NOTHING, aligned_lines
 from pipeline.sources.json_frames import FrameSet
 
 GRAM = 12  # intervals of a tune that make it known again
@@ -99,22 +100,21 @@ def describe(contents: dict[str, Any]) -> str:
         f"protocol: {contents['protocol']}; {contents['split']} split",
         f"model: {contents['model']}; {contents['family']}",
         f"may be compared with: {contents['comparable']}",
-        f"{'pieces':24}{'number':>8}{'frames':>10}{'nats/note':>12}{'nats/frame':>12}",
     ]
+    rows = []
     titles = {"": "all", "clean": "tune not in train", "shared": "half the tune in train"}
     for name, title in titles.items():
         part = contents[name] if name else contents
-        lines.append(
-            f"{title:24}{part['pieces']:8}{part['frames']:10}"
-            f"{_shown(part['nats_per_note']):>12}{_shown(part['nats_per_frame']):>12}"
-        )
+        nats = (_shown(part["nats_per_note"]), _shown(part["nats_per_frame"]))
+        rows.append((title, str(part["pieces"]), str(part["frames"]), *nats))
         if "clean" not in contents:
             break
-    return "\n".join(lines)
+    columns = ("pieces", ">number", ">frames", ">nats/note", ">nats/frame")
+    return "\n".join([*lines, *aligned_lines(columns, rows)])
 
 
 def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+    return NOTHING if value is None else f"{value:.4f}"
 
 
 def _grams(piece: np.ndarray) -> list[tuple[int, ...]]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from model.metrics.copies import count_copies
 from model.metrics.resemblance import bootstrap, resemblance
-from model.metrics.score_metrics import measure
+from model.metrics.score_metrics import measure_score
 from model.metrics.voice_leading import RANGES, voice_leading
 from pipeline.vocabulary.grid import GridVocabulary
 
@@ -36,7 +36,7 @@ def compose_samples(composer: Composer, count: int, sampling: Sampling, seed: in
 
     Raises ValueError for a count below 1, or a piece without a frame.
     """
-    from model.composing.composer import Length
+    from model.composing.pieces import Length
 
     if count < 1:
         raise ValueError(f"--samples is {count}; it must be 1 or more")
@@ -58,7 +58,7 @@ def table_of(
     """Each metric's values [num_pieces]; with voices, four of them, also those of voice leading."""
     rows = []
     for frames in pieces:
-        row = measure(vocabulary.decode(vocabulary.encode_frames(frames)))
+        row = measure_score(vocabulary.decode(vocabulary.encode_frames(frames)))
         if has_voices and vocabulary.voices == len(RANGES):
             row |= voice_leading(frames)
         rows.append(row)

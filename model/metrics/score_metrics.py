@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from pipeline.runtime.tables import aligned_lines
 from pipeline.scores.notes import DRUMS, Score, quantise
 
 NUM_PITCHES = 128
@@ -110,14 +111,14 @@ METRICS: dict[str, Callable[[Score], float]] = {
 }
 
 
-def measure(score: Score) -> dict[str, float]:
+def measure_score(score: Score) -> dict[str, float]:
     """Every metric of one score, by name."""
     return {name: float(metric(score)) for name, metric in METRICS.items()}
 
 
 def mean_metrics(scores: Iterable[Score]) -> dict[str, float]:
     """Every metric's mean over pieces; pieces for which it has no value do not count for it."""
-    rows = [measure(score) for score in scores]
+    rows = [measure_score(score) for score in scores]
     means = {}
     for name in METRICS:
         values = [row[name] for row in rows if not math.isnan(row[name])]
@@ -127,19 +128,8 @@ def mean_metrics(scores: Iterable[Score]) -> dict[str, float]:
 
 def compare_table(columns: dict[str, dict[str, float]]) -> str:
     """Metrics of several sets of pieces side by side, as lines of text: a column for each set."""
-    name_width = max(map(len, METRICS))
-    widths = [max(len(title), 8) for title in columns]
-    lines = [
-        " " * name_width
-        + "".join(f"  {title:>{width}}" for title, width in zip(columns, widths, strict=True))
-    ]
-    for name in METRICS:
-        cells = (
-            f"  {means[name]:>{width}.3f}"
-            for means, width in zip(columns.values(), widths, strict=True)
-        )
-        lines.append(f"{name:<{name_width}}" + "".join(cells))
-    return "\n".join(lines)
+    rows = [(name, *(f"{means[name]:.3f}" for means in columns.values())) for name in METRICS]
+    return "\n".join(aligned_lines(("", *(f">{title}" for title in columns)), rows))
 
 
 def _melodic(score: Score) -> np.ndarray:

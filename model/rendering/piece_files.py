@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from model.metrics.degeneracy import degeneracies
-from model.metrics.score_metrics import measure
+from model.metrics.score_metrics import measure_score
 from model.rendering.audio import render_wav
 from model.rendering.engraving import Engraver
 from model.rendering.formats import DEFAULT_FORMATS, PRINTED
@@ -77,7 +77,7 @@ class Renderer:
             num_notes=int(score.notes.size),
             num_pitches=int(np.unique(score.notes["pitch"]).size),
             seconds=score.seconds,
-            metrics={key: _or_none(value) for key, value in measure(score).items()},
+            metrics={key: _or_none(value) for key, value in measure_score(score).items()},
             warnings=degeneracies(score),
             musicxml=files.get("musicxml", [None])[0],
             printed=[*files.get("pdf", []), *files.get("score.png", [])],

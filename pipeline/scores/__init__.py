@@ -1,1 +1,1 @@
-"""From a score file to notes: the formats, and the rules by which they become notes."""
+"""Score files and notes: what is read from MIDI, MusicXML, kern and ABC, and what is written."""

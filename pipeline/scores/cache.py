@@ -1,4 +1,4 @@
-"""Scores that were read once, kept on disk: music21 may take a second for a page of notation."""
+"""A cache on disk of scores read before: music21 may take a second for a page of notation."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.runtime.files import new_file
 from pipeline.scores.formats import MIDI_SUFFIXES, MUSIC21, Reading
 from pipeline.scores.notes import NOTE, Score
 
-# The program that reads: a change to any of these files leaves all old entries unused.
+# The code that reads scores: a change to any of these files invalidates all older entries.
 READER_FILES = (
     "midi/rules.py", "midi/by_music21.py", "notation.py", "notes.py", "reading.py", "cache.py",
 )  # fmt: skip
@@ -25,13 +26,13 @@ DIGEST_BYTES = 32
 
 
 def default_folder() -> Path:
-    """$CHORALE_CACHE, else `chorale` in the user's cache folder."""
+    """The folder that CHORALE_CACHE names, else `chorale` in the user's cache folder."""
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("CHORALE_CACHE") or Path(caches) / "chorale")
 
 
 def usable_folder(folder: Path) -> Path:
-    """The folder, made if need be. Raises OSError where nothing can be written there."""
+    """The folder, created if missing. Raises OSError where it cannot be written to."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f"probe-{os.getpid()}"
@@ -49,11 +50,11 @@ def usable_folder(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class ScoreCache:
-    """The scores of files, by the files' contents and by who read them.
+    """The scores of files, found by the file's contents and by the reader.
 
-    An entry is data only, checked as a whole by its sha256 and written beside and renamed: one that
-    is damaged counts as missing and is replaced. MIDI by symusic is not kept, since reading it
-    again is the faster way. What could not be read is read again each time.
+    An entry holds data only. Its sha256 is checked, and a damaged entry counts as missing and is
+    replaced. MIDI read by symusic is not cached, since reading it again is faster. A file that
+    could not be read is read again each time.
     """
 
     folder: Path
@@ -61,7 +62,7 @@ class ScoreCache:
     def read(
         self, path: Path, reading: Reading, read: Callable[[Path, Reading], list[Score]]
     ) -> list[Score]:
-        """The file's scores, `read` only where they are not known. Raises what `read` raises."""
+        """The scores in the file: from the cache, else by `read`. Raises what `read` raises."""
         is_midi = path.suffix.lower() in MIDI_SUFFIXES
         if is_midi and reading.midi_reader != MUSIC21:
             return read(path, reading)
@@ -69,13 +70,13 @@ class ScoreCache:
         with suppress(OSError, ValueError, KeyError, TypeError, zlib.error):
             return _unpack(entry.read_bytes())
         scores = read(path, reading)
-        partial = entry.with_name(f"{entry.name}.{os.getpid()}.partial")
-        try:
+        with suppress(OSError):  # a full disk is no fault of the file that was read
             entry.parent.mkdir(exist_ok=True)
-            partial.write_bytes(_pack(scores))
-            partial.replace(entry)
-        except OSError:  # a full disk is no fault of the file that was read
-            partial.unlink(missing_ok=True)
+            # Several processes may write one entry at once: each renames a file of its own.
+            own = entry.with_name(f"{entry.name}.{os.getpid()}")
+            with new_file(own) as partial:
+                partial.write_bytes(_pack(scores))
+            own.replace(entry)
         return scores
 
     def _entry(self, path: Path, reading: Reading) -> Path:
@@ -95,20 +96,23 @@ def _reader() -> str:
 
 
 def _pack(scores: list[Score]) -> bytes:
-    about = [[score.notes.size, score.resolution, score.tempo] for score in scores]
+    about = [
+        [score.notes.size, score.resolution, score.tempo, dict(score.adjustments)]
+        for score in scores
+    ]
     notes = b"".join(score.notes.astype(NOTE).tobytes() for score in scores)
     contents = json.dumps(about).encode() + b"\n" + zlib.compress(notes, 1)
     return hashlib.sha256(contents).digest() + contents
 
 
 def _unpack(entry: bytes) -> list[Score]:
-    """The scores of an entry. Raises ValueError, or what its parsers raise, for a damaged one."""
+    """The scores of an entry. Raises ValueError, or what json and zlib raise, for a damaged one."""
     contents = entry[DIGEST_BYTES:]
     if hashlib.sha256(contents).digest() != entry[:DIGEST_BYTES]:
         raise ValueError("a damaged entry")
     about, _, packed = contents.partition(b"\n")
     notes, scores, first = np.frombuffer(zlib.decompress(packed), NOTE), [], 0
-    for num_notes, resolution, tempo in json.loads(about):
-        scores.append(Score(notes[first : first + num_notes].copy(), resolution, tempo))
+    for num_notes, *about_score in json.loads(about):
+        scores.append(Score(notes[first : first + num_notes].copy(), *about_score))
         first += num_notes
     return scores

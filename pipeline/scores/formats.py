@@ -1,4 +1,4 @@
-"""How score files are read: what a user can choose of it."""
+"""The suffixes of score files, and how a user chooses to read them."""
 
 from __future__ import annotations
 
@@ -7,24 +7,21 @@ import importlib.util
 from dataclasses import dataclass
 
 MIDI_SUFFIXES = (".mid", ".midi")
-
 NOTATION_SUFFIXES = (".xml", ".musicxml", ".mxl", ".krn", ".abc")
-
-SCORE_SUFFIXES = MIDI_SUFFIXES + NOTATION_SUFFIXES  # what pipeline/scores/reading.py reads
-
+SCORE_SUFFIXES = MIDI_SUFFIXES + NOTATION_SUFFIXES
 
 MUSIC21, SYMUSIC = MIDI_READERS = ("music21", "symusic")
 
 
 @dataclass(frozen=True)
 class Reading:
-    """Choices that can change the notes found in a file."""
+    """The choices that can change which notes are read from a file."""
 
     midi_reader: str = MUSIC21
-    expand_repeats: bool = False  # notation: play what stands between repeat signs again
+    expand_repeats: bool = False  # notation: play repeated sections again
 
     def check(self) -> None:
-        """Nothing, if this machine can read so. Raises ValueError for a reader that is not here."""
+        """Raise ValueError unless the MIDI reader is known and installed."""
         if self.midi_reader not in MIDI_READERS:
             raise ValueError(
                 f"--midi-reader {self.midi_reader}; there are {', '.join(MIDI_READERS)}"
@@ -36,11 +33,12 @@ class Reading:
             )
 
     def for_manifest(self) -> dict[str, str | bool]:
-        """What of this decides the ids, with the versions of the libraries that read."""
+        """The choices and library versions that decide the token ids."""
         version = importlib.metadata.version
         decisive: dict[str, str | bool] = {"music21": version(MUSIC21)}
-        # What is as it always was is not named: data sets made before there was a choice stay good.
-        if self.midi_reader != MUSIC21:  # music21 reads what this one leaves, and all notation
+        # Defaults are not named, so that data sets made before the choice existed stay valid.
+        # music21 is always named: it reads all notation, and the MIDI files that symusic cannot.
+        if self.midi_reader != MUSIC21:
             decisive["midi_reader"] = f"{self.midi_reader} {version(self.midi_reader)}"
         if self.expand_repeats:
             decisive["expand_repeats"] = True

@@ -1,4 +1,4 @@
-"""What is known of a piece beside its notes: key, chords, emotion and more, each with its type."""
+"""The labels that data sets give to pieces: key, chords, emotion and more, each with its type."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any, get_args, get_type_hints
 class Features:
     """The labels that a data set gives to a piece; None, or no chords, where it gives none.
 
-    Nothing is guessed from the notes: a label that is here was written by the data set's makers.
+    Each label was written by the makers of the data set; none is computed from the notes.
     """
 
     key: str | None = None  # "C major", "A minor"
     metre: str | None = None  # "4/4"
     tempo: float | None = None  # quarter notes per minute
-    chords: tuple[str, ...] = ()  # one symbol per eighth note, from the first: "Am7", "C/E"
+    chords: tuple[str, ...] = ()  # a symbol for each eighth note: "Am7", "C/E"
     valence: float | None = None  # -1 (negative) to 1 (positive); Russell's circumplex model
     arousal: float | None = None  # -1 (calm) to 1 (excited)
     instrument: str | None = None
@@ -29,7 +29,7 @@ class Features:
     num_measures: int | None = None
     min_velocity: int | None = None
     max_velocity: int | None = None
-    game: str | None = None  # that the music is from
+    game: str | None = None  # the video game that the music comes from
     composer: str | None = None
     year: int | None = None
 
@@ -40,26 +40,26 @@ class Features:
                 raise ValueError(f"the feature {name} is {value}; a finite number is needed")
 
     def known(self) -> dict[str, Any]:
-        """Name -> value of the features that the piece has."""
+        """Name -> value of the labels that the piece has."""
         values = {name: getattr(self, name) for name in FIELDS}
         return {name: value for name, value in values.items() if value not in (None, ())}
 
 
 def _type_of(hint: Any) -> type:
-    """The type to store a field's values by: str of `str | None`, tuple of `tuple[str, ...]`."""
+    """The type in which a field is stored: str for `str | None`, tuple for `tuple[str, ...]`."""
     return tuple if Ellipsis in get_args(hint) else get_args(hint)[0]
 
 
-# Name -> str, float or int; tuple for a text per eighth note.
+# Name -> str, float, int, or tuple (a text for each eighth note).
 FIELDS = {f.name: _type_of(get_type_hints(Features)[f.name]) for f in fields(Features)}
 NO_FEATURES = Features()
 
 
 def summarise(pieces: Iterable[Features]) -> dict[str, dict[str, Any]]:
-    """Of each feature that some piece has: in how many pieces, and which values there are.
+    """For each label that some piece has: the number of pieces and the values, ready for JSON.
 
     Numbers: {"pieces", "min", "max"}. Texts: {"pieces", "values": {value: pieces}}. Chords:
-    {"pieces", "values": {symbol: eighth notes}}. In the order of the fields; JSON can hold it.
+    {"pieces", "values": {symbol: eighth notes}}. The order is that of the fields.
     """
     found: dict[str, dict[str, Any]] = {}
     for piece in pieces:

@@ -1,4 +1,4 @@
-"""Notes -> MusicXML, the file that every notation program opens, through music21."""
+"""A score written as MusicXML, which notation programs open, with music21."""
 
 from __future__ import annotations
 
@@ -11,32 +11,29 @@ from typing import Any
 import music21
 import numpy as np
 
+from pipeline.runtime.files import new_file
 from pipeline.scores.notes import DEFAULT_VELOCITY, DRUMS, Score, one_note_per_key
 
 
 def write_musicxml(score: Score, path: Path, title: str, beats_per_bar: int = 4) -> None:
-    """Write the score as MusicXML: whole or not at all; a staff for each program.
+    """Write the score as MusicXML, with a staff for each program.
 
-    Bars are counted from the score's start. The key signature is the likeliest by Krumhansl's
-    profiles, as music21 finds it, and names the black keys: a guess, as for any MIDI file.
-    Percussion stands on the lines of its MIDI keys, whose black ones share the white ones' lines.
-    Of two notes on a key at once one is written. music21 writes no loudness of chords.
+    Bars are counted from the start of the score. The key signature, and with it the spelling of
+    notes, is music21's estimate by Krumhansl's profiles. Percussion is placed on the staff as its
+    MIDI keys would be, where a black key shares the line of a white one. Of two notes that sound at
+    once on a key one is written. music21 writes no velocity of chords.
     Raises OSError on a full disk.
     """
-    partial = path.with_name(f"{path.stem}.partial.musicxml")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of instruments that share a MIDI channel
-            document = notated(score, title, beats_per_bar)
-            exporter = music21.musicxml.m21ToXml.GeneralObjectExporter(document)
-            partial.write_bytes(exporter.parse())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about instruments that share a MIDI channel
+        document = notated(score, title, beats_per_bar)
+        contents = music21.musicxml.m21ToXml.GeneralObjectExporter(document).parse()
+    with new_file(path) as partial:
+        partial.write_bytes(contents)
 
 
 def notated(score: Score, title: str, beats_per_bar: int) -> Any:
-    """The score as a music21 Score of parts in bars."""
+    """The score as a music21 Score whose parts are divided into bars."""
     document = music21.stream.Score()
     document.metadata = music21.metadata.Metadata(title=title)
     document.metadata.software = ("chorale",)
@@ -66,7 +63,7 @@ def notated(score: Score, title: str, beats_per_bar: int) -> Any:
 
 
 def _chords(rows: np.ndarray, resolution: int, key: Any) -> list[tuple[Fraction, Any]]:
-    """(onset in quarters, music21 note or chord): notes that start and end together are a chord."""
+    """(onset in quarters, music21 note or chord); notes that start and end together are a chord."""
     chords = []
     order = np.lexsort([rows["pitch"], rows["duration"], rows["onset"]])
     for (onset, duration), group in groupby(rows[order].tolist(), key=lambda row: (row[0], row[3])):
@@ -83,7 +80,7 @@ def _chords(rows: np.ndarray, resolution: int, key: Any) -> list[tuple[Fraction,
 
 
 def _head(program: int, pitch: int, key: Any) -> Any:
-    """One note, spelled as the key spells it."""
+    """A music21 note, spelled as in the key."""
     place = music21.pitch.Pitch(pitch)
     if program == DRUMS:
         return music21.note.Unpitched(displayName=f"{place.step}{place.octave}")
@@ -101,7 +98,7 @@ def _instrument(program: int) -> Any:
     if program == DRUMS:
         return music21.instrument.UnpitchedPercussion()
     instrument = music21.instrument.instrumentFromMidiProgram(program)
-    instrument.transposition = None  # notes are written where they sound, a contrabass's too
+    instrument.transposition = None  # notes are written at the pitch that sounds
     return instrument
 
 

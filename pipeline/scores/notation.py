@@ -1,4 +1,4 @@
-"""Notation (MusicXML, kern, ABC) -> the notes that sound, through music21."""
+"""The notes that sound in notation (MusicXML, kern, ABC), read with music21."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from pipeline.scores.notes import DEFAULT_TEMPO, DEFAULT_VELOCITY, DRUMS, Score
 
 # Units per quarter of notated music: exact for all tuplets of 2, 3, 4, 5, 6, 7, 9 notes.
 NOTATED_RESOLUTION = 10080
-# Finer than this, 32-bit onsets could overflow: nested rare tuplets are then rounded.
+# A finer grid could overflow 32-bit onsets; notes of nested rare tuplets are rounded instead.
 FINEST_RESOLUTION = 2**20
 
 REPEATS = (music21.bar.Repeat, music21.repeat.RepeatMark)
-NotatedRow = tuple[Fraction, int, int, Fraction, int]  # as for make_notes, times in quarters
+NotatedRow = tuple[Fraction, int, int, Fraction, int]  # as NoteRow, with times in quarters
 
 
 def notated_scores(path: Path, *, expand_repeats: bool = False) -> list[Score]:
-    """The pieces of a file. Raises ValueError saying what music21 found wrong with it."""
+    """The pieces in a file. Raises ValueError with the reason that music21 gives."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of layout and text that it cannot place
-            # No pickle: music21 would leave one in the temporary folder for each file.
+            warnings.simplefilter("ignore")  # about layout and text
+            # music21 would otherwise leave a pickle of each file in the temporary folder.
             parsed = music21.converter.parse(path, forceSource=True, storePickle=False)
         pieces = list(parsed.scores) if isinstance(parsed, music21.stream.Opus) else [parsed]
         return [notated_score(piece, expand_repeats=expand_repeats) for piece in pieces]
     except (MemoryError, OSError):
         raise
-    except Exception as error:  # music21's parsers raise whatever a broken file leads them to
+    except Exception as error:  # for broken files music21's parsers raise exceptions of any kind
         reason = str(error) or "no reason given"
         raise ValueError(f"music21 cannot read it: {type(error).__name__}: {reason}") from error
 
@@ -42,25 +42,30 @@ def notated_scores(path: Path, *, expand_repeats: bool = False) -> list[Score]:
 def notated_score(piece: Any, *, expand_repeats: bool = False) -> Score:
     """The sounding notes of a music21 stream.
 
-    - Tied notes are one note, within chords too; a tie that leads nowhere is no tie.
+    - Tied notes are one note, also within chords; a tie without its other end is ignored.
     - Grace notes come right before the beat, a twelfth of a quarter each, or shorter where the
       piece has no room before it.
     - Parts of transposing instruments sound where they sound, not where they are written.
-    - What stands between repeat signs is played once, or as often as they say (endings, da capo and
-      dal segno too) with `expand_repeats`; signs that make no sense are an error then.
-    - Chord symbols are not played, dynamics and ornaments not realised.
-    - A part has the program of its instrument in force, else 0; unpitched notes are percussion.
-    - The first tempo mark is the score's.
+    - Repeated sections are read once. With `expand_repeats` they are read as often as they are
+      played, endings, da capo and dal segno included; contradictory signs are then an error.
+    - Chord symbols are not played; dynamics and ornaments are not realised.
+    - A note has the program of the last instrument named in its part, else 0; unpitched notes are
+      percussion.
+    - The first tempo mark is the tempo of the score.
     """
     if expand_repeats and piece.recurse().getElementsByClass(REPEATS):
         piece = piece.expandRepeats()
     instruments = piece.recurse().getElementsByClass(music21.instrument.Instrument)
     if any(instrument.transposition is not None for instrument in instruments):
         piece = piece.toSoundingPitch()
+
+    # Notes in quarters, part by part.
     tempos: list[tuple[float, float]] = []
     rows: list[NotatedRow] = []
     for part in list(getattr(piece, "parts", ())) or [piece]:
         rows += _part_notes(part, tempos)
+
+    # Notes in units of the coarsest grid that is exact for all of them.
     denominators = {value.denominator for row in rows for value in (row[0], row[3])}
     resolution = math.lcm(NOTATED_RESOLUTION, *denominators)
     if resolution > FINEST_RESOLUTION:
@@ -77,9 +82,9 @@ def _round(value: Fraction) -> int:
 
 
 def _part_notes(part: Any, tempos: list[tuple[float, float]]) -> list[NotatedRow]:
-    """Rows as for make_notes, times in quarters; tempo marks are appended to `tempos`."""
+    """The notes of a part; its tempo marks (offset, quarters per minute) are added to `tempos`."""
     rows: list[NotatedRow] = []
-    tied: dict[tuple[int, int], int] = {}  # (program, pitch) -> row that a tie leads on from
+    tied: dict[tuple[int, int], int] = {}  # (program, pitch) -> row whose note is tied to the next
     graces: dict[Fraction, list[list[tuple[int, int, int]]]] = defaultdict(list)
     instrument = None
     for element in part.flatten():
@@ -91,6 +96,8 @@ def _part_notes(part: Any, tempos: list[tuple[float, float]]) -> list[NotatedRow
             element, music21.harmony.Harmony
         ):
             continue
+
+        # A note or chord: graces wait, the end of a tie lengthens an earlier row, others are new.
         onset, length = Fraction(element.offset), Fraction(element.duration.quarterLength)
         heads = getattr(element, "notes", (element,))  # a chord's, or the note itself
         keys = [(*_program_and_pitch(head, instrument), _velocity(element)) for head in heads]
@@ -107,6 +114,8 @@ def _part_notes(part: Any, tempos: list[tuple[float, float]]) -> list[NotatedRow
                 rows.append((onset, program, pitch, length, velocity))
             if tie in ("start", "continue"):
                 tied[program, pitch] = before
+
+    # Grace notes share the time before their beat.
     for beat, chords in graces.items():
         length = min(Fraction(1, 12), beat / len(chords))
         for place, keys in enumerate(chords, -len(chords)):

@@ -1,9 +1,9 @@
-"""What a note and a score are: arrays on an integer time grid, and the rules that tidy them."""
+"""Notes and scores: arrays on an integer time grid, and the rules that put them in order."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,7 +21,9 @@ NOTE = np.dtype(
         ("velocity", "<i2"),  # 1..127
     ]
 )
+GIVEN_ONE_STEP = "notes given one step"  # how manifests name this rule
 ORDER = ["onset", "program", "pitch", "duration"]
+NoteRow = tuple[int, int, int, int, int]  # onset, program, pitch, duration, velocity: as in NOTE
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,11 @@ class Score:
     notes: np.ndarray  # [num_notes] of NOTE
     resolution: int  # units per quarter note
     tempo: float = DEFAULT_TEMPO  # quarter notes per minute, the first one of the piece
+    adjustments: Mapping[str, int] = field(default_factory=dict)  # rule of reading -> notes
 
     @property
     def end(self) -> int:
-        """Where the last note ends, in units of 1 / resolution quarter; 0 for an empty score."""
+        """End of the last note, in units of 1 / resolution quarter; 0 for an empty score."""
         return int((self.notes["onset"] + self.notes["duration"]).max(initial=0))
 
     @property
@@ -43,16 +46,17 @@ class Score:
         return self.end / self.resolution * 60.0 / self.tempo
 
 
-def make_notes(rows: list[tuple[int, int, int, int, int]]) -> np.ndarray:
-    """Sorted notes from rows of (onset, program, pitch, duration, velocity)."""
+def make_notes(rows: list[NoteRow]) -> np.ndarray:
+    """Sorted notes [num_notes] of NOTE."""
     return sort_notes(np.array(rows, dtype=NOTE))
 
 
 def sort_notes(notes: np.ndarray, order: Sequence[str] = ORDER) -> np.ndarray:
-    """The notes by these fields, those that remain breaking ties.
+    """The notes sorted by these fields, then by the remaining ones.
 
-    What `np.sort(notes, order=order)` returns, many times as fast: it compares field by field in
-    every pair of records, and here each record is one number, or two where that leaves ties.
+    The result is that of `np.sort(notes, order=order)`, which compares pairs of records field by
+    field. Here each record is packed into one number, or two where the first leaves ties, which
+    is many times as fast.
     """
     remaining = [name for name in NOTE.fields or () if name not in order]
     fields = [*order, *remaining]  # 32, 16 and 16 bits in some order, then 32 and 16
@@ -65,11 +69,11 @@ def sort_notes(notes: np.ndarray, order: Sequence[str] = ORDER) -> np.ndarray:
 
 
 def _packed(notes: np.ndarray, fields: Sequence[str]) -> np.ndarray:
-    """[num_notes] int64 in the order of these fields, the first one deciding first."""
+    """[num_notes] int64 that sort as these fields do; the first field is the most significant."""
     packed = notes[fields[0]].astype(np.int64)
     for name in fields[1:]:
         packed <<= 8 * NOTE[name].itemsize
-        packed += notes[name]  # below 0 too: what is above differs by more
+        packed += notes[name]  # also below 0: the bits above differ by more
     return packed
 
 
@@ -80,15 +84,18 @@ def _differences(values: np.ndarray) -> np.ndarray:
 def quantise(score: Score, steps_per_quarter: int) -> Score:
     """The score on a grid of `steps_per_quarter`; each note lasts at least one step.
 
-    Onset and end are rounded apart, halves up, so that touching notes stay touching.
+    Onset and end are rounded separately, halves up, so that touching notes stay touching.
     Raises ValueError for a note with a negative onset.
     """
-    notes = sort_notes(snapped(score, steps_per_quarter))
-    return Score(notes, steps_per_quarter, score.tempo)
+    notes = sort_notes(snapped(score, steps_per_quarter)[0])
+    return Score(notes, steps_per_quarter, score.tempo, score.adjustments)
 
 
-def snapped(score: Score, steps_per_quarter: int) -> np.ndarray:
-    """The notes of `quantise` in the score's own order, not its new one."""
+def snapped(score: Score, steps_per_quarter: int) -> tuple[np.ndarray, np.ndarray]:
+    """The notes of `quantise` in the order of the score, and which were given one step.
+
+    A note is given one step where its onset and end are rounded to the same step.
+    """
     onset = score.notes["onset"].astype(np.int64)
     if onset.min(initial=0) < 0:
         raise ValueError(
@@ -105,18 +112,19 @@ def snapped(score: Score, steps_per_quarter: int) -> np.ndarray:
         notes[name] = score.notes[name]
     notes["onset"] = start
     notes["duration"] = np.maximum(end - start, 1)
-    return notes
+    return notes, end == start
 
 
 def one_note_per_key(notes: np.ndarray) -> tuple[np.ndarray, int, int]:
-    """Notes with no key sounding twice at once, as a MIDI channel needs; doubles, cuts made.
+    """Notes among which no key sounds twice at once, and the numbers of notes removed and cut.
 
-    Of notes with equal onset, program and pitch the longest stays; a note still sounding when its
-    key is struck again ends there.
+    A MIDI channel needs this. Of notes with equal onset, program and pitch the longest stays; a
+    note that still sounds when its key is struck again ends there.
     """
     fields = ["program", "pitch", "onset"]
     by_key = sort_notes(notes, [*fields, "duration"])
-    later = _differences(_packed(by_key, fields))  # over 2**31, the longest note, to another key
+    # Between two keys the difference is over 2**31, which no note's length reaches.
+    later = _differences(_packed(by_key, fields))
     doubled = later == 0
     if doubled.any():
         by_key = by_key.compress(np.append(~doubled, True))
@@ -128,6 +136,6 @@ def one_note_per_key(notes: np.ndarray) -> tuple[np.ndarray, int, int]:
 
 
 class NoNotesError(ValueError):
-    """A file that is what it says, and holds no note."""
+    """A sound file without notes."""
 
     kind = "empty"  # for the list of rejects

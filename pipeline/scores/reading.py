@@ -1,4 +1,4 @@
-"""Score files <-> notes: MIDI, MusicXML, kern and ABC, read by music21."""
+"""The scores in a file of any format that is read: MIDI, MusicXML, kern, ABC."""
 
 from __future__ import annotations
 
@@ -17,15 +17,18 @@ from pipeline.scores.formats import (
     Reading,
 )
 from pipeline.scores.midi.by_music21 import score_by_music21
-from pipeline.scores.midi.rules import Row, split_chunks
+from pipeline.scores.midi.rules import split_chunks
 from pipeline.scores.notation import notated_scores
-from pipeline.scores.notes import DEFAULT_VELOCITY, NoNotesError, Score, make_notes
+from pipeline.scores.notes import DEFAULT_VELOCITY, NoNotesError, NoteRow, Score, make_notes
 
-MAX_MEBIBYTES = 64  # of one file: what an archive's member may have, too
+MAX_MEBIBYTES = 64  # size of a file, and of a member of an archive
 
 
 def read_score(path: Path, reading: Reading = AS_WRITTEN) -> Score:
-    """The score in a file that holds one piece. Raises ValueError with the true reason."""
+    """The score in a file that holds one piece.
+
+    Raises ValueError saying what is wrong with the file, or that it holds several pieces.
+    """
     scores = read_scores(path, reading)
     if len(scores) > 1:
         raise ValueError(f"{path} holds {len(scores)} pieces; one was needed")
@@ -33,12 +36,11 @@ def read_score(path: Path, reading: Reading = AS_WRITTEN) -> Score:
 
 
 def read_scores(path: Path, reading: Reading = AS_WRITTEN) -> list[Score]:
-    """The pieces in a score file: one, but for ABC and kern files that hold several tunes.
+    """The scores in a file: one, or several where an ABC or kern file holds several tunes.
 
-    The rules for MIDI stand at `midi.score_from_tracks`, those for notation at
-    `notation.notated_score`.
-    Raises ValueError saying what is wrong with the file: not of the format its suffix says, cut
-    off, damaged, without notes (NoNotesError).
+    `midi.rules.score_from_tracks` states the rules for MIDI, `notation.notated_score` those for
+    notation. Raises ValueError saying what is wrong with the file: another format than its suffix
+    says, cut off, damaged, without notes (NoNotesError).
     """
     suffix = path.suffix.lower()
     if suffix not in SCORE_SUFFIXES:
@@ -57,10 +59,10 @@ def read_scores(path: Path, reading: Reading = AS_WRITTEN) -> list[Score]:
 
 
 def read_midi(contents: bytes, reader: str = MUSIC21) -> Score:
-    """The score of a MIDI file's bytes, perhaps without notes.
+    """The score in the bytes of a MIDI file; it may have no notes.
 
-    What symusic cannot read by the same rules, music21 reads, whichever was asked for: so both
-    give the same notes and the same reasons. Raises ValueError for a file that is damaged.
+    Both readers give the same notes and the same reasons: music21 also reads the files that symusic
+    cannot read by the same rules. Raises ValueError for a damaged file.
     """
     chunks = split_chunks(contents)
     if reader != MUSIC21:
@@ -72,17 +74,17 @@ def read_midi(contents: bytes, reader: str = MUSIC21) -> Score:
 
 
 def count_by_converter(path: Path) -> int:
-    """Notes and chords in a file as most programs read it; for measuring against."""
+    """Number of notes and chords that `music21.converter.parse` finds; for comparing speed."""
     parsed = music21.converter.parse(path, forceSource=True, storePickle=False)
     return len(parsed.flatten().notes)
 
 
 def notes_from_names(names: str, steps_per_quarter: int = 12) -> Score:
-    """A score of quarter notes, one after another: 'C4 E4 G4', 'F#4 Bb3'; octave 4 if not given.
+    """A score of quarter notes in sequence, from names: 'C4 E4 G4', 'F#4 Bb3'.
 
-    Raises ValueError naming what is no note.
+    The octave is 4 where a name has none. Raises ValueError quoting a name that is not a note.
     """
-    rows: list[Row] = []
+    rows: list[NoteRow] = []
     for name in names.split():
         try:
             pitch = music21.pitch.Pitch(name)

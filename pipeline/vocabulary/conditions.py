@@ -191,7 +191,7 @@ def chord_changes(
     return found
 
 
-def put_in_time(
+def insert_at_steps(
     ids: np.ndarray, said: Iterable[tuple[int, int]], steps: np.ndarray, first_shift: int
 ) -> np.ndarray:
     """Ids [num_tokens] of notes, with other ids put in where their time has come.

@@ -14,6 +14,7 @@ from pipeline.scores.notes import (
     DEFAULT_TEMPO,
     DEFAULT_VELOCITY,
     DRUMS,
+    GIVEN_ONE_STEP,
     NOTE,
     Score,
     one_note_per_key,
@@ -25,9 +26,9 @@ from pipeline.vocabulary.conditions import (
     QUARTERS,
     UNKNOWN,
     chord_changes,
+    insert_at_steps,
     num_values,
     number_of,
-    put_in_time,
     roots,
     value_name,
 )
@@ -111,7 +112,7 @@ class EventVocabulary:
         return found
 
     @property
-    def whole_conditions(self) -> tuple[str, ...]:
+    def piece_conditions(self) -> tuple[str, ...]:
         """The conditions that say one thing of a whole piece."""
         return tuple(name for name in self.conditions if name != CHORDS)
 
@@ -123,11 +124,11 @@ class EventVocabulary:
     def opening_of(self, features: Features) -> np.ndarray:
         """Ids with which a piece of these features begins: START and a token a condition."""
         said = [
-            self.blocks[name].start + number_of(name, features) for name in self.whole_conditions
+            self.blocks[name].start + number_of(name, features) for name in self.piece_conditions
         ]
         return np.array([START, *said], np.int32)
 
-    def said_of(
+    def condition_tokens(
         self, features: Features, last_step: int, first_step: int = 0
     ) -> list[tuple[int, int]]:
         """(grid step, id) of all that a piece of these features says beside its notes, in order.
@@ -179,13 +180,15 @@ class EventVocabulary:
         `max_duration` is clipped; velocities become the middle of their bin.
         """
         adjustments: Counter[str] = Counter()
-        notes = snapped(score, self.steps_per_quarter)
+        notes, given_one_step = snapped(score, self.steps_per_quarter)
         if not self.instruments:
             is_melodic = notes["program"] != DRUMS
             if not is_melodic.all():
                 adjustments["percussion left out"] = np.count_nonzero(~is_melodic)
                 notes = notes.compress(is_melodic)
+                given_one_step = given_one_step.compress(is_melodic)
             notes["program"] = 0
+        adjustments[GIVEN_ONE_STEP] = np.count_nonzero(given_one_step)
         if notes.size:
             notes["onset"] -= notes["onset"].min()
 
@@ -225,8 +228,8 @@ class EventVocabulary:
         music = self._encode_notes(score.notes)
         if self.conditions:
             last_step = int(score.notes["onset"].max(initial=0))
-            said = self.said_of(features, last_step, first_step)
-            music = put_in_time(music, said, self.steps, self.blocks["shift"].start)
+            said = self.condition_tokens(features, last_step, first_step)
+            music = insert_at_steps(music, said, self.steps, self.blocks["shift"].start)
         return np.concatenate([[START], music, [END]]).astype(np.int32)
 
     def _encode_notes(self, notes: np.ndarray) -> np.ndarray:

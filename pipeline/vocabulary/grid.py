@@ -13,9 +13,10 @@ from pipeline.scores.notes import (
     DEFAULT_TEMPO,
     DEFAULT_VELOCITY,
     DRUMS,
+    GIVEN_ONE_STEP,
     NOTE,
     Score,
-    quantise,
+    snapped,
     sort_notes,
 )
 from pipeline.vocabulary.grammar import END, MARKS, START, check_grammar
@@ -131,8 +132,10 @@ class GridVocabulary:
         adjustments: Counter[str] = Counter()
         is_drum = score.notes["program"] == DRUMS
         adjustments["percussion left out"] = int(is_drum.sum())
-        notes = score.notes[~is_drum]
-        notes = quantise(Score(notes, score.resolution, score.tempo), self.steps_per_quarter).notes
+        melodic = Score(score.notes[~is_drum], score.resolution, score.tempo)
+        notes, given_one_step = snapped(melodic, self.steps_per_quarter)
+        notes = sort_notes(notes)
+        adjustments[GIVEN_ONE_STEP] = int(given_one_step.sum())
         if notes.size:
             notes["onset"] -= notes["onset"].min()
         below = np.maximum(self.lowest_pitch - notes["pitch"], 0)

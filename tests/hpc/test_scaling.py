@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 
-from hpc.distributed.hosts import expand_tasks, find_slots
+from hpc.distributed.hosts import find_slots
 from hpc.distributed.mpirun import run_to_the_end
 from hpc.efficiency.forecast import forecasts
-from hpc.efficiency.measure import BEGIN, END, Measurement, measure, summarise
+from hpc.efficiency.measure import BEGIN, END, Measurement, measure_cell, summarise
 from hpc.efficiency.plan import Cell, cells_of, default_workers, plan
 from hpc.efficiency.store import open_store, read_measurements, store
-from hpc.efficiency.tables import Row, rows, tables
+from hpc.efficiency.tables import EfficiencyRow, rows, tables
 from hpc.scaling import main, names_of
 from tests.conftest import NUM_LANES, REPOSITORY, SEARCH_PATH
 
@@ -59,7 +59,7 @@ STEPS_OF_TWO = {
 }
 
 
-def rows_of(rates: dict[Cell, Sequence[float]]) -> dict[tuple[str, int], Row]:
+def rows_of(rates: dict[Cell, Sequence[float]]) -> dict[tuple[str, int], EfficiencyRow]:
     """The rows of weak scaling over the two hosts, by strategy and workers, from rates."""
     measured = {
         (cell, repetition): measurement(cell, repetition, rate)
@@ -151,11 +151,7 @@ def test_every_host_is_measured_alone_and_mpirun_is_told_who_goes_where() -> Non
     assert [cell.slots for cell in cells if cell.strategy == "horovod"] == ["a:2", "a:2,b:1"]
 
 
-def test_slots_come_from_slurm_or_else_from_this_machine() -> None:
-    assert expand_tasks(["a", "b", "c"], "2(x2),1") == ["a", "a", "b", "b", "c"]
-    with pytest.raises(ValueError, match="2 nodes"):
-        expand_tasks(["a", "b"], "1")
-    assert find_slots(None, {}, 3) == ["localhost"] * 3
+def test_by_default_the_numbers_of_workers_double_up_to_all_slots() -> None:
     assert [default_workers(n) for n in (1, 2, 4, 6)] == [[1], [1, 2], [1, 2, 4], [1, 2, 4, 6]]
 
 
@@ -193,12 +189,12 @@ def test_processes_that_missed_each_other_train_again_and_longer(
     )
     mpirun.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    found = measure(APART, 1, tmp_path / "work", ["--steps=20", "--log-every=2"], share=1)
+    found = measure_cell(APART, 1, tmp_path / "work", ["--steps=20", "--log-every=2"], share=1)
     assert found.worker_rates == (100, 50)
     calls = (tmp_path / "calls").read_text().splitlines()
     assert all(f"--steps={n}" in call for n, call in zip((20, 40, 80), calls, strict=True))
     with pytest.raises(RuntimeError, match="Raise --steps"):
-        measure(APART, 1, tmp_path / "work", ["--steps=2"], share=1)
+        measure_cell(APART, 1, tmp_path / "work", ["--steps=2"], share=1)
 
 
 def test_a_measurement_comes_back_from_its_folder_as_it_was(tmp_path: Path) -> None:
@@ -262,7 +258,7 @@ def test_what_cannot_be_measured_is_refused_in_a_line_before_anything_starts(
     tiny_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     common = [f"--data={tiny_shards}", f"--out={tmp_path / 'out'}", "-H", "localhost:2"]
-    assert "4 workers for 2 places" in refusal(capsys, *common, "--workers=1,4")
+    assert "4 workers for 2 slots" in refusal(capsys, *common, "--workers=1,4")
     assert "one worker only" in refusal(capsys, *common, "--workers=1")
     assert f"{NUM_LANES} lanes" in refusal(capsys, *common, "--local-batch-size=6")
     assert "--steps behind --" in refusal(capsys, *common, "--", "--steps", "3")

@@ -12,10 +12,13 @@ import mido
 import numpy as np
 import pytest
 
-from model.composing.composer import Composer, Length
+from model.composing.composer import Composer
+from model.composing.pieces import Length
 from model.composing.sampling import Sampling
 from model.generate import main
+from model.networks import checkpoint
 from model.networks.checkpoint import Bundle, read_bundle, step_folder, write_bundle
+from pipeline.runtime.files import file_sha256
 from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import DRUMS, NOTE, Score, make_notes
 from pipeline.scores.reading import read_score
@@ -85,10 +88,29 @@ def test_a_primer_is_heard_alike_compiled_or_not(
     ids = composer.primer_ids(primer)
     heard = []
     for few in (ids.size - 1, ids.size):  # compiled, and not
-        monkeypatch.setattr("model.composing.composer.FEW", few)
-        previous, state = composer.listen(ids, 2)
-        heard.append(composer.steps[0](previous, state)[0].numpy())
+        monkeypatch.setattr("model.composing.decoder.FEW", few)
+        previous, state = composer.decoder.prefill(ids, 2)
+        heard.append(composer.decoder.steps[0](previous, state)[0].numpy())
     np.testing.assert_allclose(*heard, atol=1e-5)
+
+
+def test_composing_reads_the_weights_of_one_checkpoint_once_and_nothing_else_large(
+    run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def arrays_of(path: Path) -> dict[str, np.ndarray]:
+        read.append(path)
+        return read_arrays(path)
+
+    read_arrays = checkpoint._read_arrays
+    monkeypatch.setattr(checkpoint, "_read_arrays", arrays_of)
+    hashed: list[Path] = []
+    monkeypatch.setattr(
+        checkpoint, "file_sha256", lambda path: hashed.append(path) or file_sha256(path)
+    )
+    generate(run_dir, tmp_path / "out", "--length-tokens", "40", "--seed", "1", "--formats", "mid")
+    assert read == hashed == [step_folder(run_dir, 1) / "weights.npz"]
 
 
 def test_without_a_seed_pieces_differ_and_the_seed_is_told(

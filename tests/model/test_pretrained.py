@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from model import evaluate
-from model.composing.composer import Composer, Length
+from model.composing.composer import Composer
+from model.composing.pieces import Length
 from model.composing.sampling import Sampling
 from model.networks.checkpoint import read_bundle
 from pipeline.vocabulary.grid import GridVocabulary

@@ -1,1 +1,1 @@
-"""Standard MIDI Files: read by music21 or symusic, made notes by rules, written."""
+"""Standard MIDI Files: read by music21 or symusic, turned into notes, written."""

@@ -1,8 +1,9 @@
-"""Standard MIDI Files read event by event through music21."""
+"""Standard MIDI Files read event by event with music21."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import music21
@@ -22,20 +23,43 @@ LARGEST_DELTA = 2**28 - 1  # ticks between two MIDI events, by the standard
 
 
 def score_by_music21(kind: int, division: int, tracks: Sequence[bytes]) -> Score:
-    """The notes of a MIDI file's tracks, as `split_chunks` gives them.
+    """The score of what `split_chunks` found in a MIDI file.
 
-    Raises ValueError naming the track and the byte where one is damaged.
+    Raises ValueError naming the track and the byte where a track is damaged.
     """
     events = [list(_track_events(track, number)) for number, track in enumerate(tracks, 1)]
     return score_from_tracks(kind, division, events)
 
 
 def _track_events(contents: bytes, track_number: int) -> Iterator[Event]:
-    """The events of a track that make notes, the last one END_OF_TRACK.
+    """The events of a track that decide its notes, the last one END_OF_TRACK.
 
-    music21's own loop over a track passes over what it cannot read, and loses its time; this one
-    raises ValueError.
+    music21's own loop over a track skips events that it cannot read, and loses their time. This one
+    raises ValueError, but for damage after the End of Track event.
     """
+    events = _events(contents, track_number)
+    for event in events:
+        if event.kind == END_OF_TRACK:
+            yield event._replace(number=_num_notes(events))
+            return
+        yield event
+    raise ValueError(
+        f"damaged in track {track_number}, near byte {len(contents)} of {len(contents)}: "
+        "it stops without an End of Track event"
+    )
+
+
+def _num_notes(events: Iterator[Event]) -> int:
+    """Number of note-ons among the events, up to the first one that is damaged."""
+    number = 0
+    with suppress(ValueError):
+        for event in events:
+            number += event.kind == NOTE_ON and event.value > 0
+    return number
+
+
+def _events(contents: bytes, track_number: int) -> Iterator[Event]:
+    """The events of the kinds that `Event` has. Raises ValueError where the track is damaged."""
     voice, meta = music21.midi.ChannelVoiceMessages, music21.midi.MetaEvents
     kinds = {
         voice.NOTE_ON: NOTE_ON,
@@ -44,7 +68,7 @@ def _track_events(contents: bytes, track_number: int) -> Iterator[Event]:
         meta.SET_TEMPO: TEMPO,
         meta.END_OF_TRACK: END_OF_TRACK,
     }
-    rest: Any = memoryview(contents)  # its slices are no copies: music21 slices at every event
+    rest: Any = memoryview(contents)  # a slice of it copies nothing; music21 slices at each event
     tick, status = 0, 0
     try:
         while rest:
@@ -53,7 +77,7 @@ def _track_events(contents: bytes, track_number: int) -> Iterator[Event]:
             if delta > LARGEST_DELTA:
                 raise ValueError("a time of more than 4 bytes")
             event: Any = music21.midi.MidiEvent()
-            if rest[0] < 0x80:  # running status: the status byte of the event before holds
+            if rest[0] < 0x80:  # running status: the event has the status of the one before
                 if not status:
                     raise ValueError("a data byte where an event must begin")
                 message = bytes([status]) + bytes(rest[:2])
@@ -73,8 +97,6 @@ def _track_events(contents: bytes, track_number: int) -> Iterator[Event]:
                 yield Event(tick, kind, number=int.from_bytes(event.parameter1, "big"))
             elif kind == END_OF_TRACK:
                 yield Event(tick, kind)
-                return
-        raise ValueError("it stops without an End of Track event")
     except (music21.midi.MidiException, IndexError, ValueError) as error:
         where = len(contents) - len(rest)
         raise ValueError(

@@ -1,16 +1,18 @@
-"""Standard MIDI Files read by symusic (C++): the notes of midi_music21.py, many times faster.
+"""Standard MIDI Files read with symusic (C++): the notes of by_music21.py, many times faster.
 
-symusic keeps the rules of `midi.score_from_tracks` but for three, and the tracks are changed before
-it reads them. It leaves out notes that are never ended: every track gets note-offs for all keys at
-its end. A note takes its program from its own track alone: a track begins with those that others
-set. And it is lenient: some damage that midi_music21.py names it passes over. What its 32-bit clock
-could not count is left to midi_music21.py.
+symusic departs from `rules.score_from_tracks` in these ways:
+- It drops notes that are never ended, and lengthens the others of their key. Note-offs added long
+  after the end of each track show such files, whose events are then read in Python.
+- It takes a note's program from the note's own track. The programs that other tracks set are put at
+  the start of the track where that is enough.
+- It does not keep the order of many tempi at one tick, which are looked up in the bytes.
+- It accepts some damage, and its clock has 32 bits. by_music21.py reads the files concerned.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from itertools import chain
+from itertools import chain, takewhile
 from typing import Any
 
 import numpy as np
@@ -20,8 +22,10 @@ from pipeline.scores.midi.rules import (
     NOTE_ON,
     PERCUSSION_CHANNEL,
     PROGRAM_CHANGE,
+    TEMPO,
     checked_notes,
     first_tempo,
+    score_from_tracks,
 )
 from pipeline.scores.midi.track_bytes import (
     END_OF_TRACK_BYTES,
@@ -31,30 +35,30 @@ from pipeline.scores.midi.track_bytes import (
     may_last_too_long,
     opening,
     sets_later,
+    track_events,
 )
 from pipeline.scores.notes import DRUMS, NOTE, Score
 
-# For each channel a note-off for each key, by running status, all at the time of the first.
+# For each channel: note-offs for all keys, by running status, at one tick.
 ALL_NOTES_OFF = [
-    b"".join(
-        bytes([0x80 | channel, key, 0] if not key else [key, 0]) + b"\x00" for key in range(128)
-    )
+    bytes([0x80 | channel]) + b"".join(bytes([key, 0]) + b"\x00" for key in range(128))
     for channel in range(16)
 ]
-MOST_SWEEPS = 64  # times that one key is left on; more is no music, and music21 has the patience
-LONG, LONG_DELTA = 2**27, b"\xc0\x80\x80\x00"  # ticks, and how MIDI writes them
+MOST_TEMPI = 16  # symusic keeps the order of this number at one tick; its sort is not stable
+LONG = 2**27  # ticks
+LONG_PAUSE = b"\xff\x01\x00" + b"\xc0\x80\x80\x00"  # an empty text at the track's end, LONG ticks
 
 
 class UnfitForSymusicError(ValueError):
-    """A MIDI file that symusic cannot read, or not by the same rules."""
+    """A MIDI file that symusic cannot read by the same rules."""
 
 
 def score_by_symusic(kind: int, division: int, tracks: list[bytes]) -> Score:
-    """The notes of a MIDI file's tracks, as `split_chunks` gives them.
+    """The score of what `split_chunks` found in a MIDI file.
 
-    Raises UnfitForSymusicError for what another reader has to read, or has to name the fault of:
-    format 2, time in seconds, programs that other tracks change while notes play, a damaged system
-    exclusive event, events that symusic refuses, more music than a piece can have.
+    Raises UnfitForSymusicError for a file that the other reader must read, or whose fault it must
+    name: format 2, time in seconds, a program that another track changes while notes sound, a
+    damaged system exclusive event, events that symusic refuses, more music than a piece can have.
     """
     if kind > 1 or not 0 < division < 0x8000:
         raise UnfitForSymusicError("only formats 0 and 1 in ticks per quarter")
@@ -64,22 +68,28 @@ def score_by_symusic(kind: int, division: int, tracks: list[bytes]) -> Score:
         raise UnfitForSymusicError("times over 32 bits")
     if not all(map(exclusives_are_whole, tracks)):
         raise UnfitForSymusicError("a damaged system exclusive event")
-    tracks = _with_all_programs(tracks)
-    parsed, notes = _ended(division, tracks)
+    completed = _with_all_programs(tracks)
+    struck = [channels(track, NOTE_ON) for track in completed]
+    sweeps = [LONG_PAUSE + b"".join(map(ALL_NOTES_OFF.__getitem__, found)) for found in struck]
+    parsed = _parse(division, completed, sweeps)
+    notes = _notes(parsed)
     if min(notes["onset"].min(initial=0), notes["duration"].min(initial=0)) < 0:
-        raise UnfitForSymusicError("times over 32 bits")  # symusic lets them wrap around
-    tempo = first_tempo((tempo.time, tempo.mspq) for tempo in parsed.tempos)
+        raise UnfitForSymusicError("times over 32 bits")  # symusic wraps them around
     try:
-        return checked_notes(notes, division, tempo)
-    except ValueError as error:  # of several faults the other reader names the first
+        if notes["duration"].max(initial=0) >= LONG:
+            # A note-off long after the end found a note that is never ended.
+            return score_from_tracks(kind, division, [list(track_events(t)) for t in tracks])
+        return checked_notes(notes, division, _tempo(parsed, tracks))
+    except ValueError as error:  # the other reader names the first of several faults
         raise UnfitForSymusicError(str(error)) from None
 
 
 def _with_all_programs(tracks: list[bytes]) -> list[bytes]:
-    """The tracks, each beginning with the programs that others set for its notes.
+    """The tracks, each beginning with the programs that other tracks set for its notes.
 
-    Raises UnfitForSymusicError where one would have to be set later.
+    Raises UnfitForSymusicError where a program would have to be set later than at the beginning.
     """
+    # The channels of each track whose programs other tracks may set; most files have none.
     sets = [channels(track, PROGRAM_CHANGE) for track in tracks]
     setters = Counter(chain.from_iterable(sets))
     asked = [
@@ -92,6 +102,8 @@ def _with_all_programs(tracks: list[bytes]) -> list[bytes]:
     ]
     if not any(asked):
         return tracks
+
+    # Of these, the ones that the track does not set before its first note, and later changes.
     try:
         openings = [opening(track) for track in tracks]
         asked = [
@@ -104,6 +116,8 @@ def _with_all_programs(tracks: list[bytes]) -> list[bytes]:
         )
     except ValueError as error:
         raise UnfitForSymusicError(str(error)) from None
+
+    # The last program that any track set before the first note goes to the start of the track.
     completed = []
     for track, begun, missing in zip(tracks, openings, asked, strict=True):
         given = b""
@@ -118,37 +132,28 @@ def _with_all_programs(tracks: list[bytes]) -> list[bytes]:
 
 
 def _sets_with_a_note(track: bytes, channel: int) -> bool:
-    """May the track set a channel's program at the moment of a note, but after it?"""
+    """Whether the track may set a channel's program at the tick of a note, but after the note."""
     first_note = track.find(NOTE_ON | channel)
     return track.find(bytes([0, PROGRAM_CHANGE | channel]), first_note) >= 0
 
 
-def _ended(division: int, tracks: list[bytes]) -> tuple[Any, np.ndarray]:
-    """What symusic makes of the tracks, and the notes, each lasting to its track's end at most."""
-    sweeps = [
-        b"".join(ALL_NOTES_OFF[channel] for channel in channels(track, NOTE_ON)) for track in tracks
-    ]
-    twice = [sweep and sweep[:-1] + LONG_DELTA + sweep for sweep in sweeps]
-    parsed = _parse(division, tracks, twice)
-    notes = _notes(parsed)
-    # A key that was left on more than once has a note which only the second sweep ended.
-    if notes["duration"].min(initial=0) >= 0 and notes["duration"].max(initial=0) < LONG:
-        return parsed, notes
-    num_sweeps, parsed = 1, _parse(division, tracks, sweeps)
-    while num_sweeps <= MOST_SWEEPS:
-        fewer, num_sweeps = parsed, 2 * num_sweeps
-        parsed = _parse(division, tracks, [num_sweeps * sweep for sweep in sweeps])
-        if parsed.note_num() == fewer.note_num():  # more note-offs end no more notes
-            return parsed, _notes(parsed)
-    raise UnfitForSymusicError("a key is left on too often")
+def _tempo(parsed: Any, tracks: list[bytes]) -> float:
+    """The first tempo, of several at one tick the last."""
+    changes = [(tempo.time, tempo.mspq) for tempo in parsed.tempos]
+    if len(changes) > MOST_TEMPI and changes[0][0] == changes[1][0]:
+        first = changes[0][0]
+        at_first = [takewhile(lambda e: e.tick <= first, track_events(track)) for track in tracks]
+        changes = [(e.tick, e.number) for e in chain(*at_first) if e.kind == TEMPO]
+    return first_tempo(changes)
 
 
 def _parse(division: int, tracks: list[bytes], endings: list[bytes]) -> Any:
-    """What symusic makes of the tracks with events at their ends, each followed by a time."""
+    """The tracks as symusic reads them, each with events added long after its end."""
     file = [b"MThd\x00\x00\x00\x06\x00\x01", len(tracks).to_bytes(2, "big")]
     file.append(division.to_bytes(2, "big"))
     for track, ending in zip(tracks, endings, strict=True):
         file += [b"MTrk", (len(track) + len(ending)).to_bytes(4, "big")]
+        # The delta time of the End of Track event stays before the added events.
         file += [track[: -len(END_OF_TRACK_BYTES)], ending, END_OF_TRACK_BYTES]
     try:
         return symusic.Score.from_midi(b"".join(file))
@@ -157,6 +162,7 @@ def _parse(division: int, tracks: list[bytes], endings: list[bytes]) -> Any:
 
 
 def _notes(parsed: Any) -> np.ndarray:
+    """[num_notes] of NOTE, track by track, of a symusic score."""
     notes = np.empty(parsed.note_num(), NOTE)
     end = 0
     for track in parsed.tracks:

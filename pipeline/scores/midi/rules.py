@@ -1,28 +1,32 @@
-"""Standard MIDI Files: their chunks, the rules that turn events into notes, and the writer.
+"""Standard MIDI Files: their chunks, and the rules that turn events into notes.
 
-The event bytes themselves are read by music21 (by_music21.py) or by symusic (by_symusic.py).
+music21 (by_music21.py) or symusic (by_symusic.py) reads the bytes of the events.
 Source: Standard MIDI-File Format Spec. 1.1 (MIDI Manufacturers Association).
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.scores.notes import DRUMS, Score, make_notes, sort_notes
+from pipeline.scores.notes import DRUMS, NoteRow, Score, make_notes, sort_notes
 
-# Kinds of events that matter here: the status of channel messages, the type byte of meta events.
+# The kinds of events that are read: the status of a channel message, the type of a meta event.
 NOTE_OFF, NOTE_ON, PROGRAM_CHANGE, TEMPO, END_OF_TRACK = 0x80, 0x90, 0xC0, 0x51, 0x2F
 
 PERCUSSION_CHANNEL = 9  # channel 10, counted from 0
 MELODIC_CHANNELS = [channel for channel in range(16) if channel != PERCUSSION_CHANNEL]
 UNMARKED_TEMPO = 120.0  # quarters per minute of a file that sets none, by the standard
+FRAME_RATES = (24, 25, 29, 30)  # frames per second in a header; 29 is 30 drop frame
 
-Row = tuple[int, int, int, int, int]  # onset, program, pitch, duration, velocity: see make_notes
+# The rules that are counted, as manifests and reports name them.
+NEVER_ENDED = "notes never ended"
+ENDED_BEFORE = "notes ended before they begin"
+AFTER_END = "notes after End of Track left out"
 
 
 class Event(NamedTuple):
@@ -31,15 +35,15 @@ class Event(NamedTuple):
     tick: int
     kind: int
     channel: int = 0  # 0..15
-    number: int = 0  # key, program, or microseconds per quarter
+    number: int = 0  # key, program, microseconds per quarter, or note-ons after END_OF_TRACK
     value: int = 0  # velocity
 
 
 def split_chunks(contents: bytes) -> tuple[int, int, list[bytes]]:
     """Format (0, 1, 2), division and the bytes of each track of a MIDI file.
 
-    Chunks of unknown kinds, and whatever follows the last track, are passed over, as the standard
-    asks. Raises ValueError where the file is no MIDI file or stops before its end.
+    Chunks of unknown kinds, and bytes after the last track, are skipped, as the standard requires.
+    Raises ValueError for a file that is not MIDI or is cut off.
     """
     if contents[:4] != b"MThd":
         raise ValueError(f"not a MIDI file: it begins with {contents[:4]!r}, not with b'MThd'")
@@ -53,6 +57,8 @@ def split_chunks(contents: bytes) -> tuple[int, int, list[bytes]]:
         raise ValueError(f"MIDI format {kind}; formats 0, 1 and 2 exist")
     if num_tracks > MAX_TRACKS:
         raise ValueError(f"has {num_tracks} tracks; at most {MAX_TRACKS} are read")
+
+    # The chunks: a name of four letters, a length, and that number of bytes.
     tracks: list[bytes] = []
     start = 8 + header_length
     while len(tracks) < num_tracks and start + 8 <= len(contents):
@@ -78,54 +84,72 @@ def score_from_tracks(kind: int, division: int, tracks: Sequence[Sequence[Event]
     """The notes of a MIDI file's tracks, each ending with END_OF_TRACK.
 
     - A note-off, or a note-on of velocity 0, ends the earliest note that sounds on its key, channel
-      and track; without one it does nothing. Notes never ended last to the end of their track.
+      and track; without one it does nothing.
+    - A note is never ended if its key has more note-ons than note-offs from there to the end of the
+      track. It takes no note-off from later notes: it lasts until its key is struck again, or to
+      the end of the track. Players do the same; they restart a key that is struck again.
+    - A note-off just before such a note-on, at the same tick, belongs to it: the note has length 0.
+      music21 writes grace notes so.
     - A note that ends where it starts is kept with length 0; the grid later gives it one step.
+    - Notes after the first End of Track event of a track are left out.
     - Channel 10 is percussion. A note's program is the last one set on its channel in its own
       track, else in any track at or before its onset, else 0.
     - The tracks of a format 2 file, each a piece of its own time, follow one another.
-    - The first tempo is the score's, of several at once the fastest; tempo changes and metres do
+    - The first tempo is the score's, of several at one tick the last; tempo changes and metres do
       not touch the grid. Time counted in seconds (SMPTE) becomes quarters at 120 a minute. Pedals
       and pitch bends are left out.
+
+    Notes never ended, ended before they begin, or left out are counted in the score's adjustments.
+    Raises ValueError for a division that names no frame rate, and for too much music.
     """
     resolution, ticks = _resolution(division)
-    rows: list[Row] = []
+    rows: list[NoteRow] = []
+    adjustments: Counter[str] = Counter()
     shared = _program_changes(tracks) if kind < 2 else {}
     start = 0
     for events in tracks:
         rows += [
             ((start + onset) * ticks, program, pitch, length * ticks, velocity)
-            for onset, program, pitch, length, velocity in _track_notes(events, shared)
+            for onset, program, pitch, length, velocity in _track_notes(events, shared, adjustments)
         ]
         start += events[-1].tick if kind == 2 else 0
+        adjustments[AFTER_END] += events[-1].number
     changes = (e for events in tracks for e in events if e.kind == TEMPO)
     tempo = first_tempo((change.tick, change.number) for change in changes)
-    return checked_score(rows, resolution, tempo)
+    return checked_score(rows, resolution, tempo, +adjustments)
 
 
 def first_tempo(changes: Iterable[tuple[int, int]]) -> float:
-    """Quarters per minute of the earliest of (tick, microseconds per quarter), or of none."""
-    _, number = min(changes, default=(0, 0))
+    """Quarters per minute of the first of (tick, microseconds per quarter), of several the last.
+
+    Without any it is 120.
+    """
+    changes = list(changes)
+    first = min((tick for tick, _ in changes), default=0)
+    number = next((number for tick, number in reversed(changes) if tick == first), 0)
     return 60e6 / number if number else UNMARKED_TEMPO
 
 
-# Far over any music (an opera has 200,000 notes and 50 tracks): a broken file must not become a
-# million tokens of silence, nor a day of work.
+# Far more than any music has (an opera has 200,000 notes and 50 tracks): a broken file must not
+# become a million tokens of silence, nor take a day.
 MAX_TRACKS = 1024
 MAX_NOTES = 1_000_000
 MAX_QUARTERS = 100_000
-MAX_TICKS = 2**31 - 1  # what a note's 32 bits can say
+MAX_TICKS = 2**31 - 1  # an onset has 32 bits
 
 
-def checked_score(rows: list[Row], resolution: int, tempo: float) -> Score:
-    """The score of these notes. Raises ValueError for more music than a piece can have."""
+def checked_score(
+    rows: list[NoteRow], resolution: int, tempo: float, adjustments: Mapping[str, int] | None = None
+) -> Score:
+    """The score of these notes. Raises ValueError if it exceeds the limits on a piece."""
     _check_limits(
         len(rows), max((onset + length for onset, _, _, length, _ in rows), default=0), resolution
     )
-    return Score(make_notes(rows), resolution, tempo)
+    return Score(make_notes(rows), resolution, tempo, adjustments or {})
 
 
 def checked_notes(notes: np.ndarray, resolution: int, tempo: float) -> Score:
-    """The score of notes [num_notes] of NOTE in any order, under the limits of `checked_score`."""
+    """The score of notes [num_notes] of NOTE in any order; limits as for `checked_score`."""
     end = notes["onset"].astype(np.int64) + notes["duration"]
     _check_limits(notes.size, int(end.max(initial=0)), resolution)
     return Score(sort_notes(notes), resolution, tempo)
@@ -147,6 +171,11 @@ def _resolution(division: int) -> tuple[int, int]:
     if division < 0x8000:
         return division, 1
     frames_per_second = 256 - (division >> 8)  # two's complement of 24, 25, 29 (30 drop) or 30
+    if frames_per_second not in FRAME_RATES:
+        raise ValueError(
+            f"the header's division {division:#x} says {frames_per_second} frames a second; MIDI "
+            "has 24, 25, 29 and 30"
+        )
     ticks_per_second = (30 if frames_per_second == 29 else frames_per_second) * (division & 0xFF)
     if ticks_per_second == 0:
         raise ValueError("the header says 0 ticks per second")
@@ -161,11 +190,16 @@ def _program_changes(tracks: Sequence[Sequence[Event]]) -> dict[int, list[tuple[
     return changes
 
 
-def _track_notes(events: Sequence[Event], shared: dict[int, list[tuple[int, int]]]) -> list[Row]:
-    """Notes of one track by the rules of `score_from_tracks`, in ticks."""
-    rows: list[Row] = []
+Stroke = tuple[int, int | None, int]  # tick, program of a note-on or None of a note-off, velocity
+
+
+def _track_notes(
+    events: Sequence[Event], shared: dict[int, list[tuple[int, int]]], adjustments: Counter[str]
+) -> list[NoteRow]:
+    """Notes of one track by the rules of `score_from_tracks`, in ticks; adjustments are added."""
     programs: dict[int, int] = {PERCUSSION_CHANNEL: DRUMS}
-    sounding: dict[tuple[int, int], list[tuple[int, int, int]]] = defaultdict(list)
+    # (channel, key) -> its note-ons and note-offs in order.
+    strokes: dict[tuple[int, int], list[Stroke]] = defaultdict(list)
 
     def program_at(channel: int, tick: int) -> int:
         if channel in programs:
@@ -177,11 +211,51 @@ def _track_notes(events: Sequence[Event], shared: dict[int, list[tuple[int, int]
         if kind == PROGRAM_CHANGE and channel != PERCUSSION_CHANNEL:
             programs[channel] = number
         elif kind == NOTE_ON and value:
-            sounding[channel, number].append((tick, program_at(channel, tick), value))
-        elif kind in (NOTE_ON, NOTE_OFF) and sounding[channel, number]:
-            onset, program, velocity = sounding[channel, number].pop(0)
-            rows.append((onset, program, number, tick - onset, velocity))
-    for (_, pitch), left_on in sounding.items():
-        for onset, program, velocity in left_on:
-            rows.append((onset, program, pitch, events[-1].tick - onset, velocity))
-    return rows
+            strokes[channel, number].append((tick, program_at(channel, tick), value))
+        elif kind in (NOTE_ON, NOTE_OFF):
+            strokes[channel, number].append((tick, None, 0))
+    return [
+        (onset, program, pitch, end - onset, velocity)
+        for (_, pitch), of_key in strokes.items()
+        for onset, program, end, velocity in _key_notes(of_key, events[-1].tick, adjustments)
+    ]
+
+
+def _key_notes(
+    strokes: list[Stroke], track_end: int, adjustments: Counter[str]
+) -> Iterator[tuple[int, int, int, int]]:
+    """Onset, program, end and velocity of each note on one key of one channel."""
+    # Which note-ons are never ended: those left when each note-off takes the latest note-on.
+    left_on: list[int] = []
+    idle: Counter[int] = Counter()  # tick -> note-offs that end no note
+    for place, (tick, program, _) in enumerate(strokes):
+        if program is not None:
+            left_on.append(place)
+        elif left_on:
+            left_on.pop()
+        else:
+            idle[tick] += 1
+
+    # They end before they begin, or where the key is struck again.
+    ends: dict[int, int] = {}
+    for place, following in zip(left_on, [*left_on, len(strokes)][1:], strict=True):
+        tick = strokes[place][0]
+        if idle[tick]:
+            idle[tick] -= 1
+            ends[place] = tick
+            adjustments[ENDED_BEFORE] += 1
+        else:
+            between = strokes[place + 1 : following + 1]
+            ends[place] = next((t for t, p, _ in between if p is not None), track_end)
+            adjustments[NEVER_ENDED] += 1
+
+    # Each of the other notes takes the first note-off that no earlier note has.
+    sounding: deque[Stroke] = deque()
+    for place, (tick, program, velocity) in enumerate(strokes):
+        if program is not None and place in ends:
+            yield tick, program, ends[place], velocity
+        elif program is not None:
+            sounding.append((tick, program, velocity))
+        elif sounding:
+            onset, its_program, its_velocity = sounding.popleft()
+            yield onset, its_program or 0, tick, its_velocity

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.runtime.files import new_file
 from pipeline.scores.midi.rules import (
     MELODIC_CHANNELS,
     NOTE_OFF,
@@ -16,15 +17,16 @@ from pipeline.scores.midi.rules import (
 )
 from pipeline.scores.notes import DRUMS, Score, one_note_per_key
 
-SLOWEST, FASTEST = 4.0, 1000.0  # quarters a minute; MIDI says no tempo slower than 3.6
+SLOWEST, FASTEST = 4.0, 1000.0  # quarters per minute; the slowest tempo in MIDI is 3.6
 
 
 def write_midi(score: Score, path: Path) -> None:
     """Write a format 1 MIDI file: one tempo, a track per program, percussion on channel 10.
 
-    Readers find the same notes again: ticks are an exact multiple of the score's grid, and no key
-    sounds twice at once (`one_note_per_key`). More than 15 programs share channels, and then name
-    their program before every note. Raises ValueError for a grid finer than MIDI can say.
+    Reading the file gives the same notes: ticks are an exact multiple of the score's grid, and no
+    key sounds twice at once (`one_note_per_key`). With more than 15 melodic programs channels are
+    shared, and the program is set before each note. Raises ValueError for a grid that is too fine
+    for MIDI.
     """
     import mido
 
@@ -32,11 +34,13 @@ def write_midi(score: Score, path: Path) -> None:
         raise ValueError(
             f"{score.resolution} units per quarter; MIDI has at most 32767: quantise it first"
         )
-    ticks_per_unit = -(-480 // score.resolution)  # 480 is what sequencers expect at least
+    ticks_per_unit = -(-480 // score.resolution)  # sequencers expect at least 480
     notes = one_note_per_key(score.notes)[0]
     midi_file = mido.MidiFile(type=1, ticks_per_beat=score.resolution * ticks_per_unit)
     tempo = min(round(60e6 / score.tempo), 0xFFFFFF)
     midi_file.tracks.append(mido.MidiTrack([mido.MetaMessage("set_tempo", tempo=tempo)]))
+
+    # A track for each program.
     programs = [int(program) for program in np.unique(notes["program"])]
     melodic = [program for program in programs if program != DRUMS]
     for program in programs:
@@ -52,19 +56,14 @@ def write_midi(score: Score, path: Path) -> None:
             if not is_drum and len(melodic) > len(MELODIC_CHANNELS):
                 events.append((tick, 1, PROGRAM_CHANGE, program, 0))
             events.append((tick, 2, NOTE_ON, pitch, velocity))
-            events.append((end, 0, NOTE_OFF, pitch, 0))  # 0: a key is released before it is struck
+            events.append((end, 0, NOTE_OFF, pitch, 0))  # rank 0: before the key is struck again
         midi_file.tracks.append(_mido_track(sorted(events), channel))
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with new_file(path) as partial:
         midi_file.save(partial)
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def _mido_track(events: list[tuple[int, int, int, int, int]], channel: int) -> Any:
-    """A mido track of sorted (tick, rank within the tick, kind, number, value)."""
+    """A mido track of events sorted by (tick, rank within the tick, kind, number, value)."""
     import mido
 
     track, now = mido.MidiTrack(), 0

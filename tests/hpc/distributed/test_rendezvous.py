@@ -1,4 +1,4 @@
-"""The roll call and the watch, with real processes and real signals on loopback."""
+"""The rendezvous and the watchdog, with real processes and real signals on loopback."""
 
 import json
 import signal
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from hpc.distributed.connection import free_port
-from hpc.distributed.rendezvous import EXIT_PEER_LOST
+from hpc.distributed.watchdog import EXIT_PEER_LOST
 from tests.conftest import REPOSITORY
 
 START_TIMEOUT, TIMEOUT = 4.0, 4.0
@@ -19,22 +19,25 @@ START_TIMEOUT, TIMEOUT = 4.0, 4.0
 RANK = """
 import json, sys, time
 from hpc.distributed.launcher import Place
-from hpc.distributed.rendezvous import open_peers
+from hpc.distributed.rendezvous import meet, require_equal, require_sound
+from hpc.distributed.watchdog import Watchdog
 rank, size, port, start, timeout = json.loads(sys.argv[1])
 facts = json.loads(sys.argv[2])
 place = Place(rank, size, host=f"host{rank}")
-with open_peers(place, facts, lambda own: [("127.0.0.1", port)], port=port if rank == 0 else 0,
-                start_timeout=start, timeout=timeout) as peers:
-    peers.require_sound()
-    peers.require_equal({"data set": "copy it"})
-    print("together", [r["host"] for r in peers.roll], flush=True)
+time.sleep(facts.get("come_after", 0))
+with Watchdog(place, timeout) as watchdog:
+    roll = meet(watchdog, facts, lambda own: [("127.0.0.1", port)], port=port if rank == 0 else 0,
+                start_timeout=start)
+    require_sound(roll)
+    require_equal(roll, {"data set": "copy it"})
+    print("together", [r["host"] for r in roll], flush=True)
     for step in range(1, facts["steps"] + 1):
         time.sleep(0.1)
         if step > facts.get("stand_still_after", step):
             time.sleep(600)
         if step > facts.get("fail_after", step):
             raise KeyError("broken")
-        peers.progress(step)
+        watchdog.progress(step)
 """
 
 
@@ -82,6 +85,11 @@ def ranks() -> Iterator[Ranks]:
 
 def test_ranks_that_come_and_finish_end_without_a_word(ranks: Ranks) -> None:
     ranks.start(3, {"steps": 3}, {"steps": 3}, {"steps": 3})
+    assert [ranks.end_of(rank) for rank in range(3)] == [(0, "")] * 3
+
+
+def test_a_rank_may_come_seconds_after_another(ranks: Ranks) -> None:
+    ranks.start(3, {"steps": 3}, {"steps": 3}, {"steps": 3, "come_after": 2.5})
     assert [ranks.end_of(rank) for rank in range(3)] == [(0, "")] * 3
 
 

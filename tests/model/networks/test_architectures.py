@@ -14,7 +14,7 @@ from hpc.train import main
 from model import generate
 from model.composing.composer import Composer
 from model.evaluation.likelihood import frame_nats
-from model.networks.checkpoint import find_checkpoint, list_checkpoints, read_bundle
+from model.networks.checkpoint import list_checkpoints, read_bundle
 from model.networks.lstm_attention import AttentionLSTMConfig
 from model.networks.registry import (
     Network,
@@ -175,7 +175,7 @@ def test_it_learns_goes_on_and_composes_through_the_commands(
     bundle = read_bundle(list_checkpoints(run)[-1])
     assert bundle.model["kind"] == kind
     assert bundle.model["window"] == 31  # windows of 32 tokens
-    composer = Composer.load(find_checkpoint(run))
+    composer = Composer.load(run)
     assert composer.model.config == config_from_dict(bundle.model)
     assert generate.main([str(run), "--bars=2", f"--out={tmp_path / 'music'}"]) == 0
     assert list((tmp_path / "music").rglob("*.mid"))

@@ -14,6 +14,7 @@ from model.networks.checkpoint import (
     Bundle,
     find_checkpoint,
     list_checkpoints,
+    open_checkpoint,
     read_bundle,
     step_folder,
     write_bundle,
@@ -102,6 +103,18 @@ def test_a_damaged_checkpoint_is_passed_over_and_named(
     change_byte(step_folder(tmp_path, 2) / "weights.npz")
     assert find_checkpoint(tmp_path) == step_folder(tmp_path, 1)
     assert "step-00000002/weights.npz is damaged" in capsys.readouterr().err
+
+
+def test_damage_counts_only_in_what_is_read(tmp_path: Path) -> None:
+    write_bundle(step_folder(tmp_path, 1), BUNDLE)
+    change_byte(step_folder(tmp_path, 1) / "optimizer.npz")
+    path, bundle = open_checkpoint(tmp_path, optimizer=False)
+    assert path == step_folder(tmp_path, 1)
+    assert bundle.weights.keys() == BUNDLE.weights.keys()
+    assert bundle.optimizer == {}
+    for opener in (open_checkpoint, find_checkpoint):
+        with pytest.raises(ValueError, match="no whole checkpoint"):
+            opener(tmp_path)
 
 
 def test_a_folder_without_a_checkpoint_says_how_to_train_one(tmp_path: Path) -> None:

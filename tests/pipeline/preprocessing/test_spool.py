@@ -147,6 +147,7 @@ for life, lines in enumerate((4, 9, 5, 6, 1000)):
     child = os.fork()
     if not child:
         live(lines)
+        sys.stdout.flush()  # os._exit does not
         os._exit(0)
     status = os.waitpid(child, 0)[1]
     done = Path({out!r}).exists()

@@ -12,6 +12,7 @@ import pytest
 from pipeline.runtime.tensorflow_loading import left_out, uncollected
 
 GROWTH = "TF_FORCE_GPU_ALLOW_GROWTH"
+LOAD = "from pipeline.runtime.tensorflow_loading import load_tensorflow; load_tensorflow()"
 
 
 def test_a_package_left_out_is_missing_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +34,7 @@ def test_garbage_is_collected_again_after_what_failed() -> None:
 
 def test_tensorflow_comes_without_matplotlib_which_can_still_be_used() -> None:
     program = (
-        "import sys; from pipeline.quiet import load_tensorflow; load_tensorflow();"
+        f"import sys; {LOAD};"
         "assert 'keras' in sys.modules and 'matplotlib' not in sys.modules;"
         "import matplotlib.pyplot"
     )
@@ -45,8 +46,5 @@ def test_no_command_takes_all_memory_of_a_gpu_unless_asked(
     asked: dict[str, str], found: str
 ) -> None:
     others = {name: value for name, value in os.environ.items() if name != GROWTH}
-    program = (
-        "import os; from pipeline.quiet import load_tensorflow; load_tensorflow();"
-        f"assert os.environ['{GROWTH}'] == '{found}'"
-    )
+    program = f"import os; {LOAD};assert os.environ['{GROWTH}'] == '{found}'"
     subprocess.run([sys.executable, "-c", program], env=others | asked, check=True)

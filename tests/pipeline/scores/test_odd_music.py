@@ -1,7 +1,7 @@
 """Real music is odd: metre changes, pick-ups, tuplets, repeats, drums, 2,000 pages. Rule by rule.
 
-What MIDI files do by themselves (formats, running status, notes without end) is in test_scores.py
-and, for both readers, in test_midi_readers.py.
+What MIDI files do by themselves (formats, running status, notes without end) is in test_reading.py
+and, for both readers, in midi/test_readers.py.
 """
 
 from __future__ import annotations

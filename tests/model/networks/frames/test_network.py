@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model.composing.composer import Composer, Length
+from model.composing.composer import Composer
+from model.composing.pieces import Length
 from model.composing.sampling import Sampling
 from model.evaluation.likelihood import frame_nats
 from model.networks.frames.network import FrameModel, FramesConfig

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import music21
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,6 +32,7 @@ def both(contents: bytes) -> list[Score]:
 def assert_same(one: Score, other: Score) -> None:
     assert one.notes.tolist() == other.notes.tolist()
     assert (one.resolution, one.tempo) == (other.resolution, other.tempo)
+    assert one.adjustments == other.adjustments
 
 
 @pytest.mark.parametrize(
@@ -130,6 +132,126 @@ def test_programs_and_ends_of_notes_are_the_same_by_both_readers(
 ) -> None:
     contents = [b"".join(bytes([delta, *event]) for delta, event in track) for track in tracks]
     assert_same(*both(midi_bytes(*contents)))
+
+
+# --- Notes that their file does not end
+
+
+def on(key: int = 60, *, wait: int = 0) -> bytes:
+    return bytes([wait, 0x90, key, 80])
+
+
+def off(key: int = 60, *, wait: int = 0) -> bytes:
+    return bytes([wait, 0x80, key, 0])
+
+
+def onsets_and_lengths(score: Score) -> list[tuple[int, int]]:
+    return score.notes[["onset", "duration"]].tolist()
+
+
+LOST_NOTE_OFF = on() + on(wait=100) + off(wait=10) + on(wait=90) + off(wait=10)
+
+
+@pytest.mark.parametrize("reader", [MUSIC21, SYMUSIC])
+@pytest.mark.parametrize(
+    ("track", "notes", "adjustments"),
+    [
+        # It lasts until the next one of its key, and the later notes keep their own ends.
+        (LOST_NOTE_OFF, [(0, 100), (100, 10), (200, 10)], {"notes never ended": 1}),
+        # Two notes of one key overlap, and later one is never ended.
+        (
+            on() + on(wait=10) + off(wait=10) + off(wait=20) + LOST_NOTE_OFF,
+            [(0, 20), (10, 30), (40, 100), (140, 10), (240, 10)],
+            {"notes never ended": 1},
+        ),
+        # Struck twice at one tick, ended once: one of the two has no length.
+        (on() + on() + off(wait=9), [(0, 0), (0, 9)], {"notes never ended": 1}),
+        (on() * 3 + off(62, wait=50), [(0, 0), (0, 0), (0, 50)], {"notes never ended": 3}),
+        # A grace note as music21 writes it: note-off, note-on, both at the tick of the main note.
+        (
+            on(wait=5) + off(wait=96) + off() + on() + on(7) + off(7, wait=96) + LOST_NOTE_OFF[4:],
+            [(5, 96), (101, 0), (101, 96), (297, 10), (397, 10)],
+            {"notes ended before they begin": 1},
+        ),
+        # A note-off that finds no note, and a whole note at its tick: the note keeps its length.
+        (off() + on() + off(wait=9), [(0, 9)], {}),
+        (
+            on() + off(wait=9) + b"\x00\xff\x2f\x00" + on() + on() + off(wait=9) + off(),
+            [(0, 9)],
+            {"notes after End of Track left out": 2},
+        ),
+        # The bytes after it are no events.
+        (on() + off(wait=9) + b"\x00\xff\x2f\x00" + on() + b"\x00\x3c", [(0, 9)], {
+            "notes after End of Track left out": 1}),
+    ],
+)  # fmt: skip
+def test_a_note_that_is_never_ended_lengthens_no_other_note_and_is_counted(
+    reader: str, track: bytes, notes: list[tuple[int, int]], adjustments: dict[str, int]
+) -> None:
+    score = read_midi(midi_bytes(track), reader)
+    assert sorted(onsets_and_lengths(score)) == notes
+    assert dict(score.adjustments) == adjustments
+
+
+def test_a_grace_note_written_by_music21_has_no_length(tmp_path: Path) -> None:
+    line = music21.stream.Stream()
+    grace = music21.note.Note("D5").getGrace()
+    for element in (
+        music21.note.Note("D5"),
+        grace,
+        music21.note.Note("C5"),
+        music21.note.Note("D5"),
+    ):
+        line.append(element)
+    path = tmp_path / "grace.mid"
+    line.write("midi", path)
+    for score in both(path.read_bytes()):
+        quarters = [
+            (onset / score.resolution, pitch, length / score.resolution)
+            for onset, _, pitch, length, _ in score.notes.tolist()
+        ]
+        first = quarters[0][0]
+        assert [(onset - first, pitch, length) for onset, pitch, length in quarters] == [
+            *((0, 74, 1), (1, 72, 1), (1, 74, 0), (2, 74, 1))
+        ]
+
+
+def test_many_notes_that_are_never_ended_take_time_in_proportion() -> None:
+    num_notes = 20_000
+    score = read_midi(midi_bytes(on(wait=1) * num_notes), MUSIC21)
+    assert score.notes.size == score.adjustments["notes never ended"] == num_notes
+
+
+# --- Tempo and division
+
+
+def tempo(microseconds: int, *, wait: int = 0) -> bytes:
+    return bytes([wait, 0xFF, 0x51, 3]) + microseconds.to_bytes(3, "big")
+
+
+@pytest.mark.parametrize(
+    ("tracks", "bpm"),
+    [
+        ([tempo(500_000) + tempo(1_000_000) + NOTE], 60),
+        ([tempo(1_000_000) + tempo(500_000) + NOTE], 120),
+        ([tempo(500_000) + NOTE, tempo(1_000_000) + tempo(300_000, wait=1)], 60),
+        # More than symusic keeps in order.
+        ([b"".join(tempo(1_000_000 + 1_000 * n) for n in range(40)) + tempo(500_000) + NOTE], 120),
+    ],
+)
+def test_of_several_tempi_at_one_tick_the_last_holds_by_both_readers(
+    tracks: list[bytes], bpm: float
+) -> None:
+    one, other = both(midi_bytes(*tracks))
+    assert one.tempo == bpm
+    assert_same(one, other)
+
+
+@pytest.mark.parametrize("reader", [MUSIC21, SYMUSIC])
+@pytest.mark.parametrize("division", [0xD890, 0x8000 | 60, 0xFF60, 0xE660])
+def test_a_division_that_names_no_frame_rate_is_refused(reader: str, division: int) -> None:
+    with pytest.raises(ValueError, match=r"division 0x.* frames a second; MIDI has 24, 25, 29 and"):
+        read_midi(midi_bytes(NOTE, division=division), reader)
 
 
 def test_percussion_is_told_from_the_piano_by_both_readers() -> None:
