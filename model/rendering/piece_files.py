@@ -98,7 +98,7 @@ class Renderer:
                 render_wav(midi, paths["wav"], self.soundfont, score.seconds)
             musicxml = paths.get("musicxml", Path(folder) / f"{name}.musicxml")
             if paths.keys() & {"musicxml", *PRINTED}:
-                from pipeline.scores.musicxml import write_musicxml
+                from pipeline.scores.musicxml.writer import write_musicxml
 
                 write_musicxml(score, musicxml, name, self.beats_per_bar)
             for kind in paths.keys() & set(PRINTED):

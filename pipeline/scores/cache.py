@@ -20,7 +20,9 @@ from pipeline.scores.notes import NOTE, Score
 
 # The code that reads scores: a change to any of these files invalidates all older entries.
 READER_FILES = (
-    "midi/rules.py", "midi/by_music21.py", "notation.py", "notes.py", "reading.py", "cache.py",
+    "midi/rules.py", "midi/by_music21.py", "musicxml/document.py", "musicxml/instruments.py",
+    "musicxml/playing_order.py", "musicxml/reader.py", "notation.py", "notes.py", "quarters.py",
+    "reading.py", "cache.py",
 )  # fmt: skip
 DIGEST_BYTES = 32
 

@@ -7,7 +7,8 @@ import importlib.util
 from dataclasses import dataclass
 
 MIDI_SUFFIXES = (".mid", ".midi")
-NOTATION_SUFFIXES = (".xml", ".musicxml", ".mxl", ".krn", ".abc")
+MUSICXML_SUFFIXES = (".xml", ".musicxml", ".mxl")
+NOTATION_SUFFIXES = (*MUSICXML_SUFFIXES, ".krn", ".abc")
 SCORE_SUFFIXES = MIDI_SUFFIXES + NOTATION_SUFFIXES
 
 MUSIC21, SYMUSIC = MIDI_READERS = ("music21", "symusic")

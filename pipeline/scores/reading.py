@@ -12,12 +12,14 @@ from pipeline.scores.formats import (
     AS_WRITTEN,
     MIDI_SUFFIXES,
     MUSIC21,
+    MUSICXML_SUFFIXES,
     NOTATION_SUFFIXES,
     SCORE_SUFFIXES,
     Reading,
 )
 from pipeline.scores.midi.by_music21 import score_by_music21
 from pipeline.scores.midi.rules import split_chunks
+from pipeline.scores.musicxml.reader import read_musicxml
 from pipeline.scores.notation import notated_scores
 from pipeline.scores.notes import DEFAULT_VELOCITY, NoNotesError, NoteRow, Score, make_notes
 
@@ -38,9 +40,10 @@ def read_score(path: Path, reading: Reading = AS_WRITTEN) -> Score:
 def read_scores(path: Path, reading: Reading = AS_WRITTEN) -> list[Score]:
     """The scores in a file: one, or several where an ABC or kern file holds several tunes.
 
-    `midi.rules.score_from_tracks` states the rules for MIDI, `notation.notated_score` those for
-    notation. Raises ValueError saying what is wrong with the file: another format than its suffix
-    says, cut off, damaged, without notes (NoNotesError).
+    `midi.rules.score_from_tracks` states the rules for MIDI, `musicxml.reader.read_musicxml` those
+    for MusicXML, `notation.notated_score` those for other notation. Raises ValueError saying what
+    is wrong with the file: another format than its suffix says, cut off, damaged, without notes
+    (NoNotesError).
     """
     suffix = path.suffix.lower()
     if suffix not in SCORE_SUFFIXES:
@@ -49,6 +52,8 @@ def read_scores(path: Path, reading: Reading = AS_WRITTEN) -> list[Score]:
         raise ValueError(f"has more than {MAX_MEBIBYTES} MiB; no score does")
     if suffix in MIDI_SUFFIXES:
         scores = [read_midi(path.read_bytes(), reading.midi_reader)]
+    elif suffix in MUSICXML_SUFFIXES:
+        scores = [read_musicxml(path, expand_repeats=reading.expand_repeats)]
     else:
         assert suffix in NOTATION_SUFFIXES
         scores = notated_scores(path, expand_repeats=reading.expand_repeats)

@@ -9,7 +9,7 @@ import pytest
 
 from model.generate import main
 from model.rendering.engraving import find_engraver
-from pipeline.scores.musicxml import write_musicxml
+from pipeline.scores.musicxml.writer import write_musicxml
 from pipeline.scores.notes import DRUMS, Score, make_notes, one_note_per_key
 from pipeline.scores.reading import read_score
 from pipeline.vocabulary.grid import GridVocabulary

@@ -1,0 +1,1 @@
+"""MusicXML: read from the file's own elements, counted independently, and written."""

@@ -1,0 +1,59 @@
+"""The instruments that a MusicXML file names, and what they are in MIDI."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from xml.etree import ElementTree
+
+import music21
+
+from pipeline.scores.midi.rules import PERCUSSION_CHANNEL
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """An instrument of a part."""
+
+    program: int = 0
+    is_percussion: bool = False
+    unpitched: int | None = None  # MIDI key of its one sound
+
+
+def part_instruments(root: ElementTree.Element) -> dict[str, dict[str, Instrument]]:
+    """Part id -> instrument id -> instrument, in the order of the file."""
+    return {
+        part.get("id", ""): {
+            midi.get("id", ""): _instrument(midi, part) for midi in part.findall("midi-instrument")
+        }
+        for part in root.iterfind("part-list/score-part")
+    }
+
+
+def _instrument(midi: ElementTree.Element, part: ElementTree.Element) -> Instrument:
+    """What a <midi-instrument> says; its numbers are counted from 1."""
+    program, channel, key = (
+        _number(midi.findtext(name)) for name in ("midi-program", "midi-channel", "midi-unpitched")
+    )
+    if program == 0:  # many programs write a piano where they know no better
+        program = _program_by_name(part, midi.get("id", ""))
+    return Instrument(program or 0, channel == PERCUSSION_CHANNEL, key)
+
+
+def _number(text: str | None) -> int | None:
+    """A number counted from 0; some files count from 0 themselves."""
+    if text is None or not text.strip().isdigit():
+        return None
+    number = max(int(text) - 1, 0)
+    return number if number < 128 else None
+
+
+def _program_by_name(part: ElementTree.Element, name: str) -> int:
+    """The program of the instrument that a <score-instrument> names; 0 where none is known."""
+    for instrument in part.findall("score-instrument"):
+        if instrument.get("id") == name:
+            text = (instrument.findtext("instrument-name") or "").strip()
+            try:
+                return music21.instrument.fromString(text).midiProgram or 0
+            except (music21.exceptions21.Music21Exception, ValueError):
+                return 0
+    return 0
