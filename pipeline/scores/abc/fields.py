@@ -63,8 +63,10 @@ def read_tempo(text: str, unit_length: Fraction) -> float | None:
         beat = (
             unit_length * int(found[1].strip()[1:] or 1)
             if found[1].startswith("C")
-            else sum((Fraction(f.replace(" ", "")) * WHOLE for f in re.findall(FRACTION, found[1])),
-                     Fraction())
+            else sum(
+                (Fraction(f.replace(" ", "")) * WHOLE for f in re.findall(FRACTION, found[1])),
+                Fraction(),
+            )
         )
     else:
         raise ValueError(f"tempo Q:{text}")

@@ -21,7 +21,7 @@ CLEF = re.compile(
     r"(?:treble|alto|tenor|bass|perc|none|soprano|mezzo(?:soprano)?|baritone|auto|[GCFP])"
     r"\d?(?:([+^_-])(8|15))?"
 )
-PROPERTY = re.compile(r'([A-Za-z][\w-]*)\s*=\s*("[^"]*"|\S+)|"[^"]*"|(\S+)')
+PROPERTY = re.compile(r'([A-Za-z][\w-]*)=("[^"]*"|\S+)|"[^"]*"|(\S+)')
 # They transpose in abc2svg, abcm2ps or abcjs, each in its own way.
 OTHER_TRANSPOSITIONS = frozenset({"score", "sound", "shift", "instrument", "t"})
 # They say how a staff looks and what a voice is called.
@@ -112,9 +112,7 @@ def read_properties(text: str, *, refused_if_unknown: bool = False) -> tuple[lis
             if not re.fullmatch(r"[+-]?\d+", value):
                 raise ValueError(f"{name}={value}")
             shifts[name] = int(value) * (12 if name == "octave" else 1)
-        elif name in OTHER_TRANSPOSITIONS or (
-            refused_if_unknown and name and name not in NEUTRAL
-        ):
+        elif name in OTHER_TRANSPOSITIONS or (refused_if_unknown and name and name not in NEUTRAL):
             raise ValueError(f"{name}={value}")
     return words, shifts
 

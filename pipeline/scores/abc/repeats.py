@@ -12,9 +12,7 @@ PART = re.compile(r"[\s.,]*(?:\((?P<group>[^()]*)\)|(?P<part>[A-Za-z]))(?P<times
 MAX_BARS = 100_000  # of one voice: a few signs can multiply each other
 
 
-def playing_orders(
-    voices: Sequence[Voice], part_order: tuple[int, str] | None
-) -> list[list[int]]:
+def playing_orders(voices: Sequence[Voice], part_order: tuple[int, str] | None) -> list[list[int]]:
     """The places of the bars of each voice in the order in which they sound.
 
     A voice without signs of its own follows those of the first voice that has some, bar by bar.
@@ -96,7 +94,9 @@ def _order(bars: Sequence[Bar], places: Sequence[int]) -> list[int]:
         # Where a passage begins
         is_last_ending = bool(endings) and time == max(endings)
         if (bar.repeat_from and now != start) or (
-            bar.begins_section and now > start and not bar.endings
+            bar.begins_section
+            and now > start
+            and not bar.endings
             and (is_last_ending or not is_marked)
         ):
             start, time, is_marked, endings = now, 1, False, {}
