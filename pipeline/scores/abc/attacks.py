@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 TUNE = re.compile(r"^(?=X:)", re.MULTILINE)
 KEY = re.compile(r"^K:.*\n?", re.MULTILINE)
 NO_MUSIC = re.compile(r"(?:[H-WYh-wy+]:|[A-GXZa-gxz]:(?![|:]))")
+TEXT_BLOCK = re.compile(r"^%%begin(\w+).*?^%%end\1", re.MULTILINE | re.DOTALL)
 VOICE_LINE = re.compile(r"V:\s*(\S+)")
 VOICE_MARK = re.compile(r"\[V:\s*([^\s\]]+)[^\]]*\]")
 SILENT = re.compile(r'"[^"]*"|![^!\s|]+!|\+[^+\s|]+\+|\[[A-Za-z]:[^\]]*\]')
@@ -25,7 +26,7 @@ def count_attacks(text: str) -> list[int]:
 
     A note that is tied to has been struck before. Repeats are not played out.
     """
-    before, *tunes = TUNE.split(text.replace("\r\n", "\n"))
+    before, *tunes = TUNE.split(TEXT_BLOCK.sub("%", text.replace("\r\n", "\n")))
     return [_attacks(tune) for tune in tunes or [before]]
 
 

@@ -147,6 +147,7 @@ class Voice:
         """A bar line with its repeat signs, as `||`, `:|`, `|::`."""
         self._end_bar(line)
         self._accidentals.clear()
+        sign = sign.replace("[|]", "") or "|"  # an invisible bar line
         signs = _repeat_signs(sign)
         if signs is None:
             self._bar.unclear = f"bar line {sign}"
@@ -156,7 +157,7 @@ class Voice:
             self.bars[-2].repeat_to = before
         if after:
             self._bar.repeat_from = after
-        if any(double in sign.replace("[|]", "") for double in ("||", "|]", "[|")):
+        if any(double in sign for double in ("||", "|]", "[|")):
             self._bar.begins_section = True
 
     def ending(self, numbers: str, line: int) -> None:
@@ -245,7 +246,7 @@ class Voice:
 
 def _repeat_signs(sign: str) -> tuple[int, int] | None:
     """(how often the passage before sounds, how often the one after), 0 without a sign."""
-    found = re.fullmatch(r"(:*)[|\[\]]+(:*)", sign.replace("[|]", "|"))  # an invisible bar line
+    found = re.fullmatch(r"(:*)[|\[\]]+(:*)", sign)
     if found:
         before, after = len(found[1]), len(found[2])
     elif sign == ":" * len(sign) and len(sign) % 2 == 0:
