@@ -16,6 +16,7 @@ from pipeline.vocabulary.registry import Vocabulary, vocabulary_from_dict
 SCHEMA_VERSION = 2  # of the manifest and of the records (records.py)
 READABLE_SCHEMAS = (1, 2)  # in schema 1 no piece has features; all else is the same
 FILE_NAME = "manifest.json"
+OWN_DIGEST = "contents_sha256"  # entry of manifest.json; data sets of older versions have none
 SPLITS = ("train", "valid", "test")
 
 
@@ -85,20 +86,30 @@ class Manifest:
 
     def digest(self) -> str:
         """sha256 of the contents: equal on hosts that hold the same data set."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()
+        return _sha256(self._contents())
 
     def to_json(self) -> str:
-        """The text of `manifest.json`, the same bytes for the same contents."""
+        """The text of `manifest.json`, the same bytes for the same contents.
+
+        It holds its own digest, but for a data set of schema 1, which never had one.
+        """
+        contents = self._contents()
+        own = {} if self.schema == 1 else {OWN_DIGEST: _sha256(contents)}
+        return _text(contents | own)
+
+    def _contents(self) -> dict[str, Any]:
+        """All fields, ready for JSON."""
         contents = asdict(self)
         if self.schema == 1:  # as it was written, so that its digest stays what runs recorded
             del contents["features"]
-        return json.dumps(contents, indent=2, sort_keys=True) + "\n"
+        return contents
 
     @classmethod
     def load(cls, data_dir: Path) -> Manifest:
         """The manifest of a data folder.
 
-        Raises ValueError where there is none, it cannot be read, or another schema wrote it.
+        Raises ValueError where there is none, it cannot be read, another schema wrote it, or its
+        contents are not those of its own digest.
         """
         path = data_dir / FILE_NAME
         if not data_dir.is_dir() or not path.is_file():
@@ -118,6 +129,11 @@ class Manifest:
                 f"{path} has schema version {found}; this program reads versions "
                 f"{', '.join(map(str, READABLE_SCHEMAS))}. Run pipeline/preprocess.py again with "
                 "this version"
+            )
+        if OWN_DIGEST in contents and contents.pop(OWN_DIGEST) != _sha256(contents):
+            raise ValueError(
+                f"{path} is damaged: its sha256 is not its own. Copy the data folder again or run "
+                "pipeline/preprocess.py again"
             )
         try:
             contents["shards"] = tuple(Shard(**shard) for shard in contents["shards"])
@@ -153,6 +169,15 @@ class Manifest:
                     f"shard {data_dir / shard.file} {problem}. Copy the data folder again or run "
                     "pipeline/preprocess.py again"
                 )
+
+
+def _text(contents: dict[str, Any]) -> str:
+    return json.dumps(contents, indent=2, sort_keys=True) + "\n"
+
+
+def _sha256(contents: dict[str, Any]) -> str:
+    """sha256 of the text of a manifest that has these contents and no digest of its own."""
+    return hashlib.sha256(_text(contents).encode()).hexdigest()
 
 
 def _check_types(instance: Shard | Manifest) -> None:

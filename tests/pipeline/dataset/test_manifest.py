@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dataset.manifest import FILE_NAME, SCHEMA_VERSION, Manifest
+from pipeline.dataset.manifest import FILE_NAME, OWN_DIGEST, SCHEMA_VERSION, Manifest
 from pipeline.dataset.records import read_pieces
 
 
@@ -17,8 +17,11 @@ def data_dir(tiny_shards: Path, tmp_path: Path) -> Path:
 
 
 def rewrite(data_dir: Path, **changes: object) -> None:
+    """Change fields of a manifest that has no digest of its own, as older versions wrote it."""
     path = data_dir / FILE_NAME
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    contents = json.loads(path.read_text()) | changes
+    del contents[OWN_DIGEST]
+    path.write_text(json.dumps(contents))
 
 
 def test_a_manifest_reads_back_as_it_was_written(data_dir: Path) -> None:
@@ -26,6 +29,37 @@ def test_a_manifest_reads_back_as_it_was_written(data_dir: Path) -> None:
     (data_dir / FILE_NAME).write_text(manifest.to_json())
     assert Manifest.load(data_dir) == manifest
     assert Manifest.load(data_dir).digest() == manifest.digest()
+
+
+@pytest.mark.parametrize(
+    ("written", "damaged"),
+    [
+        ('"steps_per_quarter": 12', '"steps_per_quarter": 13'),
+        ('"lowest_pitch": 21', '"lowest_pitch": 20'),
+        ('"split": "train"', '"split": "traim"'),
+        ('"seed": 0', '"seed": 1'),
+        ('"schema": 2', '"schema": 1'),
+    ],
+)
+def test_a_changed_digit_or_letter_is_found(written: str, damaged: str, data_dir: Path) -> None:
+    path = data_dir / FILE_NAME
+    text = path.read_text()
+    assert written in text
+    path.write_text(text.replace(written, damaged, 1))
+    with pytest.raises(ValueError, match=r"manifest\.json is damaged: its sha256 is not its own"):
+        Manifest.load(data_dir)
+
+
+def test_a_manifest_holds_the_digest_that_runs_record_of_it(data_dir: Path) -> None:
+    contents = json.loads((data_dir / FILE_NAME).read_text())
+    assert contents[OWN_DIGEST] == Manifest.load(data_dir).digest()
+
+
+def test_a_manifest_without_its_digest_opens_as_before(data_dir: Path) -> None:
+    expected = Manifest.load(data_dir)
+    rewrite(data_dir)
+    found = Manifest.load(data_dir)
+    assert (found, found.digest()) == (expected, expected.digest())
 
 
 def test_counts_are_those_of_the_shards(data_dir: Path) -> None:
@@ -91,6 +125,7 @@ def test_another_schema_is_refused_with_both_versions(data_dir: Path) -> None:
 def test_a_data_set_from_before_features_is_read_and_keeps_its_digest(data_dir: Path) -> None:
     contents = json.loads((data_dir / FILE_NAME).read_text())
     assert contents.pop("features") == {}
+    del contents[OWN_DIGEST]
     text = json.dumps(contents | {"schema": 1}, indent=2, sort_keys=True) + "\n"
     (data_dir / FILE_NAME).write_text(text)
     manifest = Manifest.load(data_dir)
