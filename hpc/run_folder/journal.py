@@ -18,7 +18,8 @@ from tensorboard.plugins.custom_scalar.summary import pb as layout_summary
 from tensorboard.plugins.hparams import api as hparams
 
 from hpc.distributed.launcher import Place
-from hpc.run_folder.layout import METRICS, STRETCHES
+from hpc.run_folder.event_cutting import cut_event_files
+from hpc.run_folder.layout import METRICS, SAMPLES, STRETCHES, TENSORBOARD
 from model.metrics.score_metrics import METRICS as METRICS_OF_MUSIC
 from pipeline.runtime.files import add_line, not_written, read_lines, replace_file
 
@@ -46,9 +47,11 @@ class Journal:
         last = {"train": step, "valid": evaluated}
         _keep_entries(run_dir / METRICS, lambda entry: entry["step"] <= last[entry["split"]])
         _keep_entries(run_dir / STRETCHES, lambda entry: entry["first_step"] <= step)
+        for folder in (TENSORBOARD, SAMPLES):
+            cut_event_files(run_dir / folder, lambda tag: last.get(tag.partition("/")[0], step))
         # Not tensorboard.summary.Writer: it has scalars only, and the record also holds a text,
         # hparams and a layout of charts.
-        self._writer = tf.summary.create_file_writer(str(run_dir / "tensorboard"))
+        self._writer = tf.summary.create_file_writer(str(run_dir / TENSORBOARD))
         console = Console()
         # Under mpirun every rank has a terminal of its own, whose lines mpirun copies.
         if console.is_terminal and place.launcher == "none":
@@ -90,7 +93,7 @@ class Journal:
             # Without this the writer waits for up to two minutes, which a kill would lose.
             self._writer.flush()
         except tf.errors.OpError as error:
-            raise not_written(self._run_dir / "tensorboard", error) from error
+            raise not_written(self._run_dir / TENSORBOARD, error) from error
         shown = ", ".join(f"{name} {_shown(values[name])}" for name in SHOWN if name in values)
         self.say(f"step {step}/{self._total_steps} {split}: {shown}")
         if self._progress:

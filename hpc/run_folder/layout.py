@@ -23,6 +23,7 @@ CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 TIMELINE = "horovod-timeline.json"  # with --timeline; open in chrome://tracing or ui.perfetto.dev
 STRETCHES = "stretches.jsonl"
+TENSORBOARD, SAMPLES = "tensorboard", "tensorboard/samples"
 LOCK = "lock"
 LOCK_SECONDS = 10.0  # a chief that lost a rank ends, and releases its lock, within seconds
 

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 if __package__ in (None, ""):  # run as a script: import from the root, not from hpc/
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
+from hpc.run_folder.layout import SAMPLES
+
 if TYPE_CHECKING:
     import numpy as np
     import tensorflow as tf
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 # Two folders: TensorBoard reads one event file of a folder at a time, and shows entries of the same
 # tag in both side by side.
-COMPOSED, REAL = "tensorboard/samples", "tensorboard/real"
+COMPOSED, REAL = SAMPLES, "tensorboard/real"
 GROUP = "valid_music"  # of tags: TensorBoard sorts it after the loss
 BARS, BEATS_PER_BAR, TEMPO = 8, 4, 100.0
 SEED, TOP_P = 1, 0.95  # always the same, so that the samples of one run can be compared

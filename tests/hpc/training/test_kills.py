@@ -133,13 +133,13 @@ def torment(
     assert max(faults.steps_redone) <= 2 * SAVE_EVERY
 
 
-def steps_in_tensorboard(run_dir: Path) -> set[int]:
+def steps_in_tensorboard(run_dir: Path) -> list[int]:
     """The steps whose loss TensorBoard shows; its files were open at every kill."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(run_dir / "tensorboard"), size_guidance={"tensors": 0})
     events.Reload()
-    return {event.step for event in events.Tensors("train/loss")}
+    return [event.step for event in events.Tensors("train/loss")]
 
 
 @pytest.mark.slow

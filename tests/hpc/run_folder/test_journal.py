@@ -1,0 +1,91 @@
+"""The record of a run that was killed: one entry and one point of a curve for each step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from hpc.distributed.launcher import Place
+from hpc.run_folder.journal import Journal
+from hpc.run_folder.layout import METRICS, SAMPLES
+from pipeline.runtime.files import read_lines
+
+FACTS = {"strategy": "single", "hosts": ["dorchester"]}
+
+
+def record(run_dir: Path, steps: range, *, evaluated: int) -> Journal:
+    """Record the steps of one life of a run, with an evaluation at every third; it stays open."""
+    journal = Journal(run_dir, Place(), step=steps[0] - 1, evaluated=evaluated, total_steps=99)
+    journal.stretch(steps[0], FACTS, {"preset": "tiny"})
+    for step in steps:
+        journal.scalars(step, "train", loss=1.0 / step)
+        if step % 3 == 0:
+            journal.scalars(step, "valid", loss=2.0 / step)
+    return journal
+
+
+def points(run_dir: Path, split: str) -> list[int]:
+    """The steps of the points that TensorBoard shows of a split's loss."""
+    shown = EventAccumulator(str(run_dir / "tensorboard"), size_guidance={"tensors": 0})
+    shown.Reload()
+    return [event.step for event in shown.Tensors(f"{split}/loss")]
+
+
+def event_files(run_dir: Path) -> list[Path]:
+    return sorted((run_dir / "tensorboard").iterdir())
+
+
+def test_tensorboard_shows_one_point_a_step_after_a_kill(tmp_path: Path) -> None:
+    record(tmp_path, range(1, 9), evaluated=0)  # killed: never closed
+    record(tmp_path, range(5, 11), evaluated=3).close()
+    assert points(tmp_path, "train") == [*range(1, 11)]
+    assert points(tmp_path, "valid") == [3, 6, 9]
+    for split in ("train", "valid"):
+        entries = [entry for entry in read_lines(tmp_path / METRICS) if entry["split"] == split]
+        assert [entry["step"] for entry in entries] == points(tmp_path, split)
+
+
+def test_an_evaluation_that_a_checkpoint_lacks_is_shown_once(tmp_path: Path) -> None:
+    record(tmp_path, range(1, 7), evaluated=0).close()
+    record(tmp_path, range(7, 8), evaluated=3).scalars(6, "valid", loss=0.5)
+    assert points(tmp_path, "valid") == [3, 6]
+
+
+def test_a_record_that_a_kill_cut_short_goes_and_the_rest_stays(tmp_path: Path) -> None:
+    record(tmp_path, range(1, 5), evaluated=0).close()
+    [file] = event_files(tmp_path)
+    file.write_bytes(file.read_bytes()[:-5])
+    file.with_name(file.name + ".partial").write_bytes(file.read_bytes())
+    record(tmp_path, range(4, 6), evaluated=3).close()
+    assert points(tmp_path, "train") == [*range(1, 6)]
+    assert len(event_files(tmp_path)) == 2
+
+
+def test_lives_without_a_checkpoint_leave_no_event_files(tmp_path: Path) -> None:
+    for _ in range(5):
+        record(tmp_path, range(1, 3), evaluated=0)
+    assert len(event_files(tmp_path)) == 1
+
+
+def test_an_event_file_without_newer_steps_keeps_its_bytes(tmp_path: Path) -> None:
+    record(tmp_path, range(1, 5), evaluated=0).close()
+    record(tmp_path, range(5, 6), evaluated=3).close()  # cuts the first file's settings
+    first = event_files(tmp_path)[0]
+    before = first.stat()
+    record(tmp_path, range(6, 7), evaluated=3).close()
+    after = first.stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+
+
+def test_samples_of_later_steps_go_too(tmp_path: Path) -> None:
+    samples = tf.summary.create_file_writer(str(tmp_path / SAMPLES))
+    for step in (2, 4, 6):
+        with samples.as_default(step=step):
+            tf.summary.scalar("valid_music/loss", 1.0)
+    samples.close()
+    record(tmp_path, range(5, 6), evaluated=3).close()
+    shown = EventAccumulator(str(tmp_path / SAMPLES))
+    shown.Reload()
+    assert [event.step for event in shown.Tensors("valid_music/loss")] == [2, 4]
