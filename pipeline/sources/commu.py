@@ -3,6 +3,10 @@
 `commu_meta.csv` has a row for each `commu_midi/{train,val}/raw/commuNNNNN.mid`; as published the
 MIDI files are in `commu_midi.tar`. A MIDI file may carry the chords of its metadata as a track of
 its own, which is left out.
+
+A track of 5, 9 or 17 bars begins with a pick-up; its chords are those of the full bars and begin
+one bar in. (ComMU's own code, github.com/POZAlabs/ComMU-code, commu/preprocessor, also says so:
+`is_incomplete_measure`.) `Features.chords` then begins with a bar of NO_CHORD.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from pipeline.sources.tables import cell, number, read_table, report, whole_numb
 TABLE, FOLDER, ARCHIVE = "commu_meta.csv", "commu_midi", "commu_midi.tar"
 SPLITS = {"train": "train", "val": "valid"}  # there is no official test split
 CHORD_TRACK = "chord"
+NO_CHORD = "NN"  # ComMU's own symbol
 COLUMNS = (
     *("audio_key", "chord_progressions", "pitch_range", "num_measures", "bpm", "genre"),
     *("track_role", "inst", "sample_rhythm", "time_signature", "min_velocity", "max_velocity"),
@@ -31,12 +36,13 @@ COLUMNS = (
 def commu_pieces(path: Path, unpack: Callable[..., Path]) -> list[Piece]:
     """The tracks with their metadata and official split, from a folder or a tar.
 
-    A row without a file and a file without a row are left out, with a line each. Raises ValueError
-    if the table or the MIDI files are missing, or for a value of another form.
+    A row without a file and a file without a row are left out, with a line each; so are a second
+    row of an id, and a second file of a name. Raises ValueError if the table or the MIDI files are
+    missing, or for a value of another form.
     """
     table, midi = _table_and_files(path, unpack)
-    rows = {row["id"]: row for row in read_table(table, COLUMNS)}
-    files = {file.stem: file for file in sorted(midi.rglob("*.mid")) if file.name[:2] != "._"}
+    rows = _rows(table)
+    files = _files(midi, {name: row["split_data"] for name, row in rows.items()})
     report(f"{TABLE} names a piece without a file", rows.keys() - files.keys())
     report(f"left out, not in {TABLE}", files.keys() - rows.keys())
     if not rows.keys() & files.keys():
@@ -52,6 +58,33 @@ def commu_pieces(path: Path, unpack: Callable[..., Path]) -> list[Piece]:
         for name, row in rows.items()
         if name in files
     ]
+
+
+def _rows(table: Path) -> dict[str, dict[str, str]]:
+    """Id -> row of the metadata."""
+    rows: dict[str, dict[str, str]] = {}
+    twice = set()
+    for row in read_table(table, COLUMNS):
+        if rows.setdefault(row["id"], row) is not row:
+            twice.add(row["id"])
+    report(f"{TABLE} has two rows for a piece, the first is used", twice)
+    return rows
+
+
+def _files(midi: Path, split_of: dict[str, str]) -> dict[str, Path]:
+    """Name -> MIDI file; of two files of one name that in the folder of the piece's split."""
+    found: dict[str, list[Path]] = {}
+    for file in sorted(midi.rglob("*.mid")):
+        if file.name[:2] != "._":
+            found.setdefault(file.stem, []).append(file)
+    report(
+        "two files have one name, that of the piece's split is used",
+        (name for name, files in found.items() if len(files) > 1),
+    )
+    return {
+        name: max(files, key=lambda file: split_of.get(name) in file.relative_to(midi).parts)
+        for name, files in found.items()
+    }
 
 
 def read_without_chord_track(path: Path) -> list[Score]:
@@ -90,11 +123,13 @@ def _table_and_files(path: Path, unpack: Callable[..., Path]) -> tuple[Path, Pat
 
 def _features(table: Path, row: dict[str, str]) -> Features:
     """The 12 fields of metadata as features."""
+    num_measures = cell(table, row, "num_measures", whole_number)
+    chords = cell(table, row, "chord_progressions", _chords)
     return Features(
         key=cell(table, row, "audio_key", _key),
-        chords=cell(table, row, "chord_progressions", _chords),
+        chords=_from_the_first_bar(chords, num_measures, row["time_signature"]),
         pitch_range=row["pitch_range"],
-        num_measures=cell(table, row, "num_measures", whole_number),
+        num_measures=num_measures,
         tempo=cell(table, row, "bpm", number),
         genre=row["genre"],
         role=row["track_role"],
@@ -132,6 +167,14 @@ def _chords(text: str) -> tuple[str, ...]:
     ):
         raise ValueError("needed: one list of chord symbols in a list")
     return tuple(found[0])
+
+
+def _from_the_first_bar(chords: tuple[str, ...], num_measures: int, metre: str) -> tuple[str, ...]:
+    """The chords from the start of the file on, with an empty bar before them for a pick-up."""
+    match = re.fullmatch(r"(\d+)/(\d+)", metre)
+    eighths = 8 * int(match[1]) // int(match[2]) if match and int(match[2]) else 0  # of a bar
+    has_pick_up = num_measures % 4 == 1 and len(chords) == (num_measures - 1) * eighths
+    return (NO_CHORD,) * (eighths if has_pick_up else 0) + chords
 
 
 def _is_chord_track(track: bytes) -> bool:

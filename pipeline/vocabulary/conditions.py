@@ -11,7 +11,8 @@ Values are made of the labels of `labels.Features`, which are also the form of a
 key      24: the root's pitch class, major before minor
 tempo    10: quarter notes a minute by quarters of an octave; bounds 42, 50, 60, 71, 85, 101, ...
 valence  2: below 0, above 0; the same for arousal. 0 is neutral and counts as UNKNOWN
-chords   the root's pitch class, quality by quality; the bass after a slash is ignored
+chords   the root's pitch class, quality by quality; a bracket (C7(b9)) and the bass after a slash
+         are ignored
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ QUALITIES = {
     "m": ("min", "-", "madd9"),
     "7": ("9", "11", "13"),
     "maj7": ("M7", "maj9", "M9"),
-    "m7": ("min7", "-7", "m9", "m11"),
+    "m7": ("min7", "-7", "m9", "m11", "mM7", "madd2"),  # the last two as in ComMU's own code
     "dim": ("o", "°"),
     "m7b5": ("ø", "ø7", "min7b5"),
     "dim7": ("o7", "°7"),
@@ -56,7 +57,7 @@ QUALITY_NUMBER = {
     for spelling in (quality, *others)
 }
 NO_CHORD = ("", "N", "NN", "NC", "N.C.")
-SYMBOL = re.compile(r"([A-G])([#b]?)(.*?)(?:/[A-G][#b]?)?")
+SYMBOL = re.compile(r"([A-G])([#b]?)(.*?)(?:\(.*\))?(?:/[A-G][#b]?)?")
 
 VALUES: dict[str, tuple[str, ...]] = {
     "key": tuple(f"{root} {mode}" for mode in MODES for root in ROOTS),

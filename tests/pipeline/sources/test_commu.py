@@ -11,6 +11,8 @@ from pipeline.dataset.manifest import Manifest
 from pipeline.dataset.records import read_features, read_pieces
 from pipeline.preprocessing.build import Settings, build_data_set
 from pipeline.scores.labels import Features, summarise
+from pipeline.scores.midi.writer import write_midi
+from pipeline.scores.notes import Score, make_notes
 from pipeline.sources.collect import content_digests, label_digests, open_sources
 from pipeline.sources.commu import COLUMNS as COMMU_COLUMNS
 from pipeline.vocabulary.events import EventVocabulary
@@ -63,6 +65,95 @@ def test_commu_keeps_its_twelve_fields_and_its_split_in_the_records(commu_data: 
     assert manifest.features == summarise([*train.values(), *valid.values()])
     assert manifest.features["tempo"] == {"pieces": 3, "min": 60.0, "max": 130.0}
     assert manifest.features["chords"] == {"pieces": 3, "values": {"Am": 6, "C/E": 6}}
+
+
+def chords_of(folder: Path, **changes: str) -> tuple[str, ...]:
+    """The chords of the first track, as a symbol for each eighth note of its file."""
+    return pieces_of(f"commu:{write_commu(folder, **changes)}")["commu/commu00001"].features.chords
+
+
+FOUR_BARS = "[[" + ", ".join(f"'{symbol}'" for symbol in "CFGA" for _ in range(8)) + "]]"
+
+
+@pytest.mark.parametrize("num_measures", ["5", "5.0"])
+def test_the_chords_of_a_track_with_a_pick_up_begin_one_bar_in(
+    num_measures: str, tmp_path: Path
+) -> None:
+    """Such a track has 4 n + 1 bars, and chords for all but the first."""
+    expected = ("NN",) * 8 + tuple("CCCCCCCCFFFFFFFFGGGGGGGGAAAAAAAA")
+    assert chords_of(tmp_path, chord_progressions=FOUR_BARS, num_measures=num_measures) == expected
+
+
+@pytest.mark.parametrize(
+    ("metre", "bars", "eighths"), [("3/4", 9, 6), ("6/8", 17, 6), ("12/8", 5, 12)]
+)
+def test_the_bar_of_a_pick_up_is_as_long_as_the_metre_says(
+    metre: str, bars: int, eighths: int, tmp_path: Path
+) -> None:
+    written = str([["C"] * (bars - 1) * eighths])
+    changes = {"num_measures": str(bars), "time_signature": metre}
+    found = chords_of(tmp_path, chord_progressions=written, **changes)
+    assert found == ("NN",) * eighths + ("C",) * (bars - 1) * eighths
+
+
+@pytest.mark.parametrize("num_measures", ["4", "3", "6"])
+def test_without_a_pick_up_the_chords_begin_with_the_file(
+    num_measures: str, tmp_path: Path
+) -> None:
+    found = chords_of(tmp_path, chord_progressions=FOUR_BARS, num_measures=num_measures)
+    assert found == tuple("CCCCCCCCFFFFFFFFGGGGGGGGAAAAAAAA")
+
+
+def test_chords_for_every_bar_of_five_begin_with_the_file(tmp_path: Path) -> None:
+    five_bars = str([["C"] * 40])
+    assert chords_of(tmp_path, chord_progressions=five_bars, num_measures="5") == ("C",) * 40
+
+
+def test_a_chord_after_a_pick_up_stands_before_the_note_of_its_bar(tmp_path: Path) -> None:
+    """A note on the last beat of the first bar, and one on the first of the second."""
+    commu = write_commu(tmp_path / "commu", chord_progressions=FOUR_BARS, num_measures="5")
+    notes = make_notes([(3, 0, 60, 1, 80), (4, 0, 62, 4, 80), (8, 0, 64, 4, 80)])
+    write_midi(Score(notes, 1), commu / "commu_midi" / "train" / "raw" / "commu00001.mid")
+    vocabulary = EventVocabulary(conditions=("chords",))
+    settings = Settings((f"commu:{commu}",), tmp_path / "out", vocabulary, num_lanes=2)
+    build_data_set(settings)
+    pieces = dict(read_pieces(settings.out, Manifest.load(settings.out), "train"))
+    ids = pieces["commu/commu00001"]
+    said = zip(vocabulary.times(ids).tolist(), map(vocabulary.token_name, ids), strict=True)
+    quarter = vocabulary.steps_per_quarter
+    chords = [(step / quarter, name) for step, name in said if name.startswith("CHORDS ")]
+    assert chords == [  # in quarters after the first note; all conditions come every four quarters
+        *((0, "CHORDS ?"), (1, "CHORDS C"), (4, "CHORDS C"), (5, "CHORDS F")),
+    ]
+
+
+def test_an_id_that_two_rows_have_is_named_and_the_first_row_is_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    commu = write_commu(tmp_path)
+    rows = [COMMU_ROW, COMMU_ROW | {"genre": "cinematic"}]
+    write_table(commu / "commu_meta.csv", rows)
+    [piece] = pieces_of(f"commu:{commu}").values()
+    assert piece.features.genre == "newage"
+    assert (
+        "note: commu_meta.csv has two rows for a piece, the first is used: commu00001"
+    ) in capsys.readouterr().err.splitlines()
+
+
+def test_of_two_files_of_one_name_the_one_in_the_folder_of_the_split_is_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    commu = write_commu(tmp_path)
+    midi = commu / "commu_midi"
+    write_tune(midi / "val" / "raw" / "commu00001.mid", 70)
+    write_tune(midi / "train" / "raw" / "commu00003.mid", 71)
+    pieces = pieces_of(f"commu:{commu}")
+    assert pieces["commu/commu00001"].path == midi / "train" / "raw" / "commu00001.mid"
+    assert pieces["commu/commu00003"].path == midi / "val" / "raw" / "commu00003.mid"
+    assert capsys.readouterr().err.splitlines() == [
+        f"note: two files have one name, that of the piece's split is used: {name}"
+        for name in ("commu00001", "commu00003")
+    ]
 
 
 def test_the_track_of_chords_is_no_part_of_the_music(commu_data: Path) -> None:

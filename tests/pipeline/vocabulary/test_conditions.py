@@ -79,8 +79,8 @@ def write_labelled(folder: Path, pieces: Iterable[tuple[Score, str, float]]) -> 
         path = folder / "commu_midi" / split / "raw" / f"commu{number:05}.mid"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_midi(score, path)
-        row = {"id": path.stem, "bpm": str(tempo), "split_data": split, **labels(score)}
-        rows.append(COMMU_ROW | row)
+        row = {"id": path.stem, "bpm": str(tempo), "split_data": split, "num_measures": "8"}
+        rows.append(COMMU_ROW | row | labels(score))
     write_table(folder / "commu_meta.csv", rows)
     return folder
 
@@ -171,6 +171,12 @@ def test_vocabularies_without_conditions_are_described_as_before() -> None:
         ("Bbø", "A#m7b5"),
         ("G9", "G7"),
         ("NN", "N.C."),
+        # as ComMU's own code counts them
+        ("AmM7", "Am7"),
+        ("Bbmadd2", "Bbm7"),
+        ("C7(b9)", "C7"),
+        ("Dm7(add11)/G", "Dm7"),
+        ("E(add9)", "E"),
     ],
 )
 def test_chords_are_written_in_several_ways(symbol: str, same: str) -> None:
