@@ -51,6 +51,8 @@ class Manifest:
     adjustments: dict[str, int] = field(default_factory=dict)  # rule -> notes
     # feature -> pieces that have it, and its values or range: see features.summarise
     features: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # "pieces" that are copies of others, and "groups" of copies; empty where there are none
+    copies: dict[str, int] = field(default_factory=dict)
     schema: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -102,6 +104,8 @@ class Manifest:
         contents = asdict(self)
         if self.schema == 1:  # as it was written, so that its digest stays what runs recorded
             del contents["features"]
+        if not self.copies:  # left out, as data sets of older versions have it
+            del contents["copies"]
         return contents
 
     @classmethod

@@ -184,7 +184,7 @@ def _write(
         parsed = {entry.source for entry in entries}
         remaining = [piece for piece in pieces if piece.id in parsed]
         features = {p.id: p.features for p in remaining if p.features != NO_FEATURES}
-        splits = _split(entries, {piece.id: piece for piece in remaining}, settings)
+        splits, copied = _split(entries, {piece.id: piece for piece in remaining}, settings)
         members = {name: [e for e in entries if splits[e.piece] == name] for name in SPLITS}
         _warn_of_empty_valid(len(members["valid"]), settings)
         _check_lanes(len(members["train"]), settings)
@@ -217,6 +217,7 @@ def _write(
         rejects=dict(sorted(Counter(failure.kind for failure in rejects.values()).items())),
         adjustments=dict(sorted(adjustments.items())),
         features=summarise(features[e.source] for e in entries if e.source in features),
+        copies=copied,
     )
     write_rejects(folder / REJECTS_FILE, rejects)
     (folder / FILE_NAME).write_text(manifest.to_json())
@@ -225,17 +226,23 @@ def _write(
 
 def _split(
     entries: Sequence[Entry], sources: Mapping[str, Piece], settings: Settings
-) -> dict[str, str]:
-    """Piece id -> split; the tunes of a book are split apart. Prints how many pieces are copies."""
+) -> tuple[dict[str, str], dict[str, int]]:
+    """Piece id -> split, and the numbers of copies for the manifest, which it also prints.
+
+    The tunes of a book are split apart.
+    """
     pieces = [replace(sources[entry.source], id=entry.piece) for entry in entries]
     music = {entry.piece: entry.music for entry in entries}
-    num_copies, num_groups = copies(music[piece.id] for piece in pieces if piece.split is None)
+    official = {music[piece.id] for piece in pieces if piece.split is not None}
+    free = [music[piece.id] for piece in pieces if piece.split is None]
+    num_copies, num_groups = copies([*official, *free])
     if num_copies:
         print(
             f"{num_copies} pieces are copies of others (in another key, velocity, program or note "
             f"value): {num_groups} groups of copies each stay in one split"
         )
-    return assign_splits(pieces, music, settings.shares, settings.seed)
+    copied = {"pieces": num_copies, "groups": num_groups} if num_copies else {}
+    return assign_splits(pieces, music, settings.shares, settings.seed), copied
 
 
 def _warn_of_empty_valid(num_pieces: int, settings: Settings) -> None:

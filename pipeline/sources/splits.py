@@ -45,23 +45,31 @@ def assign_splits(
     its split whatever its name and whatever joins the collection (cutting an ordered list by share
     would move pieces over the borders). Only a split that is left empty takes the unit nearest to
     its border from the fullest one, in the order train, valid, test: three units are enough for
-    three splits. Pieces with an official split stay there.
+    three splits. Pieces with an official split stay there, and draw there every unit that holds a
+    copy of theirs; where copies are in several official splits, to the first in that order.
     """
+    official = _official_splits(pieces, digests)
     units = _units([piece for piece in pieces if piece.split is None], digests)
-    place = {unit: _place_on_line(unit, seed) for unit in units}
+    drawn = {
+        unit: min(to, key=SPLITS.index)
+        for unit, names in units.items()
+        if (to := {official[digests[name]] for name in names if digests[name] in official})
+    }
+    place = {unit: _place_on_line(unit, seed) for unit in units if unit not in drawn}
     wanted = [split for split in SPLITS if shares.get(split, 0) > 0]
-    split_of_unit = {unit: _split_at(place[unit], shares) for unit in units}
+    split_of_unit = {unit: _split_at(on_line, shares) for unit, on_line in place.items()}
 
     # An empty split takes a unit.
     for split in wanted:
         filled = Counter(split_of_unit.values())
         fullest = max(wanted, key=lambda other: filled[other])
         if filled[split] == 0 and filled[fullest] > 1:
-            donors = [unit for unit in units if split_of_unit[unit] == fullest]
+            donors = [unit for unit in place if split_of_unit[unit] == fullest]
             after = SPLITS.index(split) > SPLITS.index(fullest)
             nearest = (max if after else min)(donors, key=lambda unit: place[unit])
             split_of_unit[nearest] = split
 
+    split_of_unit |= drawn
     splits = {piece.id: piece.split for piece in pieces if piece.split is not None}
     splits.update((name, split_of_unit[unit]) for unit, names in units.items() for name in names)
     return splits
@@ -71,6 +79,16 @@ def copies(digests: Iterable[str]) -> tuple[int, int]:
     """How many pieces have the digest of an earlier one, and how many digests occur twice."""
     counts = Counter(digests)
     return counts.total() - len(counts), sum(count > 1 for count in counts.values())
+
+
+def _official_splits(pieces: Iterable[Piece], digests: Mapping[str, str]) -> dict[str, str]:
+    """Digest -> official split of the pieces that have one; of several the first in `SPLITS`."""
+    found: dict[str, str] = {}
+    for piece in pieces:
+        if piece.split is not None and piece.id in digests:
+            earlier = found.get(digests[piece.id], piece.split)
+            found[digests[piece.id]] = min(earlier, piece.split, key=SPLITS.index)
+    return found
 
 
 def _units(pieces: Iterable[Piece], digests: Mapping[str, str]) -> dict[str, list[str]]:

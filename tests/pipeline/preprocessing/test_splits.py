@@ -12,6 +12,9 @@ from pipeline.dataset.records import read_pieces
 from pipeline.preprocess import main as preprocess
 from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import Score, make_notes
+from pipeline.sources.piece import Piece
+from pipeline.sources.splits import assign_splits
+from tests.pipeline.sources.data_sets import COMMU_ROW, write_table
 
 NUM_TUNES = 20
 
@@ -63,6 +66,60 @@ def test_a_copy_in_another_velocity_program_key_or_note_value_shares_the_split(
         f"{NUM_TUNES * len(COPIES)} pieces are copies of others (in another key, velocity, program "
         f"or note value): {NUM_TUNES} groups of copies each stay in one split"
     ) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("official", "ours"), [("train", "train"), ("val", "valid")])
+def test_a_copy_of_a_piece_with_an_official_split_goes_to_that_split(
+    official: str, ours: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commu, folder, data = tmp_path / "commu", tmp_path / "scores", tmp_path / "data"
+    rows = [
+        COMMU_ROW | {"id": f"commu{number:05}", "split_data": official}
+        for number in range(NUM_TUNES)
+    ]
+    write_table(commu / "commu_meta.csv", rows)
+    raw = commu / "commu_midi" / official / "raw"
+    raw.mkdir(parents=True)
+    folder.mkdir()
+    for number in range(NUM_TUNES):
+        write_midi(tune(number), raw / f"commu{number:05}.mid")
+        write_midi(tune(number, **COPIES["loud"]), folder / f"{number}.mid")
+        write_midi(tune(100 + number), folder / f"{100 + number}.mid")
+    flags = ["--out", str(data), "--num-lanes", "1", "--processes", "1", "--velocity-bins", "8"]
+    assert preprocess([f"commu:{commu}", str(folder), *flags]) == 0
+    splits = split_of_each_piece(data)
+    assert {splits[f"{number}.mid"] for number in range(NUM_TUNES)} == {ours}
+    assert {splits[f"{100 + number}.mid"] for number in range(NUM_TUNES)} == set(SPLITS)
+    assert f"{NUM_TUNES} pieces are copies of others" in capsys.readouterr().out
+    assert Manifest.load(data).copies == {"pieces": NUM_TUNES, "groups": NUM_TUNES}
+
+
+def test_a_group_with_a_copy_of_an_official_piece_goes_with_it() -> None:
+    pieces = [
+        Piece("official", Path(), split="test"),
+        *(Piece(name, Path(), group="game") for name in ("copy", "other")),
+        *(Piece(f"free {number}", Path()) for number in range(9)),
+    ]
+    digests = {piece.id: piece.id for piece in pieces} | {"copy": "official"}
+    shares = {"train": 0.8, "valid": 0.2, "test": 0.0}
+    for seed in range(5):
+        splits = assign_splits(pieces, digests, shares, seed)
+        assert {splits["copy"], splits["other"]} == {"test"}
+        assert {splits[f"free {number}"] for number in range(9)} == {"train", "valid"}
+
+
+def test_of_two_official_splits_of_one_piece_its_copy_goes_to_the_first() -> None:
+    pieces = [Piece("a", Path(), split="test"), Piece("b", Path(), split="train")]
+    splits = assign_splits([*pieces, Piece("c", Path())], dict.fromkeys("abc", "x"), {}, seed=0)
+    assert splits == {"a": "test", "b": "train", "c": "train"}
+
+
+def test_a_data_set_without_copies_says_nothing_of_them(tmp_path: Path) -> None:
+    for number in range(4):
+        write_midi(tune(number), tmp_path / f"{number}.mid")
+    flags = ["--num-lanes", "1", "--processes", "1"]
+    assert preprocess([str(tmp_path), "--out", str(tmp_path / "data"), *flags]) == 0
+    assert '"copies"' not in (tmp_path / "data" / "manifest.json").read_text()
 
 
 def test_the_tunes_of_a_book_are_split_apart(tmp_path: Path) -> None:
