@@ -22,6 +22,7 @@ from hpc.config.settings import (
     RunSettings,
     WorkerSettings,
 )
+from pipeline.runtime.files import CHECKSUM, without_checksum
 
 
 @dataclass(frozen=True)
@@ -115,12 +116,23 @@ def parse_flags(argv: Sequence[str] | None) -> tuple[TrainConfig, argparse.Names
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """The settings in a TOML or JSON file. Raises ValueError where it cannot be read."""
+    """The settings in a TOML or JSON file.
+
+    Raises ValueError where it cannot be read, or is a run's config.json that was damaged or edited.
+    """
     try:
         text = path.read_text()
-        return json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        settings = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except (OSError, ValueError) as error:
-        raise ValueError(f"--config {path} cannot be read: {error}") from None
+        raise ValueError(f"{path} cannot be read: {error}") from None
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path} holds no settings, but {settings!r:.40}")
+    try:
+        return without_checksum(settings)
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is damaged or was edited: {error}. If you edited it, remove {CHECKSUM}"
+        ) from None
 
 
 def _add_flag(group: argparse._ArgumentGroup, setting: dataclasses.Field[Any], hint: Any) -> None:

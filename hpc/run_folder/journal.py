@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +17,9 @@ from tensorboard.plugins.hparams import api as hparams
 
 from hpc.distributed.launcher import Place
 from hpc.run_folder.event_cutting import cut_event_files
-from hpc.run_folder.layout import METRICS, SAMPLES, STRETCHES, TENSORBOARD
+from hpc.run_folder.layout import METRICS, SAMPLES, STRETCHES, TENSORBOARD, read_entries
 from model.metrics.score_metrics import METRICS as METRICS_OF_MUSIC
-from pipeline.runtime.files import add_line, not_written, read_lines, replace_file
+from pipeline.runtime.files import add_line, line_of, not_written, replace_file
 
 # On the terminal; all are in metrics.jsonl and TensorBoard.
 SHOWN = ("loss", "perplexity", "gradient_norm", "learning_rate", "tokens_per_second")
@@ -45,8 +43,11 @@ class Journal:
         if not place.is_chief:
             return
         last = {"train": step, "valid": evaluated}
-        _keep_entries(run_dir / METRICS, lambda entry: entry["step"] <= last[entry["split"]])
-        _keep_entries(run_dir / STRETCHES, lambda entry: entry["first_step"] <= step)
+        lines = read_entries(run_dir / METRICS, {"step": int, "split": str})
+        kept = [line for line in lines if line["step"] <= last.get(line["split"], step)]
+        _replace_lines(run_dir / METRICS, kept)
+        starts = read_entries(run_dir / STRETCHES, {"first_step": int})
+        _replace_lines(run_dir / STRETCHES, [s for s in starts if s["first_step"] <= step])
         for folder in (TENSORBOARD, SAMPLES):
             cut_event_files(run_dir / folder, lambda tag: last.get(tag.partition("/")[0], step))
         # Not tensorboard.summary.Writer: it has scalars only, and the record also holds a text,
@@ -148,12 +149,10 @@ def dashboard() -> Summary:
     )
 
 
-def _keep_entries(path: Path, is_kept: Callable[[dict[str, Any]], bool]) -> None:
-    """Remove the other entries of a .jsonl file, whose steps are computed again."""
-    if not path.is_file():
-        return
-    kept = filter(is_kept, read_lines(path))
-    replace_file(path, "".join(json.dumps(entry) + "\n" for entry in kept))
+def _replace_lines(path: Path, entries: list[dict[str, Any]]) -> None:
+    """Write a .jsonl file again with these entries alone, if it exists."""
+    if path.is_file():
+        replace_file(path, "".join(map(line_of, entries)))
 
 
 def _shown(value: float) -> str:

@@ -1,28 +1,47 @@
 """The files of a run folder, its settings and its lock. No TensorFlow here.
 
 config.json       the settings, which can be given back as --config
-metrics.jsonl     one object a line: step, split, loss (mean nats per token), ..., time
-stretches.jsonl   one object a line, for each start: the first step, where and how it ran
+metrics.jsonl     one object a line: step, split, loss (mean nats per token), ..., time, crc32
+stretches.jsonl   one object a line, for each start: the first step, where and how it ran, crc32
 checkpoints/      step-NNNNNNNN/ (model/networks/checkpoint.py), best.json
 music.json        composed pieces beside real ones, by model/evaluate.py --samples
 lock              held by the process that trains the run
 tensorboard/      event files and profiles
+
+Each file is refused where its contents are not what was written: config.json, best.json and the
+lines carry a CRC-32 (pipeline/runtime/files.py), checkpoints a sha256 of every file. Lines that are
+missing at the end of the .jsonl files look like a kill; only reports read them.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from hpc.config.train_config import TrainConfig
-from pipeline.runtime.files import read_lines, replace_file
+from pipeline.runtime.files import read_lines, replace_file, with_checksum
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 TIMELINE = "horovod-timeline.json"  # with --timeline; open in chrome://tracing or ui.perfetto.dev
 STRETCHES = "stretches.jsonl"
+# The entries that every line must have, and their types.
+METRICS_TYPES = {"step": int, "split": str, "time": (int, float)}
+STRETCHES_TYPES = {
+    "first_step": int,
+    "time": (int, float),
+    "strategy": str,
+    "workers": int,
+    "hosts": list,
+    "devices": str,
+    "versions": dict,
+    "global_batch_size": int,
+    "sequence_length": int,
+}
 TENSORBOARD, SAMPLES = "tensorboard", "tensorboard/samples"
 LOCK = "lock"
 LOCK_SECONDS = 10.0  # a chief that lost a rank ends, and releases its lock, within seconds
@@ -31,7 +50,23 @@ LOCK_SECONDS = 10.0  # a chief that lost a rank ends, and releases its lock, wit
 def write_config(run_dir: Path, config: TrainConfig) -> None:
     """Write the settings of a run, and make its folder if it does not exist."""
     run_dir.mkdir(parents=True, exist_ok=True)
-    replace_file(run_dir / CONFIG, json.dumps(config.to_json(), indent=2) + "\n")
+    contents = with_checksum(config.to_json())
+    replace_file(run_dir / CONFIG, json.dumps(contents, indent=2) + "\n")
+
+
+def read_entries(path: Path, types: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The entries of a .jsonl file.
+
+    Raises ValueError naming the line that is damaged, or lacks an entry that is in `types`.
+    """
+    entries = read_lines(path, types)
+    for number, entry in enumerate(entries, start=1):
+        if missing := sorted(types.keys() - entry.keys()):
+            raise ValueError(
+                f"line {number} of {path} lacks {', '.join(missing)}: it was not written by this "
+                "version of hpc/train.py"
+            )
+    return entries
 
 
 def lock_run(run_dir: Path) -> AbstractContextManager[object]:

@@ -17,10 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hpc.config.train_config import read_settings
 from hpc.reports.spread import counted
-from hpc.run_folder.layout import CONFIG, METRICS, STRETCHES
+from hpc.run_folder.layout import (
+    CONFIG,
+    METRICS,
+    METRICS_TYPES,
+    STRETCHES,
+    STRETCHES_TYPES,
+    read_entries,
+)
 from model.evaluation.music_report import FILE_NAME as MUSIC
-from pipeline.runtime.files import read_lines
 
 SPLITS = ("train", "valid")
 
@@ -146,17 +153,10 @@ def read_run(folder: Path, name: str) -> RecordedRun:
             f"{folder} has no {', '.join(missing)}: it is no run folder, or its training "
             "had not begun. Give one that hpc/train.py wrote, whole"
         )
-    try:
-        config = dict(json.loads((folder / CONFIG).read_text()))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{folder / CONFIG} holds no settings: {error}. Copy it anew") from None
-    lines = _checked(folder / METRICS, {"step", "split", "time"})
+    config = read_settings(folder / CONFIG)
+    lines = read_entries(folder / METRICS, METRICS_TYPES)
     lines = [line for line in lines if "loss" in line and line["split"] in SPLITS]
-    entries = _checked(
-        folder / STRETCHES,
-        {"first_step", "time", "strategy", "workers", "hosts", "devices", "versions"}
-        | {"global_batch_size", "sequence_length"},
-    )
+    entries = read_entries(folder / STRETCHES, STRETCHES_TYPES)
     if not lines:
         raise ValueError(
             f"{folder / METRICS} holds no loss yet: a run writes the first after --log-every steps"
@@ -176,18 +176,6 @@ def tokens_per_step(facts: dict[str, Any]) -> int:
     """Tokens of the global batch of a stretch."""
     positions = int(facts["global_batch_size"]) * int(facts["sequence_length"])
     return int(facts.get("tokens_per_step", positions))  # missing in runs of older versions
-
-
-def _checked(path: Path, keys: set[str]) -> list[dict[str, Any]]:
-    """The entries of a .jsonl file. Raises ValueError for one that lacks a key."""
-    entries = read_lines(path)
-    for number, entry in enumerate(entries, start=1):
-        if missing := sorted(keys - entry.keys()):
-            raise ValueError(
-                f"line {number} of {path} lacks {', '.join(missing)}: it was not written by this "
-                "version of hpc/train.py"
-            )
-    return entries
 
 
 def _read_music(path: Path) -> dict[str, Any] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Callable
@@ -19,9 +18,9 @@ from model.networks.checkpoint import (
     list_checkpoints,
     read_bundle,
     step_folder,
+    write_best,
     write_bundle,
 )
-from pipeline.runtime.files import replace_file
 
 if TYPE_CHECKING:
     import keras
@@ -59,8 +58,7 @@ class Checkpoints:
                 path.rename(aside)
         for path in (self.run_dir / "checkpoints").glob("*.partial"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-        self._mark_best(progress)
-        self._prune()
+        self._prune(self._mark_best(progress))
         self._written = dict(progress)
 
     def due(self, step: int) -> bool:
@@ -96,27 +94,25 @@ class Checkpoints:
         if bundle.progress != self._written:
             write_bundle(step_folder(self.run_dir, step), bundle)
         self._written = bundle.progress
-        self._mark_best(bundle.progress)
-        self._prune()
+        self._prune(self._mark_best(bundle.progress))
 
-    def _mark_best(self, progress: dict[str, Any]) -> None:
+    def _mark_best(self, progress: dict[str, Any]) -> int | None:
         """Write the best checkpoint's step, as the newest one records it, into best.json.
 
-        So best.json is right also after a kill between the two files, or a return to an older
-        checkpoint.
+        Returns the step, or None if there is no checkpoint of it. So best.json, which is not read
+        here, is right also after a kill between the two files, or a return to an older checkpoint.
         """
         step = progress.get("best_step", 0)
         if not step_folder(self.run_dir, step).is_dir():
             (self.run_dir / BEST).unlink(missing_ok=True)
-            return
-        replace_file(self.run_dir / BEST, json.dumps({"step": step}))
+            return None
+        write_best(self.run_dir, step)
+        return int(step)
 
-    def _prune(self) -> None:
+    def _prune(self, best: int | None) -> None:
         """Delete all but the newest checkpoints and the best one."""
-        best = self.run_dir / BEST
-        kept = json.loads(best.read_text())["step"] if best.is_file() else None
         for path in list_checkpoints(self.run_dir)[: -self._config.keep]:
-            if kept is None or path != step_folder(self.run_dir, kept):
+            if best is None or path != step_folder(self.run_dir, best):
                 # Renamed first, so that a kill leaves no half under the name of a checkpoint.
                 path = path.rename(path.with_name(path.name + ".partial"))
                 shutil.rmtree(path)

@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.runtime.files import file_sha256
+from pipeline.runtime.files import file_sha256, line_of, replace_file, without_checksum
 from pipeline.runtime.provenance import library_versions
 
 SCHEMA_VERSION = 1
 FILE_NAME = "bundle.json"
 WEIGHTS, OPTIMIZER = FILES = ("weights.npz", "optimizer.npz")
-BEST = "checkpoints/best.json"  # {"step": N}: the checkpoint with the lowest validation loss
+BEST = "checkpoints/best.json"  # {"step": N, ...}: the checkpoint of the lowest validation loss
 Arrays = dict[str, np.ndarray]
 
 
@@ -109,10 +109,13 @@ def _verified_contents(path: Path, files: Sequence[str]) -> dict[str, Any]:
         contents = json.loads((path / FILE_NAME).read_text())
         schema, recorded = contents["schema"], contents["contents_sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a checkpoint ({error!r}). {advice}") from None
+        raise ValueError(
+            f"{path} is not a checkpoint: {FILE_NAME} cannot be read ({error!r}). {advice}"
+        ) from None
     if schema != SCHEMA_VERSION:
         raise ValueError(
-            f"{path} has schema version {schema}; this program reads {SCHEMA_VERSION}. {advice}"
+            f"{path / FILE_NAME} has schema version {schema}; this program reads "
+            f"{SCHEMA_VERSION}. {advice}"
         )
     if _contents_sha256(contents) != recorded:
         raise ValueError(f"{path / FILE_NAME} is damaged: its sha256 is not its own. {advice}")
@@ -162,15 +165,37 @@ def find_checkpoint(path: Path) -> Path:
 def _candidates(run_dir: Path) -> list[Path]:
     """The checkpoints of a run in the order of preference: the best one, then the newest first."""
     newest_first = list_checkpoints(run_dir)[::-1]
-    best_file = run_dir / BEST
-    if not best_file.is_file():
-        return newest_first
     try:
-        step = int(json.loads(best_file.read_text())["step"])
-    except (ValueError, KeyError, TypeError) as error:
-        print(f"warning: {best_file} is damaged ({error!r}): the newest is used", file=sys.stderr)
+        step = read_best(run_dir)
+    except ValueError as error:
+        print(f"warning: {error}: the newest is used", file=sys.stderr)
         return newest_first
-    return [step_folder(run_dir, step), *newest_first]
+    return newest_first if step is None else [step_folder(run_dir, step), *newest_first]
+
+
+def write_best(run_dir: Path, step: int) -> None:
+    """Record the step of the best checkpoint of a run. Raises OSError naming the file."""
+    replace_file(run_dir / BEST, line_of({"step": step}))
+
+
+def read_best(run_dir: Path) -> int | None:
+    """The step of the best checkpoint of a run; None where none is recorded.
+
+    Raises ValueError naming the file if it is damaged or names a checkpoint that does not exist.
+    """
+    path = run_dir / BEST
+    if not path.is_file():
+        return None
+    try:
+        contents = without_checksum(dict(json.loads(path.read_text())))
+        if contents.keys() != {"step"} or type(contents["step"]) is not int:
+            raise ValueError(f"it holds {contents!r:.40}, not a step")
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error})") from None
+    step: int = contents["step"]
+    if not step_folder(run_dir, step).is_dir():
+        raise ValueError(f"{path} is damaged (there is no checkpoint of step {step})")
+    return step
 
 
 def _none_whole(path: Path, num_candidates: int) -> ValueError:

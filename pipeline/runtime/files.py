@@ -1,13 +1,21 @@
-"""Files written whole or not at all, JSON lines, and digests."""
+"""Files written whole or not at all, JSON lines, digests, and checksums of small JSON objects.
+
+A small object (a line of a .jsonl file, best.json, config.json) carries the CRC-32 of its other
+entries as the entry `crc32`: a changed digit is refused, and the file stays plain JSON. Objects of
+older versions have none and are read unchecked.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+CHECKSUM = "crc32"
 
 
 def file_sha256(path: Path) -> str:
@@ -16,10 +24,28 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The entries of a .jsonl file, without a last line that a kill cut short.
+def with_checksum(contents: dict[str, Any]) -> dict[str, Any]:
+    """The contents and, as their last entry, the CRC-32 of the others."""
+    return {**contents, CHECKSUM: _crc32(contents)}
 
-    Raises ValueError naming any other line that is not a JSON object.
+
+def without_checksum(contents: dict[str, Any]) -> dict[str, Any]:
+    """The contents without their checksum. Raises ValueError where it is not theirs."""
+    others = {name: value for name, value in contents.items() if name != CHECKSUM}
+    if contents.get(CHECKSUM, checksum := _crc32(others)) != checksum:
+        raise ValueError(f"its {CHECKSUM} is not that of its other entries")
+    return others
+
+
+def _crc32(contents: dict[str, Any]) -> str:
+    return f"{zlib.crc32(json.dumps(contents, sort_keys=True).encode()):08x}"
+
+
+def read_lines(path: Path, types: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """The entries of a .jsonl file, without checksums and a last line that a kill cut short.
+
+    Raises ValueError naming any other line that is not a JSON object, whose checksum is wrong, or
+    whose entry of a name in `types` is of another type.
     """
     if not path.is_file():
         return []
@@ -37,7 +63,27 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
                 f"line {number} of {path} is no JSON object: {line.strip()[:60]!r}. Remove the "
                 "line, or begin another run"
             )
+        try:
+            entries[-1] = without_checksum(entries[-1])
+            _check_types(entries[-1], types or {})
+        except ValueError as error:
+            raise ValueError(
+                f"line {number} of {path} is damaged: {error}. Remove the line, or begin another "
+                "run"
+            ) from None
     return entries
+
+
+def line_of(entry: dict[str, Any]) -> str:
+    """The line of a .jsonl file that holds an entry and its checksum."""
+    return json.dumps(with_checksum(entry)) + "\n"
+
+
+def _check_types(entry: dict[str, Any], types: Mapping[str, Any]) -> None:
+    """Raise ValueError for an entry that has a value of another type."""
+    for name, wanted in types.items():
+        if name in entry and not isinstance(entry[name], wanted):
+            raise ValueError(f"{name} is {entry[name]!r:.40}")
 
 
 @contextmanager
@@ -70,7 +116,7 @@ def add_line(path: Path, entry: dict[str, Any]) -> None:
     """Append an entry to a .jsonl file and close it. Raises OSError naming the file."""
     try:
         with path.open("a") as stream:
-            stream.write(json.dumps(entry) + "\n")
+            stream.write(line_of(entry))
     except OSError as error:
         raise not_written(path, error) from error
 

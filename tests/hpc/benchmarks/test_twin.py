@@ -11,6 +11,7 @@ import pytest
 
 from hpc import train
 from hpc.benchmarks import twin
+from pipeline.runtime.files import without_checksum
 from tests.hpc.launching import TINY_FLAGS
 
 # In the place of a Python with PyTorch: one that checks what it gets, and has learned nothing.
@@ -68,7 +69,7 @@ def test_a_python_without_pytorch_and_an_unfinished_run_are_refused(
 ) -> None:
     assert twin.main([str(run), "--torch-python", "/bin/false"]) == 1
     assert "give a Python that has PyTorch" in capsys.readouterr().err
-    config = json.loads((run / "config.json").read_text())
+    config = without_checksum(json.loads((run / "config.json").read_text()))
     (run / "config.json").write_text(json.dumps({**config, "steps": 6}))
     assert twin.main([str(run)]) == 1
     assert "4 of 6 steps evaluated" in capsys.readouterr().err
