@@ -52,6 +52,9 @@ quality: setup ## Train the chorale model that is shipped, and its likelihood; J
 test: setup $(DONE)/packages-test ## Every test that this machine can run; what is skipped says why
 	$(VENV_PYTHON) -m pytest -m "not soak"
 
+coverage: setup ## How many lines plain pytest reaches; at least 85 %
+	$(VENV_PYTHON) -m pytest -q --cov --cov-report=term:skip-covered
+
 soak: setup $(DONE)/packages-test ## Half an hour of kills at random times, under every strategy
 	$(VENV_PYTHON) -m pytest -m soak
 
@@ -69,7 +72,7 @@ constraints: $(DONE)/environment ## Newest versions that fit setup.cfg, written 
 	    --no-annotate --custom-compile-command "make constraints" setup.cfg -o constraints.txt
 
 clean: ## Remove what make made here; data/, runs/ and out/ stay
-	rm -rf .venv .cache build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf .venv .cache build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup horovod demo quality test soak lint constraints clean
+.PHONY: help setup horovod demo quality test coverage soak lint constraints clean

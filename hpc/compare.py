@@ -2,10 +2,10 @@
 
     python hpc/compare.py runs/dorchester runs/bath runs/both --out compared
 
-Tables go to the terminal; with --out also into compared/comparison.md, with pictures beside it
-and a view for TensorBoard. Reads config.json, metrics.jsonl and stretches.jsonl of the run folders,
-music.json where model/evaluate.py --samples wrote one, and needs no TensorFlow: copy these files to
-a laptop.
+Tables go to the terminal; with --out also into compared/comparison.md, with pictures beside it and
+a view for TensorBoard. The command reads config.json, metrics.jsonl and stretches.jsonl of the run
+folders, and music.json if model/evaluate.py --samples wrote one. It needs no TensorFlow: these
+files can be copied to a laptop.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ from hpc.comparison.measures import best_common_loss, differences, losses_differ
 from hpc.comparison.plots import write_plots
 from hpc.comparison.tables import tables
 from hpc.reports.event_files import tensorboard_is_installed
-from hpc.reports.tables import Table, print_tables, spread
+from hpc.reports.spread import spread
 from hpc.run_folder.recorded import Point, RecordedRun, read_runs
 from pipeline.runtime.command import run_command
+from pipeline.runtime.tables import Table, print_tables
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,7 +58,7 @@ def parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def compare(flags: argparse.Namespace) -> None:
-    """Read the runs, show the tables, write what was asked for."""
+    """Read the runs, print the tables, and write what the flags ask for."""
     if flags.loss is not None and not (math.isfinite(flags.loss) and flags.loss > 0):
         raise ValueError(f"--loss is {flags.loss}; give nats per token, a number above 0")
     runs = read_runs(flags.runs)
@@ -73,7 +74,7 @@ def compare(flags: argparse.Namespace) -> None:
 def write(
     runs: Sequence[RecordedRun], target: float | None, found: Sequence[Table], out_dir: Path
 ) -> None:
-    """Write comparison.md, the pictures and the TensorBoard view, and say where they are."""
+    """Write comparison.md, the pictures and the TensorBoard view, and print their paths."""
     out_dir.mkdir(parents=True, exist_ok=True)
     pictures = write_plots(runs, target, out_dir)
     names = ", ".join(run.name for run in runs)
@@ -90,7 +91,7 @@ def write(
 
 
 def to_json(runs: Sequence[RecordedRun], target: float | None) -> dict[str, Any]:
-    """The comparison for programs; seconds are training time, rates tokens per second."""
+    """The comparison for JSON; seconds are training time, rates tokens per second."""
     return {
         "target_valid_loss": target,
         "losses_differ_in": losses_differ_in(runs),
@@ -101,7 +102,7 @@ def to_json(runs: Sequence[RecordedRun], target: float | None) -> dict[str, Any]
 
 
 def _run_to_json(run: RecordedRun, target: float | None) -> dict[str, Any]:
-    def told(point: Point | None) -> dict[str, Any] | None:
+    def point_to_json(point: Point | None) -> dict[str, Any] | None:
         return asdict(point) if point else None
 
     stretches = []
@@ -123,8 +124,8 @@ def _run_to_json(run: RecordedRun, target: float | None) -> dict[str, Any]:
     return {
         "name": run.name,
         "folder": str(run.folder),
-        "best": told(run.best),
-        "reached": told(run.reached(target)) if target is not None else None,
+        "best": point_to_json(run.best),
+        "reached": point_to_json(run.reached(target)) if target is not None else None,
         "stretches": stretches,
         "music": run.music,
     }

@@ -1,18 +1,18 @@
-"""Command: is this machine, are these hosts, fit to train? Says what to do where they are not.
+"""Command: check whether this machine, or these hosts, can train, and say what to do if not.
 
     python hpc/doctor.py
     python hpc/doctor.py -H dorchester,bath --data data/bach
 
-Exit codes: 0 all is well, 1 with warnings, 2 something failed.
+Exit codes: 0 without a warning, 1 with warnings, 2 if a check failed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import socket
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -21,8 +21,7 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script: import from the root, not from hpc/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from hpc.diagnostics import checks as findings
-from hpc.diagnostics import shared_network as subnets
+from hpc.diagnostics import checks
 from hpc.diagnostics.checks import STATUSES, Finding
 from hpc.diagnostics.host_facts import collect
 from hpc.diagnostics.remote_hosts import (
@@ -33,30 +32,38 @@ from hpc.diagnostics.remote_hosts import (
     ask,
     try_mpirun,
 )
+from hpc.diagnostics.shared_network import SharedNetwork, network, shared_networks
 from hpc.distributed.hosts import parse_hosts
 from pipeline.runtime.command import run_command
+from pipeline.runtime.tables import aligned_lines
 
 DEFAULT_DATA = Path("data/bach")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit code: how bad the worst finding is, 0 to 2."""
+    """The exit code: the status of the worst finding, 0 to 2."""
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").partition("\n")[0].removeprefix("Command: ")
     )
     add = parser.add_argument
-    add("-H", "--hosts", default="", metavar="HOST[:SLOTS],...", help="as for mpirun; else: here")
+    add(
+        "-H",
+        "--hosts",
+        default="",
+        metavar="HOST[:SLOTS],...",
+        help="hosts as for mpirun (default: this machine)",
+    )
     add("--data", type=Path, help=f"the data set to train on (default: {DEFAULT_DATA})")
-    add("--quick", action="store_true", help="do not load the libraries, do not try mpirun")
-    add("--json", type=Path, metavar="FILE", help="write the findings there too")
+    add("--quick", action="store_true", help="neither load the libraries nor start mpirun")
+    add("--json", type=Path, metavar="FILE", help="also write the findings to this file")
     add("--names", default="", help=argparse.SUPPRESS)  # with --facts: the hosts to look up
     add("--facts", action="store_true", help=argparse.SUPPRESS)  # what a host is asked by ssh
     flags = parser.parse_args(argv)
-    return run_command(lambda: tell_facts(flags) if flags.facts else examine(flags))
+    return run_command(lambda: answer_facts(flags) if flags.facts else examine(flags))
 
 
-def tell_facts(flags: argparse.Namespace) -> int:
-    """Print this host's facts for the doctor on another one, then the time when it asks."""
+def answer_facts(flags: argparse.Namespace) -> int:
+    """Print this host's facts for the doctor on another one, then the time whenever it asks."""
     names = flags.names.split(",") if flags.names else []
     print(FACTS_MARK + json.dumps(collect(flags.data, names, flags.quick)), flush=True)
     answer_clock_questions(sys.stdin)
@@ -64,24 +71,31 @@ def tell_facts(flags: argparse.Namespace) -> int:
 
 
 def examine(flags: argparse.Namespace) -> int:
-    """Look at all hosts, print the table; how bad the worst finding is."""
-    slots = parse_hosts(flags.hosts) or {socket.gethostname(): 1}
+    """Check all hosts and print the findings; the exit code."""
+    slots = Counter(parse_hosts(flags.hosts or socket.gethostname()))
     data = (flags.data or DEFAULT_DATA).absolute()
+
+    # Facts of all hosts, and what follows from them.
     answers, table = interview(list(slots), data, flags.quick)
     facts = {host: answer.facts for host, answer in answers.items()}
     if facts:
-        for check in (findings.versions, findings.libraries, findings.mpi, subnets.network):
+        for check in (checks.versions, checks.libraries, checks.mpi, network):
             table += check(facts)
-        table += findings.clocks(answers)
-        table += findings.devices(facts, slots)
-        table += findings.files(facts, flags.data is not None)
-    networks = subnets.shared_networks(facts) if len(slots) > 1 and len(facts) == len(slots) else []
+        table += checks.clocks(answers)
+        table += checks.devices(facts, slots)
+        table += checks.files(facts, flags.data is not None)
+
+    # A trial of mpirun, where all hosts answered and have one.
+    networks = shared_networks(facts) if len(slots) > 1 and len(facts) == len(slots) else []
     if not flags.quick and len(facts) == len(slots) and all(f["mpirun"] for f in facts.values()):
         table += try_launch(flags.hosts, slots, networks, answers)
+
+    # The report.
     table.sort(key=lambda finding: STATUSES.index(finding.status))  # the worst last, by the prompt
     print_table(table)
     if networks:
-        print_settings(flags.hosts, sum(slots.values()), networks[0])
+        mpirun = next(iter(facts.values()))["mpirun"]
+        print_settings(flags.hosts, sum(slots.values()), networks[0], mpirun)
     if flags.json:
         flags.json.write_text(json.dumps([asdict(finding) for finding in table], indent=1) + "\n")
     return max(STATUSES.index(finding.status) for finding in table)
@@ -90,7 +104,7 @@ def examine(flags: argparse.Namespace) -> int:
 def interview(
     hosts: Sequence[str], data: Path, quick: bool
 ) -> tuple[dict[str, Answer], list[Finding]]:
-    """The answers of the hosts that gave one, and whether ssh reached them; all asked at once."""
+    """The answers of the hosts that gave one, asked all at once, and the findings about ssh."""
     flags = ["--data", str(data), "--names", ",".join(hosts), *(["--quick"] if quick else [])]
     names = hosts if len(hosts) > 1 else []
 
@@ -119,39 +133,49 @@ def interview(
 def try_launch(
     hosts: str,
     slots: dict[str, int],
-    networks: Sequence[subnets.SharedNetwork],
+    networks: Sequence[SharedNetwork],
     answers: dict[str, Answer],
 ) -> list[Finding]:
-    """Start a small program the way training is started, and again on the shared network only."""
+    """Start a small program as a training is started, and again on the shared network only."""
     facts = {host: answer.facts for host, answer in answers.items()}
     bare = try_mpirun(hosts or "localhost", sum(slots.values()), [])
     kept = None
     if not bare.ranks and networks:
         kept = try_mpirun(hosts, sum(slots.values()), networks[0].mpirun_options)
-    return findings.launch(facts, slots, bare, kept)
+    return checks.launch(facts, slots, bare, kept)
 
 
 def print_table(table: Sequence[Finding]) -> None:
-    """One line for each finding, and below it what to do."""
-    colours = dict(zip(STATUSES, ("32", "33", "31"), strict=True))
-    plain = not sys.stdout.isatty() or "NO_COLOR" in os.environ
+    """Print one line for each finding, and below it what to do."""
+    from rich.console import Console
+    from rich.text import Text
+
+    rows: list[tuple[str, str, str]] = []
     for finding in table:
-        status = f"{finding.status:8}"
-        shown = status if plain else f"\x1b[{colours[finding.status]}m{status}\x1b[0m"
-        print(f"{shown} {finding.check:12} {finding.found}")
+        rows.append((finding.status, finding.check, finding.found))
         if finding.advice:
-            print(f"{'':21} -> {finding.advice}")
+            rows.append(("", "", f"-> {finding.advice}"))
+    colours = dict(zip(STATUSES, ("green", "yellow", "red"), strict=True))
+    console = Console()
+    for (status, *_), line in zip(rows, aligned_lines(("", "", ""), rows), strict=True):
+        text = Text(line)
+        if status:
+            text.stylize(colours[status], 0, len(status))
+        console.print(text, soft_wrap=True)  # a command in an advice can be copied whole
 
 
-def print_settings(hosts: str, num_ranks: int, network: subnets.SharedNetwork) -> None:
-    """How to keep a run to the network that the hosts share."""
-    options = " ".join(network.mpirun_options)
+def print_settings(hosts: str, num_ranks: int, shared: SharedNetwork, mpirun: str | None) -> None:
+    """Print the settings that keep a run to the network that the hosts share."""
+    options = " ".join(shared.mpirun_options)
     print("\nTo keep a run to the network that the hosts share:")
     print(f"    mpirun -np {num_ranks} -H {hosts} {options} python hpc/train.py")
-    print("or once for all, in ~/.openmpi/mca-params.conf on every host:")
-    for name, value in network.mca_settings.items():
-        print(f"    {name} = {value}")
-    print(f"and with GPUs: export {network.nccl}, and mpirun -x NCCL_SOCKET_IFNAME")
+    lead = "or once for all,"
+    for file, settings in shared.mca_files(checks.open_mpi_major(mpirun)).items():
+        print(f"{lead} in {file} on every host:")
+        for name, value in settings.items():
+            print(f"    {name} = {value}")
+        lead = "and"
+    print(f"and with GPUs: export {shared.nccl}, and mpirun -x NCCL_SOCKET_IFNAME")
 
 
 if __name__ == "__main__":

@@ -3,10 +3,10 @@
     python hpc/scaling.py --data data/bach --workers 1,2,4
     python hpc/scaling.py -H dorchester,bath --strategies horovod -- --preset base
 
-Starts hpc/train.py under mpirun: here, on the hosts behind -H, or on those of the Slurm allocation
-that it runs in. Every number of workers is measured under every strategy, and beside it one process
-alone and as many independent processes at the same time; all of these take turns, and then again.
-What --out holds already is not measured again, so the same command goes on after a break.
+Starts hpc/train.py under mpirun: on this machine, on the hosts of -H, or on those of the Slurm
+allocation that it runs in. Every number of workers is measured under every strategy, beside one
+process alone and as many independent processes at the same time. All of these take turns, and then
+again. What --out holds already is not measured again: the same command continues after a break.
 """
 
 from __future__ import annotations
@@ -25,23 +25,24 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from hpc.config import train_config as config
-from hpc.distributed.hosts import find_slots, local_places
+from hpc.distributed.hosts import find_slots
 from hpc.efficiency.forecast import forecast_tables, forecasts
-from hpc.efficiency.measure import measure
+from hpc.efficiency.measure import measure_cell
 from hpc.efficiency.plan import (
     SCALINGS,
     Comparison,
     cells_of,
     default_workers,
+    local_slots,
     most_on_a_host,
     plan,
     require_slots,
 )
 from hpc.efficiency.store import Measured, open_store, store
-from hpc.efficiency.tables import FORMULA, rows, tables, to_json
+from hpc.efficiency.tables import FORMULA, MOST_BUSY, caution, rows, tables, to_json
 from hpc.reports.event_files import tensorboard_is_installed
-from hpc.reports.tables import print_tables
 from pipeline.runtime.command import run_command, signals_interrupt
+from pipeline.runtime.tables import print_tables
 
 STRATEGIES = ("horovod", "multiworker")
 FEWEST_STEPS = 10  # two warm up, and the first window does not count
@@ -58,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The flags of the command."""
+    """The flags of the command, with its own text as `command`."""
     parser = argparse.ArgumentParser(
         description="How well training scales with workers, and where the rest of the time goes.",
         usage="%(prog)s [flags] [-- flags of hpc/train.py]",
@@ -81,8 +82,8 @@ def parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
         "--scaling", type=scalings, default=list(SCALINGS), metavar="NAME,...", help=f"{held} [all]"
     )
     add("-H", "--hosts", metavar="HOST[:N],...", help="hosts and the workers that fit each")
-    add("--local-batch-size", type=number, default=32, metavar="N", help="weak scaling [32]")
-    add("--global-batch-size", type=number, default=64, metavar="N", help="strong scaling [64]")
+    add("--local-batch-size", type=number, default=32, metavar="N", help="of weak scaling [32]")
+    add("--global-batch-size", type=number, default=64, metavar="N", help="of strong scaling [64]")
     add("--repetitions", type=number, default=5, metavar="N", help="of every training [5]")
     add("--steps", type=number, default=40, metavar="N", help="of each training [40]")
     add(
@@ -90,16 +91,16 @@ def parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
         type=float,
         default=0.0,
         metavar="GBIT",
-        help="Gbit/s of the link between the hosts, for predictions of others [too fast to count]",
+        help="Gbit/s of the link between the hosts, to predict other links [too fast to count]",
     )
     add(
         "--out",
         type=Path,
         default=Path("runs/scaling"),
         metavar="DIR",
-        help="of all results [runs/scaling]",
+        help="folder of all results [runs/scaling]",
     )
-    add("--json", type=Path, metavar="FILE", help="write the result to this file, too")
+    add("--json", type=Path, metavar="FILE", help="also write the result to this file")
     add("train_flags", nargs="*", metavar="FLAG", help=argparse.SUPPRESS)
     flags = parser.parse_args(argv)
     if flags.steps < FEWEST_STEPS:
@@ -111,7 +112,7 @@ def parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def number(text: str) -> int:
-    """The number in a text; ValueError for one below 1."""
+    """The whole number in a text. Raises ValueError if it is below 1."""
     if int(text) < 1:
         raise ValueError(text)
     return int(text)
@@ -123,7 +124,7 @@ def numbers(text: str) -> list[int]:
 
 
 def names_of(known: tuple[str, ...]) -> Any:
-    """A parser of names between commas, each one of the known."""
+    """A parser of known names between commas. It raises ArgumentTypeError for another name."""
 
     def names(text: str) -> list[str]:
         asked = list(dict.fromkeys(text.split(",")))
@@ -138,7 +139,7 @@ def names_of(known: tuple[str, ...]) -> Any:
 
 def scale(flags: argparse.Namespace) -> None:
     """Measure what is missing, show the tables, write everything."""
-    hosts = find_slots(flags.hosts, os.environ, local_places())
+    hosts = find_slots(flags.hosts, os.environ, local_slots())
     workers = flags.workers or default_workers(len(hosts))
     require_slots(workers, hosts)
     batches = {"weak": flags.local_batch_size, "strong": flags.global_batch_size}
@@ -150,7 +151,10 @@ def scale(flags: argparse.Namespace) -> None:
 
 
 def settings_of(flags: argparse.Namespace, comparisons: Sequence[Comparison]) -> dict[str, Any]:
-    """What must be the same for figures to compare, checked as far as it can be beforehand."""
+    """The settings that must be equal for figures to compare.
+
+    Raises ValueError if a flag contradicts them, or the data set cannot be shared by all workers.
+    """
     from pipeline.dataset.manifest import Manifest
     from pipeline.dataset.schedule import check_sharing
     from pipeline.runtime.provenance import commit
@@ -175,7 +179,7 @@ def settings_of(flags: argparse.Namespace, comparisons: Sequence[Comparison]) ->
         workers = 1 if cell.is_alone else cell.workers
         check_sharing(manifest, size=workers, global_batch_size=cell.batch * workers)
     return {
-        # An edit without a commit may be one of the README: each measurement tells its own '+'.
+        # An edit without a commit may be one of the README: each measurement has its own '+'.
         "commit": commit().removesuffix("+"),
         "data": manifest.digest()[:12],
         "steps": flags.steps,
@@ -194,7 +198,7 @@ def measure_missing(
     given = {flag.partition("=")[0] for flag in flags.train_flags}
     train_flags = [f"--data={flags.data.resolve()}", f"--steps={flags.steps}"]
     train_flags.append(f"--log-every={max(flags.steps // NUM_WINDOWS, 1)}")
-    # By default at the end, where no window counts them; asked for, they are part of the time.
+    # By default they come at the end, where no window counts them.
     train_flags += [
         f"{name}={flags.steps}" for name in ("--eval-every", "--save-every") if name not in given
     ]
@@ -210,11 +214,13 @@ def measure_missing(
     work_dir = (flags.out / "work").resolve()
     for done, (cell, repetition) in enumerate(missing, start=total - len(missing) + 1):
         print(f"[{done}/{total}] {cell} ... ", end="", flush=True)
-        found = measure(cell, repetition, work_dir, train_flags, settings["workers_per_host"])
+        found = measure_cell(cell, repetition, work_dir, train_flags, settings["workers_per_host"])
         store(flags.out, found)
         measured[cell, repetition] = found
         print(f"{found.rate:,.0f} tokens/s", flush=True)
-    shutil.rmtree(work_dir, ignore_errors=True)  # a failed run's output stays for the user
+        if found.busy and found.busy > MOST_BUSY:
+            print(f"    beside other programs, which used {found.busy:.0%} of the processors")
+    shutil.rmtree(work_dir, ignore_errors=True)  # after a failure it stays for the user
 
 
 def write(
@@ -223,9 +229,10 @@ def write(
     settings: dict[str, Any],
     measured: Measured,
 ) -> None:
-    """Show the tables, and write them, the picture, the JSON and the TensorBoard run."""
+    """Print the tables, and write them, the picture, the JSON and the TensorBoard run."""
     from hpc.efficiency.plot import write_plot
 
+    # What was measured, and what the cost model makes of it.
     out_dir = flags.out
     found = rows(comparisons, measured)
     foreseen = forecasts(measured, flags.link)
@@ -233,16 +240,25 @@ def write(
     commits = ", ".join(sorted({measurement.commit for measurement in measured.values()}))
     about = {"command": flags.command, **settings, "commit": commits}
     about["hardware"] = hardware(measured)
+    warning = caution(measured)
+
+    # For the terminal.
     print()
     print_tables(shown)
+    if warning:
+        print(f"{warning}\n")
+
+    # As files.
     facts = "\n".join(f"- {name}: {value}" for name, value in about.items())
-    text = "\n".join(["# Scaling\n", f"`{FORMULA}`\n", *(table.to_markdown() for table in shown)])
+    head = ["# Scaling\n", f"`{FORMULA}`\n", *([f"**{warning}**\n"] if warning else [])]
+    text = "\n".join([*head, *(table.to_markdown() for table in shown)])
     text += f"\n{facts}\n"
-    title = f"{about['hardware']}; commit {commits}\n{flags.command}"
+    # The command is in scaling.md beside the picture.
+    title = "\n".join([f"{about['hardware']}; commit {commits}", *([warning] if warning else [])])
     picture = out_dir / "scaling.png"
     write_plot(found, foreseen, title, picture)
     (out_dir / "scaling.md").write_text(f"{text}\n![scaling]({picture.name})\n")
-    result = to_json(found, measured, {**about, "link": flags.link})
+    result = to_json(found, measured, {**about, "link": flags.link, "caution": warning})
     result["cost_models"] = [model.to_json() for model in foreseen]
     for path in [out_dir / "scaling.json", *([flags.json] if flags.json else [])]:
         path.write_text(json.dumps(result, indent=2) + "\n")
@@ -256,9 +272,9 @@ def write(
 
 
 def hardware(measured: Measured) -> str:
-    """Hosts with their processors, and what the workers computed on, of all that was measured."""
+    """Hosts with their processors, and the devices of the workers, over all measurements."""
     machines = dict.fromkeys(name for found in measured.values() for name in found.machines)
-    # The worker took its share by itself, and what mpirun left it to take from is of no interest.
+    # Each worker took its own share of the cores; what mpirun had left it does not matter.
     names = [name for found in measured.values() for name in found.devices]
     devices = dict.fromkeys(name.partition(" of a share")[0] for name in names)
     return f"{', '.join(machines)}: {'; '.join(devices)}"

@@ -1,9 +1,9 @@
-"""Command: train the LSTM on one or many machines. Reads top to bottom.
+"""Command: train a network on one or many machines. Reads top to bottom.
 
     python hpc/train.py
     mpirun -np 2 -H dorchester,bath python hpc/train.py --data data/bach --run runs/both
 
-Running the same command again continues the run from its newest checkpoint. Exit codes: 0 done,
+The same command, run again, continues the run from its newest checkpoint. Exit codes: 0 done,
 1 error, 2 wrong flag, 76 another rank was lost, 85 stopped by a signal, after saving.
 """
 
@@ -15,7 +15,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,10 +27,11 @@ import numpy as np
 
 from hpc.config.train_config import parse_flags
 from hpc.distributed.launcher import Place, find_place
+from hpc.distributed.watchdog import Watchdog
 from hpc.run_folder.layout import METRICS, TIMELINE, write_config
 from hpc.training.open_run import open_run
 from hpc.training.preemption import EXIT_PREEMPTED, StopRequest
-from hpc.training.preflight import call_roll, look_around, require_agreement
+from hpc.training.preflight import preflight, rendezvous, require_agreement
 from hpc.training.run import Run
 from hpc.training.throughput import Throughput
 from pipeline.runtime.command import run_command
@@ -38,11 +39,11 @@ from pipeline.runtime.command import run_command
 if TYPE_CHECKING:  # imports TensorFlow, which must wait until the flags are parsed
     from hpc.run_folder.journal import Journal
     from hpc.training.profiling import Profiler
-    from hpc.training.samples import Listening
+    from hpc.training.samples import SampleProcess
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit code of a training run with the given flags."""
+    """Train with the given flags; the exit code."""
     place = Place()
     try:
         place = find_place(os.environ)
@@ -58,16 +59,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def train(argv: Sequence[str] | None, place: Place) -> int:
-    """Open or continue a run, train it, and close it; the exit code."""
+def train(argv: Sequence[str] | None, place: Place, open_run: Callable[..., Run] = open_run) -> int:
+    """Open or continue a run, train it, and close it; the exit code.
+
+    `open_run` returns a run that is ready for its next step (hpc/training/open_run.py).
+    """
     config, extra = parse_flags(argv)
     stop_request = StopRequest()
-    findings = look_around(config, place, dry_run=extra.dry_run)
-    with call_roll(config, place, findings) as peers:
-        require_agreement(peers)
-        peers.allow(config.start_timeout, "starting its collective library")
-        run = open_run(config, place, peers, findings)
-        peers.progress(run.progress.step, "getting ready")
+    local = preflight(config, place, dry_run=extra.dry_run)
+    with Watchdog(place, config.timeout) as watchdog:
+        # All ranks meet and compare what they found, before the first collective.
+        roll = rendezvous(config, local, watchdog)
+        require_agreement(roll, place)
+
+        watchdog.allow(config.start_timeout, "starting its collective library")
+        run = open_run(config, place, roll, watchdog, local)
+        watchdog.progress(run.progress.step)
+        watchdog.allow(config.start_timeout, "getting ready")
+
         if extra.dry_run:
             ended = "checked"
             if place.is_chief:
@@ -75,6 +84,7 @@ def train(argv: Sequence[str] | None, place: Place) -> int:
         else:
             ended = train_run(run, stop_request)
             report(run, ended, extra.json)
+
         # A collective: the first rank that leaves with a code ends the job under mpirun, and that
         # must not be before the chief has saved and closed all files.
         run.strategy.gather(np.array([run.progress.step]))
@@ -84,14 +94,17 @@ def train(argv: Sequence[str] | None, place: Place) -> int:
 
 
 def train_run(run: Run, stop_request: StopRequest) -> str:
-    """Why training ended: 'done', 'early' (no better loss any more) or 'stopped' (by a signal)."""
+    """Train with all records; why it ended: 'done', 'early' (--patience) or 'stopped' (signal)."""
     from hpc.run_folder.journal import Journal
     from hpc.training.profiling import Profiler
-    from hpc.training.samples import Listening
+    from hpc.training.samples import SampleProcess
 
+    # The folder: its settings, and nothing in it newer than the checkpoint.
     if run.place.is_chief:
         write_config(run.run_dir, run.config)
-    run.checkpoints.take_up(asdict(run.progress))
+    run.checkpoints.roll_back(asdict(run.progress))
+
+    # The records.
     journal = Journal(
         run.run_dir,
         run.place,
@@ -101,19 +114,20 @@ def train_run(run: Run, stop_request: StopRequest) -> str:
     )
     profiler = Profiler(run.run_dir / "tensorboard", run.config.profile_window, run.place)
     wanted = run.config.samples_after if run.place.is_chief else -1.0
-    listening = Listening(run.run_dir, wanted, journal.say)
+    samples = SampleProcess(run.run_dir, wanted, journal.say)
+
     try:
         journal.stretch(run.progress.step + 1, run.facts(), run.config.to_json())
         for line in run.describe():
             journal.say(line)
         run.strategy.start_timeline(run.run_dir / TIMELINE)
-        ended = loop(run, journal, profiler, listening, stop_request)
-        run.peers.allow(run.config.start_timeout, "saving its last checkpoint")
+        ended = loop(run, journal, profiler, samples, stop_request)
+        run.watchdog.allow(run.config.start_timeout, "saving its last checkpoint")
         run.checkpoints.save(run.progress.step, run.bundle)
         run.checkpoints.wait()
-        listening.close(wait=ended != "stopped")
+        samples.close(wait=ended != "stopped")
     finally:
-        listening.close(wait=False)
+        samples.close(wait=False)
         profiler.close()
         journal.close()
     return ended
@@ -123,19 +137,21 @@ def loop(
     run: Run,
     journal: Journal,
     profiler: Profiler,
-    listening: Listening,
+    samples: SampleProcess,
     stop_request: StopRequest,
 ) -> str:
-    """Take the steps that are left; why it ended, as `train_run` says it."""
+    """Take the remaining steps; why training ended, in the words of `train_run`."""
     config, progress, throughput = run.config, run.progress, Throughput(run.tokens_per_step)
     batches = run.training_batches()
-    stop = evaluate_if_due(run, journal, stop_request)  # one that was broken off
-    run.peers.allow(config.start_timeout, "compiling its first step")
+    stop = evaluate_if_due(run, journal, stop_request)  # the one that a signal interrupted
+    run.watchdog.allow(config.start_timeout, "compiling its first step")
     for step in range(progress.step + 1, config.steps + 1):
         if stop:
             return "stopped"
         if gave_up(run):
             return "early"
+
+        # One step: the next batch, and an update of the weights with it.
         with throughput.part("input"):
             tokens = next(batches)
         with profiler.step(step), throughput.part("step"):
@@ -144,43 +160,52 @@ def loop(
         require_finite(run, step, loss)
         throughput.finish_step()
         progress.step, progress.tokens = step, progress.tokens + run.tokens_per_step
-        run.peers.progress(step)
+        run.watchdog.progress(step)
+
+        # Once in a while: record the loss and the speed.
         if step % config.log_every == 0:
-            rates = throughput.report()
-            rate = run.steps.learning_rate
-            journal.scalars(
-                step, "train", loss=loss, gradient_norm=norm, learning_rate=rate, **rates
-            )
-            if rates and run.link:
-                journal.say_once("link", run.link.advise(rates["step_seconds"]))
+            record_step(run, journal, throughput.report(), loss=loss, gradient_norm=norm)
+
+        # Once in a while: evaluate on the valid split.
         with throughput.part("evaluate"):
             stop = evaluate_if_due(run, journal, stop_request) or stops > 0
+
+        # Once in a while, and where the evaluation was the best so far: save, and be heard.
         if run.checkpoints.due(step) or progress.best_step == step:
             with throughput.part("save"):
                 run.checkpoints.save(step, run.bundle)
             if progress.evaluated == step:
-                listening.sample(step)
+                samples.request(step)
     if stop and evaluation_is_due(run):
         return "stopped"
     return "early" if gave_up(run) else "done"
 
 
+def record_step(run: Run, journal: Journal, rates: dict[str, float], **values: float) -> None:
+    """Record a step's loss and gradient norm, its learning rate, and the speed of late steps."""
+    rate = run.steps.learning_rate
+    journal.scalars(run.progress.step, "train", **values, learning_rate=rate, **rates)
+    if rates and run.link:
+        journal.say_once("link", run.link.advise(rates["step_seconds"]))
+
+
 def gave_up(run: Run) -> bool:
-    """Have there been as many evaluations without a better loss as --patience allows?"""
+    """Have as many evaluations passed without a better loss as --patience allows?"""
     return 0 < run.config.patience <= run.progress.stale_evaluations
 
 
 def evaluation_is_due(run: Run) -> bool:
-    """Is this a step with an evaluation, which it has not had yet?"""
+    """Does this step need an evaluation that it has not had yet?"""
     step = run.progress.step
     at_its_time = step % run.config.eval_every == 0 or step == run.config.steps
     return at_its_time and step > run.progress.evaluated
 
 
 def evaluate_if_due(run: Run, journal: Journal, stop_request: StopRequest) -> bool:
-    """Was the evaluation on the valid split broken off, because a rank was asked to stop?
+    """Evaluate on the valid split, if due; did a request to stop interrupt the evaluation?
 
-    A long one would not end within the grace time; the run makes up for it when it goes on.
+    A long evaluation would not end within the grace time of a signal. The run repeats it when it
+    is continued.
     """
     if not evaluation_is_due(run):
         return False
@@ -189,9 +214,10 @@ def evaluate_if_due(run: Run, journal: Journal, stop_request: StopRequest) -> bo
     totals = np.zeros(3)
     for tokens, weights in run.evaluation_batches("valid"):
         totals += run.steps.evaluate(tokens, weights, stop_request.asked).numpy()
-        run.peers.progress(progress.step, "evaluating")
+        run.watchdog.progress(progress.step, "evaluating")
         if totals[2]:
             return True
+
     nats, num_tokens, _ = totals
     loss = float(nats / num_tokens)
     rate = float(num_tokens) / (time.perf_counter() - started)
@@ -205,7 +231,7 @@ def evaluate_if_due(run: Run, journal: Journal, stop_request: StopRequest) -> bo
 
 
 def require_finite(run: Run, step: int, loss: float) -> None:
-    """Raise RuntimeError for a loss that is no number: all later steps would be lost."""
+    """Raise RuntimeError unless the loss is a finite number: all later steps would be lost."""
     if not math.isfinite(loss):
         last_good = max(step - run.config.log_every, 0)
         raise RuntimeError(
@@ -216,7 +242,7 @@ def require_finite(run: Run, step: int, loss: float) -> None:
 
 
 def report(run: Run, ended: str, json_file: Path | None) -> None:
-    """Tell how the run ended and what to do next; the same for programs in `json_file`."""
+    """Print how the run ended and what to do next; write the same into `json_file`, if given."""
     if not run.place.is_chief:
         return
     progress, best = run.progress, run.progress.best_loss

@@ -6,18 +6,20 @@ python model/generate.py model/pretrained/chorales --given soprano.mid --page ou
 python model/generate.py runs/a --live synth
 python model/generate.py runs/a --live port:Piano --input Keyboard
 
-A piece lasts until the model ends it. --length-tokens is a bound: the piece may end before.
---bars and --seconds are kept: the model may not end before, and notes that would sound past the
-length are cut there. With a primer, --bars and --seconds count what is added to it; the bar in
-which it ends is the first one added.
+A piece lasts until the model ends it. --length-tokens is an upper bound: the piece may end before.
+--bars and --seconds are exact: the model cannot end the piece before, and notes that would sound
+past the length are cut there. With a primer, --bars and --seconds count what is added to it; the
+bar in which the primer ends is the first one added.
 
---given is a voice, from its first note to its last: a model of several voices composes the others.
---page needs nothing beside it but the WAV files, and these only where they are large.
+--given is one voice, from its first note to its last; a model of several voices composes the
+others.
+--page needs nothing beside it except the WAV files, and these only if they are large.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import secrets
 import sys
 import time
@@ -28,8 +30,6 @@ from typing import TYPE_CHECKING
 
 if __package__ in (None, ""):  # run as a script: import from the root, not from model/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
-
-import importlib.util
 
 from model.composing.wishes import add_wish_flags, join_emotion, wishes_of
 from model.rendering.formats import DEFAULT_FORMATS, FORMATS, parse_formats
@@ -46,139 +46,89 @@ from pipeline.scores.midi.writer import FASTEST, SLOWEST
 from pipeline.scores.notes import DEFAULT_TEMPO, Score
 
 if TYPE_CHECKING:
-    from model.composing.composer import Composer, Length
+    from model.composing.composer import Composer
+    from model.composing.pieces import Length
 
 LIBRARIES = ("mido", "midi2audio", "music21")  # the extra `compose`: absent on a training node
+LONGEST_SECONDS = 24 * 3600
+SHORTEST_LOOK_AHEAD, LONGEST_LOOK_AHEAD = 0.05, 60.0  # seconds
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; its exit code."""
-    flags = parse_arguments(argv, __doc__ or "")
+    flags = parse_arguments(argv)
     return run_command(lambda: run(flags))
 
 
-def run(flags: argparse.Namespace) -> None:
-    """What the flags ask for: files, or music at once. Raises ValueError or OSError."""
-    if flags.list_ports:
-        from model.live.ports import list_ports
-
-        print(list_ports())
-        return
-    check(flags)
-    if flags.live:
-        from model.live.session import run_live
-
-        run_live(flags)
-    else:
-        generate(flags)
+# The flags ----------------------------------------------------------------------------------------
 
 
-def generate(flags: argparse.Namespace) -> None:
-    """Compose, write and report. Raises ValueError or OSError, with what to do."""
-    soundfont = choose_soundfont(flags) if "wav" in flags.formats else None
-    engraver = choose_engraver(flags)
-    if flags.data:
-        Manifest.load(flags.data)  # a data set that is not there is told before the work
-    seed = secrets.randbits(32) if flags.seed is None else flags.seed
-
-    load_tensorflow()
-    from model.composing.composer import Composer
-    from model.composing.given_voice import read_given_voice
-    from model.composing.harmonising import harmonise
-    from model.composing.primer import read_primer
-    from model.composing.sampling import Sampling
-    from model.networks.checkpoint import find_checkpoint
-    from model.rendering.piece_files import Renderer
-
-    sampling = Sampling(flags.temperature, flags.top_k, flags.top_p)
-    checkpoint = find_checkpoint(flags.run)
-    composer = Composer.load(checkpoint)
-    composer = composer.asked(wishes_of(flags, composer.vocabulary.conditions))
-    primer = read_primer(flags.primer, composer.vocabulary) if flags.primer is not None else None
-    given = None
-    if flags.given:
-        given = read_given_voice(flags.given, flags.given_voice, composer.vocabulary)
-    known = primer or (given.line if given else None)
-    tempo = flags.tempo or (known.tempo if known else DEFAULT_TEMPO)
-    length = _length(flags, composer, primer, tempo)
-
-    if not given:
-        composer.warm_up(hears=primer is not None)
-    started = time.perf_counter()
-    numbers = range(flags.num_pieces)
-    if given:
-        pieces = harmonise(composer, numbers, sampling, given, seed)
-    else:
-        pieces = composer.compose(numbers, sampling, length, seed, primer)
-    elapsed = time.perf_counter() - started
-    scores = [composer.score(piece, length, tempo) for piece in pieces]
-    if given:
-        scores = [given.put_back(score) for score in scores]
-    require_notes(pieces, scores, flags.length_tokens is not None)
-    num_tokens = sum(piece.num_composed for piece in pieces)
-    print(
-        f"composed {num_tokens} tokens in {elapsed:.1f} s ({num_tokens / elapsed:.0f} tokens/s) "
-        f"from {checkpoint}, seed {seed}"
-    )
-
-    primer_end = primer.end if primer else 0
-    renderer = Renderer(
-        flags.out, soundfont, flags.beats_per_bar, primer_end, flags.formats, engraver
-    )
-    speed = {"num_tokens": num_tokens, "tokens_per_second": num_tokens / elapsed}
-    settings = {
-        **asdict(sampling),
-        "seed": seed,
-        "tempo": tempo,
-        "primer": flags.primer,
-        "given": str(flags.given) if flags.given else None,
-        "wishes": composer.wishes.known() or None,
-    }
-    write_pieces(flags, renderer, pieces, scores, checkpoint, settings, speed)
-
-
-def _length(
-    flags: argparse.Namespace, composer: Composer, primer: Score | None, tempo: float
-) -> Length:
-    """What the length flags mean on the vocabulary's grid."""
-    from model.composing.composer import Length
-
-    steps_per_quarter = composer.vocabulary.steps_per_quarter
-    primer_end = primer.end if primer else 0
-    if flags.bars:
-        bar = steps_per_quarter * flags.beats_per_bar
-        return Length.of_steps((primer_end // bar + flags.bars) * bar, steps_per_quarter)
-    if flags.seconds:
-        steps = max(1, round(flags.seconds * tempo / 60 * steps_per_quarter))
-        return Length.of_steps(primer_end + steps, steps_per_quarter)
-    return Length(flags.length_tokens) if flags.length_tokens else Length()
-
-
-def parse_arguments(argv: Sequence[str] | None, doc: str) -> argparse.Namespace:
-    """The flags; `doc` is the command's description."""
-    parser = described_parser(doc)
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The flags; ends the program for flags that do not go together."""
+    parser = described_parser(__doc__ or "")
     add = parser.add_argument
     add("run", type=Path, metavar="RUN", nargs="?", help="a run folder or a checkpoint")
-    add("--seed", type=int, help="the same seed gives the same pieces (default: a new one, told)")
+    add("--seed", type=int, help="the same seed gives the same pieces (default: a new one)")
     add("--temperature", type=float, default=1.0, help="0: the likeliest token (default: 1)")
-    apart = "; whether a grid model ends is left to it"
-    add("--top-k", type=int, default=0, help=f"choose among so many tokens (default: all){apart}")
-    add("--top-p", type=float, default=1.0, help=f"among the likeliest of this probability{apart}")
+    apart = "; does not apply to the end of a grid model's piece"
+    add("--top-k", type=int, default=0, help=f"the K likeliest tokens (default: all){apart}")
+    add("--top-p", type=float, default=1.0, help=f"the likeliest of this total probability{apart}")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--length-tokens", type=int, metavar="N", help="at most N tokens")
     length.add_argument("--bars", type=int, metavar="N", help="exactly N bars")
     length.add_argument("--seconds", type=float, metavar="S", help="exactly S seconds")
     add("--beats-per-bar", type=int, default=4, help="quarters in a bar (default: 4)")
     add("--tempo", type=float, help="quarters a minute (default: the primer's, else 100)")
-    add("--primer", help="a score file to go on from, or notes: 'C4 E4 G4'")
+    add("--primer", help="a score file to continue, or notes: 'C4 E4 G4'")
     add("--given", type=Path, metavar="FILE", help="a score file of one voice: compose the others")
     add("--given-voice", default="1", metavar="NAME", help="soprano ... or 1 ... (the highest, 1)")
-    add_wish_flags(parser.add_argument_group("what a model trained with --conditions may be asked"))
+    add_wish_flags(parser.add_argument_group("conditions, for a model trained with --conditions"))
     add("--soundfont", type=Path, help="default: $SOUNDFONT, else an installed one")
     add("--json", type=Path, help="write the result here for programs")
-    _add_files(parser.add_argument_group("pieces as files"))
-    _add_live(parser.add_argument_group("played while they are composed"))
+    _add_file_flags(parser.add_argument_group("pieces as files"))
+    _add_live_flags(parser.add_argument_group("played while they are composed"))
     flags = parser.parse_args(join_emotion(sys.argv[1:] if argv is None else argv))
+    _refuse_combinations(flags, parser)
+    return flags
+
+
+def _add_file_flags(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--out", type=Path, default=Path("out"), help="folder for the pieces (default: out)")
+    add("--num-pieces", type=int, default=1, help="composed side by side (default: 1)")
+    add(
+        "--formats",
+        default=",".join(DEFAULT_FORMATS),
+        metavar="NAME,...",
+        help=f"of {', '.join(FORMATS)}; png is the piano roll (default: %(default)s)",
+    )
+    add("--no-wav", action="store_true", help="write no sound")
+    add("--page", type=Path, metavar="FILE", help="a page to see and hear the pieces (.html)")
+    add("--data", type=Path, help="print music metrics beside those of this data set's pieces")
+
+
+def _add_live_flags(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        "--live",
+        metavar="OUTPUT",
+        help="stdout (a JSON line an event), port:NAME or virtual:NAME (MIDI), synth (FluidSynth)",
+    )
+    add(
+        "--look-ahead",
+        type=float,
+        default=2.0,
+        metavar="S",
+        help="seconds composed ahead (default: 2)",
+    )
+    add("--audio-driver", metavar="NAME", help="synth: FluidSynth's (pulseaudio, alsa, file, ...)")
+    add("--audio-file", type=Path, metavar="FILE", help="what driver file writes (out/live.wav)")
+    add("--list-ports", action="store_true", help="print the MIDI ports and exit")
+    add("--input", metavar="PORT|FILE", help="answer the phrases played there, bar for bar")
+
+
+def _refuse_combinations(flags: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """End the program for flags that do not go together; turn `formats` into a tuple."""
     if flags.run is None and not flags.list_ports:
         parser.error("which run? Give a run folder or a checkpoint")
     if flags.input and not flags.live:
@@ -201,40 +151,10 @@ def parse_arguments(argv: Sequence[str] | None, doc: str) -> argparse.Namespace:
         parser.error("--page plays the pieces' sound: it goes with wav files, not with --live")
     if flags.live and flags.length_tokens:
         parser.error("--live stops by --bars, --seconds, q or Ctrl-C, not by --length-tokens")
-    return flags
-
-
-def _add_files(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    add("--out", type=Path, default=Path("out"), help="folder for the pieces (default: out)")
-    add("--num-pieces", type=int, default=1, help="composed side by side (default: 1)")
-    add(
-        "--formats",
-        default=",".join(DEFAULT_FORMATS),
-        metavar="NAME,...",
-        help=f"of {', '.join(FORMATS)}; png is the piano roll (default: %(default)s)",
-    )
-    add("--no-wav", action="store_true", help="write no sound")
-    add("--page", type=Path, metavar="FILE", help="a page to see and hear the pieces (.html)")
-    add("--data", type=Path, help="print music metrics beside those of this data set's pieces")
-
-
-def _add_live(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    add(
-        "--live",
-        metavar="OUTPUT",
-        help="stdout (a JSON line an event), port:NAME or virtual:NAME (MIDI), synth (FluidSynth)",
-    )
-    add("--look-ahead", type=float, default=2.0, metavar="S", help="seconds composed ahead (2)")
-    add("--audio-driver", metavar="NAME", help="synth: FluidSynth's (pulseaudio, alsa, file, ...)")
-    add("--audio-file", type=Path, metavar="FILE", help="what driver file writes (out/live.wav)")
-    add("--list-ports", action="store_true", help="print the MIDI ports and end")
-    add("--input", metavar="PORT|FILE", help="answer the phrases played there, bar for bar")
 
 
 def check(flags: argparse.Namespace) -> None:
-    """Refuse what no piece can be made with, before anything slow begins."""
+    """Raise ValueError for values that no piece can be made with, before anything slow begins."""
     needed = ("mido",) if flags.live and not (flags.primer or flags.input) else LIBRARIES
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
@@ -245,14 +165,119 @@ def check(flags: argparse.Namespace) -> None:
         value = getattr(flags, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name.replace('_', '-')} is {value}; it must be 1 or more")
-    if flags.seconds is not None and not 0 < flags.seconds < 24 * 3600:
+    if flags.seconds is not None and not 0 < flags.seconds < LONGEST_SECONDS:
         raise ValueError(f"--seconds is {flags.seconds:g}; it must be above 0 and below a day")
     if flags.tempo is not None and not SLOWEST <= flags.tempo <= FASTEST:
         raise ValueError(
             f"--tempo is {flags.tempo:g} quarters a minute; it must be {SLOWEST:g} to {FASTEST:g}"
         )
-    if not 0.05 <= flags.look_ahead <= 60:
-        raise ValueError(f"--look-ahead is {flags.look_ahead:g} s; it must be 0.05 to 60")
+    if not SHORTEST_LOOK_AHEAD <= flags.look_ahead <= LONGEST_LOOK_AHEAD:
+        raise ValueError(
+            f"--look-ahead is {flags.look_ahead:g} s; it must be {SHORTEST_LOOK_AHEAD:g} to "
+            f"{LONGEST_LOOK_AHEAD:g}"
+        )
+
+
+# What they ask for -------------------------------------------------------------------------------
+
+
+def run(flags: argparse.Namespace) -> None:
+    """Print the ports, play live, or write pieces. Raises ValueError or OSError, with advice."""
+    if flags.list_ports:
+        from model.live.ports import list_ports
+
+        print(list_ports())
+        return
+    check(flags)
+    if flags.live:
+        from model.live.session import run_live
+
+        run_live(flags)
+    else:
+        generate(flags)
+
+
+def generate(flags: argparse.Namespace) -> None:
+    """Compose, write and report. Raises ValueError or OSError, with advice."""
+    # Look for everything that may be missing before the seconds of loading TensorFlow.
+    soundfont = choose_soundfont(flags) if "wav" in flags.formats else None
+    engraver = choose_engraver(flags)
+    if flags.data:
+        Manifest.load(flags.data)
+    seed = secrets.randbits(32) if flags.seed is None else flags.seed
+
+    load_tensorflow()
+    from model.composing.composer import Composer
+    from model.composing.given_voice import read_given_voice
+    from model.composing.harmonising import harmonise
+    from model.composing.primer import read_primer
+    from model.composing.sampling import Sampling
+    from model.rendering.piece_files import Renderer
+
+    # The network, and the music that it starts from.
+    sampling = Sampling(flags.temperature, flags.top_k, flags.top_p)
+    composer = Composer.load(flags.run)
+    composer = composer.asked(wishes_of(flags, composer.vocabulary.conditions))
+    primer = read_primer(flags.primer, composer.vocabulary) if flags.primer is not None else None
+    given = None
+    if flags.given:
+        given = read_given_voice(flags.given, flags.given_voice, composer.vocabulary)
+    known = primer or (given.line if given else None)
+    tempo = flags.tempo or (known.tempo if known else DEFAULT_TEMPO)
+    length = _length(flags, composer, primer, tempo)
+
+    # Compose; the time for compiling does not count.
+    if not given:
+        composer.warm_up(primer=primer is not None)
+    started = time.perf_counter()
+    numbers = range(flags.num_pieces)
+    if given:
+        pieces = harmonise(composer, numbers, sampling, given, seed)
+    else:
+        pieces = composer.compose(numbers, sampling, length, seed, primer)
+    elapsed = time.perf_counter() - started
+    scores = [composer.score(piece, length, tempo) for piece in pieces]
+    if given:
+        scores = [given.put_back(score) for score in scores]
+    require_notes(pieces, scores, flags.length_tokens is not None)
+    num_tokens = sum(piece.num_composed for piece in pieces)
+    print(
+        f"composed {num_tokens} tokens in {elapsed:.1f} s ({num_tokens / elapsed:.0f} tokens/s) "
+        f"from {composer.checkpoint}, seed {seed}"
+    )
+
+    # Write.
+    primer_end = primer.end if primer else 0
+    renderer = Renderer(
+        flags.out, soundfont, flags.beats_per_bar, primer_end, flags.formats, engraver
+    )
+    speed = {"num_tokens": num_tokens, "tokens_per_second": num_tokens / elapsed}
+    settings = {
+        **asdict(sampling),
+        "seed": seed,
+        "tempo": tempo,
+        "primer": flags.primer,
+        "given": str(flags.given) if flags.given else None,
+        "wishes": composer.wishes.known() or None,
+    }
+    write_pieces(flags, renderer, pieces, scores, composer.checkpoint, settings, speed)
+
+
+def _length(
+    flags: argparse.Namespace, composer: Composer, primer: Score | None, tempo: float
+) -> Length:
+    """The length that the flags ask for, in steps of the vocabulary's grid."""
+    from model.composing.pieces import Length
+
+    steps_per_quarter = composer.vocabulary.steps_per_quarter
+    primer_end = primer.end if primer else 0
+    if flags.bars:
+        bar = steps_per_quarter * flags.beats_per_bar
+        return Length.of_steps((primer_end // bar + flags.bars) * bar, steps_per_quarter)
+    if flags.seconds:
+        steps = max(1, round(flags.seconds * tempo / 60 * steps_per_quarter))
+        return Length.of_steps(primer_end + steps, steps_per_quarter)
+    return Length(flags.length_tokens) if flags.length_tokens else Length()
 
 
 if __name__ == "__main__":

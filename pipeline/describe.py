@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,8 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pipeline.runtime.command import run_command
+from pipeline.runtime.files import write_json
+from pipeline.runtime.tables import aligned_lines
 from pipeline.runtime.tensorflow_loading import load_tensorflow
 from pipeline.scores.labels import FIELDS
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The flags."""
+    """The values of the flags."""
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").partition("\n")[0].removeprefix("Command: "),
         allow_abbrev=False,
@@ -50,17 +51,14 @@ def report(found: Description) -> Iterator[str]:
         f"{manifest.num_lanes} lanes"
     )
     yield ""
-    yield (
-        f"{'split':8}{'pieces':>9}{'notes':>11}{'tokens':>12}{'shortest':>10}{'median':>9}"
-        f"{'longest':>9}"
-    )
+    rows = []
     for name, split in found.splits.items():
         row = split.to_dict()
         spread = row["piece_tokens"]
-        yield (
-            f"{name:8}{row['pieces']:9,}{row['notes']:11,}{row['tokens']:12,}{spread['min']:10,}"
-            f"{spread['median']:9,.0f}{spread['max']:9,}"
-        )
+        numbers = (row["pieces"], row["notes"], row["tokens"], spread["min"], spread["median"])
+        rows.append((name, *(f"{number:,.0f}" for number in (*numbers, spread["max"]))))
+    columns = ("split", ">pieces", ">notes", ">tokens", ">shortest", ">median", ">longest")
+    yield from aligned_lines(columns, rows)
     yield ""
     yield from _coverage_lines(found)
     yield _counts_line("rejected", manifest.rejects, "no source")
@@ -96,21 +94,21 @@ SHOWN_VALUES = 6  # on the screen; --json has them all
 
 
 def _feature_lines(found: Description) -> Iterator[str]:
-    """The features that some piece has: in how many pieces of each split, and their values."""
+    """A line for each feature: in how many pieces of each split it is, and its values."""
     summary = found.manifest.features
     yield "features:" if summary else "features: no piece has any"
     if not summary:
         return
-    yield f"  {'':12}{'train':>9}{'valid':>9}{'test':>9}  in all splits"
+    rows = []
     for name in (name for name in FIELDS if name in summary):
-        counts = "".join(
-            f"{found.features[split].get(name, {}).get('pieces', 0):9,}" for split in found.splits
-        )
-        yield f"  {name:12}{counts}  {_values_text(summary[name])}"
+        counts = (found.features[split].get(name, {}).get("pieces", 0) for split in found.splits)
+        rows.append((name, *(f"{count:,}" for count in counts), _values_text(summary[name])))
+    columns = ("", *(f">{split}" for split in found.splits), "in all splits")
+    yield from (f"  {line}" for line in aligned_lines(columns, rows))
 
 
 def _values_text(row: Mapping[str, Any]) -> str:
-    """'-1 to 1', or 'Am 120, C 96, ... (31 values)', the most frequent first."""
+    """A feature's range, as '-1 to 1', or its most frequent values: 'Am 120, C 96, ...'."""
     if "values" not in row:
         return f"{row['min']:g} to {row['max']:g}"
     by_frequency = sorted(row["values"].items(), key=lambda item: (-item[1], item[0]))
@@ -124,16 +122,22 @@ def _length_lines(recommendation: Recommendation) -> Iterator[str]:
         f"sequence length ({recommendation.num_pieces} train pieces looked at; "
         f"{recommendation.tokens_per_quarter:.1f} tokens a quarter)"
     )
-    yield (
-        f"  {'tokens':>7}{'quarters':>10}{'repetition':>12}{'whole pieces':>14}"
-        f"{'cuts/piece':>12}{'padding':>9}{'steps/epoch':>13}"
-    )
-    for row in recommendation.candidates:
-        mark = "*" if row.sequence_length == recommendation.sequence_length else " "
-        yield (
-            f"{mark} {row.sequence_length:7}{row.quarters:10.1f}{row.repetition:12.0%}"
-            f"{row.whole_pieces:14.0%}{row.cuts:12.1f}{row.padding:9.1%}{row.steps_per_epoch:13,}"
+    rows = [
+        (
+            "*" if row.sequence_length == recommendation.sequence_length else "",
+            str(row.sequence_length),
+            f"{row.quarters:.1f}",
+            f"{row.repetition:.0%}",
+            f"{row.whole_pieces:.0%}",
+            f"{row.cuts:.1f}",
+            f"{row.padding:.1%}",
+            f"{row.steps_per_epoch:,}",
         )
+        for row in recommendation.candidates
+    ]
+    lengths = ("", ">tokens", ">quarters", ">repetition", ">whole pieces")
+    costs = (">cuts/piece", ">padding", ">steps/epoch")
+    yield from aligned_lines(lengths + costs, rows)
     yield "  repetition: share of the repetitions that are no further apart than a window"
     yield "  padding: what windows would waste if, unlike here, they did not join pieces"
     yield f"recommended: --sequence-length {recommendation.sequence_length}"
@@ -154,7 +158,7 @@ def run(argv: Sequence[str] | None) -> None:
     save_description(found, picture)
     print(f"picture: {picture}")
     if flags.json is not None:
-        flags.json.write_text(json.dumps(found.to_dict(), indent=2) + "\n")
+        write_json(flags.json, found.to_dict())
 
 
 def main(argv: Sequence[str] | None = None) -> int:

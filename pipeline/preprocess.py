@@ -7,7 +7,6 @@ python pipeline/preprocess.py my_midi_files/ more.zip --out data/mine --instrume
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from pipeline.preprocessing.build import Settings, build_data_set
 from pipeline.preprocessing.killable_pool import Limits
 from pipeline.preprocessing.mpi_ranks import Ranks, cores_of_this_process, num_ranks, open_ranks
 from pipeline.runtime.command import flag_type, run_command
+from pipeline.runtime.files import write_json
 from pipeline.scores.cache import default_folder, usable_folder
 from pipeline.scores.formats import MIDI_READERS, MUSIC21, Reading
 from pipeline.sources.catalogue import NAMED_SOURCES, list_sources
@@ -31,18 +31,18 @@ from pipeline.vocabulary.registry import Vocabulary
 
 
 def _share(text: str) -> float:
-    """0.1 from '0.1' or '10%'."""
+    """0.1 for '0.1' and '10%'."""
     return float(text[:-1]) / 100 if text.endswith("%") else float(text)
 
 
 def _pitches(text: str) -> tuple[int, int]:
-    """(36, 81) from '36:81'."""
+    """(36, 81) for '36:81'."""
     lowest, _, highest = text.partition(":")
     return int(lowest), int(highest)
 
 
 def _vocabulary(flags: argparse.Namespace) -> Vocabulary:
-    """The vocabulary that the flags say. Raises ValueError for a flag of the other one."""
+    """The vocabulary of these flags. Raises ValueError for a flag of another vocabulary."""
     events_only = ("velocity_bins", "instruments", "conditions")
     wrong = events_only if flags.vocabulary == "grid" else ("voices",)
     for name in wrong:
@@ -73,7 +73,7 @@ def _vocabulary(flags: argparse.Namespace) -> Vocabulary:
 
 
 class _ListSources(argparse.Action):
-    """Print the data sets that have names, and exit, whatever else is said or missing."""
+    """Flag that prints the named data sets and exits, whatever the other flags are."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:
         super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help=help)
@@ -84,7 +84,7 @@ class _ListSources(argparse.Action):
 
 
 def parse_arguments(argv: Sequence[str] | None) -> tuple[Settings, Path | None]:
-    """The settings that the flags say, and where to write the summary."""
+    """The settings of these flags, and the file for the summary."""
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").partition("\n")[0].removeprefix("Command: "),
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -101,7 +101,7 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[Settings, Path | None]:
     add("--list-sources", action=_ListSources, help="what each data set needs, from where; exit")
     add("--out", type=Path, required=True, help="folder to write; it appears when complete")
     add("--processes", type=int, default=cores_of_this_process(), help="parsers of this process")
-    add("--timeout", type=float, default=60.0, help="seconds for one file")
+    add("--timeout", type=float, default=60.0, help="processor seconds for one file")
     add("--max-memory", type=float, default=Limits().memory_gib, help="GiB for one process")
     add("--max-rejects", type=_share, default="10%", help="files that may fail: share or number")
     add("--num-lanes", type=int, default=16, help="streams of pieces; workers must divide them")
@@ -155,7 +155,7 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[Settings, Path | None]:
 
 
 def print_summary(summary: Mapping[str, Any]) -> None:
-    """Print what is in the data set and what happened to what is not."""
+    """Print the contents of the data set, the rejected files and the changed notes."""
     pieces, tokens = summary["pieces"], summary["tokens"]
     print(f"{summary['out']}: {sum(pieces.values())} pieces from {summary['files']} files")
     for split in SPLITS:
@@ -168,24 +168,24 @@ def print_summary(summary: Mapping[str, Any]) -> None:
 
 
 def run(argv: Sequence[str] | None) -> None:
-    """Preprocess as the flags say; under mpirun on the first rank, with the others' help."""
+    """Preprocess as the flags say; under mpirun all ranks parse and the first one writes."""
     settings, json_file = parse_arguments(argv)
     if num_ranks() > 1:
         with open_ranks() as ranks:
             if ranks is not None:
-                write_and_tell(settings, json_file, ranks)
+                write_data_set(settings, json_file, ranks)
     else:
-        write_and_tell(settings, json_file)
+        write_data_set(settings, json_file)
 
 
-def write_and_tell(settings: Settings, json_file: Path | None, ranks: Ranks | None = None) -> None:
+def write_data_set(settings: Settings, json_file: Path | None, ranks: Ranks | None = None) -> None:
     """Write the data set and print its summary."""
     if settings.cache is not None:
         usable_folder(settings.cache)
     summary = build_data_set(settings, ranks)
     print_summary(summary)
     if json_file is not None:
-        json_file.write_text(json.dumps(summary, indent=2) + "\n")
+        write_json(json_file, summary)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -6,12 +6,51 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LAYERS = ("pipeline", "model", "hpc")  # each may import itself and those before it
+
+# The floor plan, from the ground up: a room may import itself and the rooms before it. The commands
+# stand on the top floor, in the package folder itself. A folder within a room belongs to the room.
+ROOMS = {
+    "pipeline": (
+        "runtime",  # what every command needs
+        "scores",  # score file -> notes
+        "vocabulary",  # notes -> token ids
+        "dataset",  # shards, and batches of them
+        "sources",  # where pieces come from
+        "preprocessing",  # sources -> data set
+        "description",  # what is in a data set
+    ),
+    "model": (
+        "networks",
+        "composing",  # network -> pieces
+        "metrics",  # of scores
+        "rendering",  # pieces -> files
+        "live",  # pieces -> sound, at once
+        "evaluation",
+    ),
+    "hpc": (
+        "config",
+        "distributed",  # several processes as one
+        "reports",  # tables and event files
+        "run_folder",
+        "training",
+        "comparison",  # of runs
+        "efficiency",  # of scaling
+        "diagnostics",  # of hosts
+        "benchmarks",
+    ),
+}
+# Programs that a command of ours starts, and the command that each of them wraps. Nothing imports
+# them, so that they stand above all rooms, wherever they lie.
+PROGRAMS = {"hpc/efficiency/worker.py": "hpc/train.py"}
+SET_UP = "install"  # hpc/install/: scripts that run before anything of ours can be imported
 
 # `python hpc/train.py` puts hpc/ first on the path: there a file hides the standard module of its
 # name from every library. `chunk` left the standard library with 3.13, libraries still try it.
@@ -20,7 +59,8 @@ DRAWERS = {"utils", "util", "helpers", "common", "misc", "experiments"}  # names
 
 # What git tracks at the top: our folders, and what a tool or a reader looks for only there.
 TOP_LEVEL = {*LAYERS, "slurm", "tests", "README.md", "LICENSE", "Makefile", "constraints.txt"}
-TOP_LEVEL |= {"setup.cfg", "pyproject.toml", ".ci", ".gitignore"}
+TOP_LEVEL |= {"setup.cfg", "pyproject.toml", ".ci", ".gitignore", ".pre-commit-config.yaml"}
+TOP_LEVEL |= {"docs", "findings", "CONTRIBUTING.md", "CHANGELOG.md"}
 
 
 def modules_of(package: str) -> list[Path]:
@@ -38,6 +78,35 @@ def imported_names(module: Path) -> Iterator[str]:
             yield ".".join([*parents[: -node.level], node.module or ""])
         elif isinstance(node, ast.ImportFrom):
             yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@cache
+def arrows() -> dict[str, set[str]]:
+    """For each of our files, by path, those of ours that it imports, inside functions too."""
+    files = {
+        module.relative_to(REPOSITORY).with_suffix("").as_posix().replace("/", "."): module
+        for package in LAYERS
+        for module in modules_of(package)
+        if module.name != "__init__.py"
+    }
+    found: dict[str, set[str]] = {}
+    for name, module in files.items():
+        imported = {target for target in imported_names(module) if target in files} - {name}
+        found[path_of(name)] = {path_of(target) for target in imported}
+    return found
+
+
+def path_of(dotted_name: str) -> str:
+    """A module's path in the repository."""
+    return dotted_name.replace(".", "/") + ".py"
+
+
+def floor_of(path: str) -> int:
+    """How high a file stands in its package; commands and set-up scripts stand above all rooms."""
+    package, *folders = path.split("/")[:-1]
+    rooms = ROOMS[package]
+    return rooms.index(folders[0]) if folders and folders[0] != SET_UP else len(rooms)
 
 
 def importers_of(library: str) -> set[str]:
@@ -62,6 +131,32 @@ def test_imports_point_one_way_from_hpc_to_model_to_pipeline(package: str) -> No
     assert wrong == []
 
 
+@pytest.mark.parametrize("package", LAYERS)
+def test_every_folder_has_its_place_in_the_floor_plan(package: str) -> None:
+    folders = {path.relative_to(REPOSITORY / package).parts[0] for path in modules_of(package)}
+    assert {name for name in folders if not name.endswith(".py")} - {SET_UP} == {*ROOMS[package]}
+
+
+def test_no_import_points_from_a_lower_room_to_a_higher_one() -> None:
+    wrong = [
+        f"{path} imports {target}"
+        for path, targets in arrows().items()
+        for target in targets
+        if path.split("/")[0] == target.split("/")[0]
+        and floor_of(path) < floor_of(target)
+        and PROGRAMS.get(path) != target
+    ]
+    assert wrong == []
+
+
+def test_no_file_imports_itself_by_way_of_others() -> None:
+    assert len(list(TopologicalSorter(arrows()).static_order())) == len(arrows())  # or CycleError
+
+
+def test_nothing_imports_a_program() -> None:
+    assert not {*PROGRAMS} & set().union(*arrows().values())
+
+
 def test_only_the_layer_of_scores_imports_music21() -> None:
     importers = importers_of("music21")
     assert importers, "nothing imports music21: this test looks in the wrong place"
@@ -77,7 +172,7 @@ def test_only_the_layer_of_many_processes_imports_horovod_or_mpi() -> None:
 
 @pytest.mark.parametrize("package", LAYERS)
 def test_no_file_hides_a_module_of_the_standard_library(package: str) -> None:
-    entries = {path.stem for path in (REPOSITORY / package).iterdir()}
+    entries = {path.stem for path in (REPOSITORY / package).rglob("*")}
     assert entries & HIDING_NAMES == set()
 
 
@@ -88,10 +183,13 @@ def test_no_file_or_folder_is_a_drawer_without_a_subject(package: str) -> None:
 
 
 @pytest.mark.parametrize("package", LAYERS)
-def test_each_package_says_in_one_docstring_what_it_is_for(package: str) -> None:
-    tree = ast.parse((REPOSITORY / package / "__init__.py").read_text(encoding="utf-8"))
-    assert ast.get_docstring(tree)
-    assert len(tree.body) == 1
+def test_each_package_and_room_says_in_one_docstring_what_it_is_for(package: str) -> None:
+    folders = {module.parent for module in modules_of(package) if module.parent.name != SET_UP}
+    assert len(folders) > len(ROOMS[package])
+    for folder in folders:
+        tree = ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))
+        assert ast.get_docstring(tree)
+        assert len(tree.body) == 1
 
 
 @pytest.mark.skipif(not (REPOSITORY / ".git").exists(), reason="not a git clone")

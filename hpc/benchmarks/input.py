@@ -6,46 +6,43 @@ both on one core and in turn; windows are of 128 tokens, 32 a batch.
 
 from __future__ import annotations
 
-import os
 import statistics
 
-from hpc.benchmarks import lstm as bench_lstm
-from hpc.benchmarks.rows import Options, Row, alternate, cpu_seconds, paired_ratio, pin_to_one_core
+from hpc.benchmarks import lstm
+from hpc.benchmarks.rows import (
+    BenchmarkRow,
+    Options,
+    alternate,
+    cpu_seconds,
+    load_tensorflow_on_one_core,
+    paired_ratio,
+    rows_without_value,
+)
 from pipeline.dataset.manifest import Manifest
-from pipeline.runtime.tensorflow_loading import load_tensorflow
 
 ROWS = {"batches": ">= 50"}  # windows/s of batches.py alone against those of a training step
-BATCHES = 200  # so many at a time: a block of windows is made at once, for several batches
+BATCHES = 200  # batches at a time: windows are made in blocks, each of several batches
 
 
-def measure(names: list[str], options: Options) -> list[Row]:
+def measure(names: list[str], options: Options) -> list[BenchmarkRow]:
     """The row. Sets threads, so it must be the first use of TensorFlow."""
     try:
         manifest = Manifest.load(options.data)
     except ValueError as error:
-        return [Row.judged(name, None, ROWS[name], str(error)) for name in names]
-    os.environ["OMP_NUM_THREADS"] = "1"
-    pin_to_one_core()
-    load_tensorflow()
-    import tensorflow as tf
-
+        return rows_without_value(names, ROWS, str(error))
+    load_tensorflow_on_one_core()
     from model.networks.hoisted_lstm import HoistedLSTM
     from pipeline.dataset.batches import training_batches
+    from pipeline.dataset.schedule import BatchPlan
 
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    batches = iter(
-        training_batches(
-            options.data,
-            manifest,
-            sequence_length=bench_lstm.TIME,
-            global_batch_size=bench_lstm.BATCH,
-            rank=0,
-            size=1,
-            seed=1,
-            max_transpose=6,
-        )
+    plan = BatchPlan(
+        manifest,
+        sequence_length=lstm.TIME,
+        global_batch_size=lstm.BATCH,
+        seed=1,
+        max_transpose=6,
     )
+    batches = iter(training_batches(options.data, plan))
 
     def make() -> None:
         for _ in range(BATCHES):
@@ -54,13 +51,11 @@ def measure(names: list[str], options: Options) -> list[Row]:
     seconds = alternate(
         {
             "input": lambda: cpu_seconds(make) / BATCHES,
-            "step": bench_lstm.training_step(HoistedLSTM),
+            "step": lstm.training_step(HoistedLSTM),
         },
         options.rounds,
     )
     value, spread = paired_ratio(seconds["step"], seconds["input"])
-    made, consumed = (
-        bench_lstm.BATCH / statistics.median(seconds[part]) for part in ("input", "step")
-    )
+    made, consumed = (lstm.BATCH / statistics.median(seconds[part]) for part in ("input", "step"))
     note = f"{made:,.0f} against {consumed:.1f} windows/s; pairs {spread}"
-    return [Row.judged("batches", value, ROWS["batches"], note)]
+    return [BenchmarkRow.judged("batches", value, ROWS["batches"], note)]

@@ -6,21 +6,24 @@ gradients, AdamW; batch 32, 128 steps, on one core. All run in turn, in one run 
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpc.benchmarks.rows import Options, Row, alternate, cpu_seconds, paired_ratio, pin_to_one_core
+from hpc.benchmarks.rows import (
+    BenchmarkRow,
+    Options,
+    alternate,
+    cpu_seconds,
+    load_tensorflow_on_one_core,
+    paired_ratio,
+)
 from hpc.distributed.processor import has_bfloat16_products
-from pipeline.runtime.tensorflow_loading import load_tensorflow
 
 if TYPE_CHECKING:
     import tensorflow as tf
-
-Measure = Callable[[list[str], Options], list[Row]]
 
 ROWS = {  # name -> target
     "lstm-keras": ">= 1.7",  # tokens/s against keras.layers.LSTM
@@ -35,18 +38,13 @@ STEP_FLOPS = 3 * 2 * TOKENS * UNITS * (LAYERS * 2 * 4 * UNITS + VOCAB_SIZE)
 MATRIX = 2048
 
 
-def measure(names: list[str], options: Options) -> list[Row]:
+def measure(names: list[str], options: Options) -> list[BenchmarkRow]:
     """The rows asked for. Sets threads, so it must be the first use of TensorFlow."""
-    os.environ["OMP_NUM_THREADS"] = "1"
-    pin_to_one_core()
-    load_tensorflow()
+    load_tensorflow_on_one_core()
     import keras
-    import tensorflow as tf
 
     from model.networks.hoisted_lstm import HoistedLSTM
 
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
     parts = {"hoisted": training_step(HoistedLSTM), "matmul": matrix_product()}
     missing = {}
     if "lstm-keras" in names:
@@ -68,10 +66,10 @@ def measure(names: list[str], options: Options) -> list[Row]:
     return [row(name, seconds, missing.get(name, "")) for name in names]
 
 
-def row(name: str, seconds: dict[str, list[float]], missing: str) -> Row:
+def row(name: str, seconds: dict[str, list[float]], missing: str) -> BenchmarkRow:
     """One row, from the seconds of the parts."""
     if missing:
-        return Row.judged(name, None, ROWS[name], missing)
+        return BenchmarkRow.judged(name, None, ROWS[name], missing)
     other, ours = name.removeprefix("lstm-"), "hoisted"
     if other == "bfloat16":
         ours, other = other, ours
@@ -82,7 +80,7 @@ def row(name: str, seconds: dict[str, list[float]], missing: str) -> Row:
     value, spread = paired_ratio(rates[ours], rates[other])
     our_rate, other_rate = (statistics.median(rates[part]) for part in (ours, other))
     note = f"{our_rate:.4g} against {other_rate:.4g} {unit}; pairs {spread}"
-    return Row.judged(name, value, ROWS[name], note)
+    return BenchmarkRow.judged(name, value, ROWS[name], note)
 
 
 def training_step(layer: type, precision: str = "float32") -> Callable[[], float]:
@@ -122,7 +120,7 @@ def training_step(layer: type, precision: str = "float32") -> Callable[[], float
 
 
 def matrix_product() -> Callable[[], float]:
-    """Multiply two large square matrices; the seconds. The machine's own limit."""
+    """Multiply two large square matrices; the seconds. No step can be faster than products."""
     import tensorflow as tf
 
     square = tf.random.normal([MATRIX, MATRIX])
@@ -133,7 +131,7 @@ def matrix_product() -> Callable[[], float]:
 def torch_step(python: str) -> tuple[subprocess.Popen[str], Callable[[], float]]:
     """The process that holds the same network in PyTorch, and a step of it; its seconds.
 
-    Raises OSError where that Python has no PyTorch.
+    Raises OSError if that Python has no PyTorch.
     """
     script = Path(__file__).with_name("lstm_in_torch.py")
     sizes = [str(size) for size in (VOCAB_SIZE, UNITS, LAYERS, BATCH, TIME)]

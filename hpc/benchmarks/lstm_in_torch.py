@@ -1,4 +1,4 @@
-"""Steps of the same network in PyTorch, one for every line on stdin; writes the seconds of each.
+"""Steps of the same network in PyTorch, one for every line on stdin; prints the seconds of each.
 
 Run by hpc/benchmarks/lstm.py with a Python that has PyTorch, which need not be the project's.
 Arguments: vocabulary, units, layers, batch, time.
@@ -11,7 +11,7 @@ import time
 
 
 def main() -> int:
-    """Say 'ready', then answer every line with the processor seconds of a training step."""
+    """Print 'ready', then answer every line with the processor seconds of a training step."""
     import torch
 
     vocab_size, units, num_layers, batch, length = map(int, sys.argv[1:])

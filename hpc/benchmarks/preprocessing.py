@@ -1,7 +1,7 @@
 """Benchmark rows of preprocessing: against music21's own way, by processes, by ranks, by memory.
 
-The scores are MIDI files: a folder's, or music21's chorales written as MIDI. Rows of one process
-count its processor seconds; rows of several count the wall time that the command says it took.
+The scores are MIDI files: those of a folder, or music21's chorales written as MIDI. Rows of one
+process count its processor seconds; rows of several count the wall time that the command reports.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from hpc.benchmarks.rows import (
-    REPOSITORY,
+    BenchmarkRow,
     Options,
-    Row,
     alternate,
     cpu_seconds,
     paired_ratio,
-    run_to_its_end,
+    peak_memory_of,
 )
+from hpc.distributed.mpirun import mpi_environment
 from pipeline.preprocessing.encoder import Encoder
+from pipeline.runtime.provenance import REPOSITORY
 from pipeline.scores.cache import ScoreCache
 from pipeline.scores.formats import AS_WRITTEN, SYMUSIC, Reading
 from pipeline.scores.notes import DRUMS, Score
@@ -41,7 +42,7 @@ ROWS = {  # name -> target
 SAMPLE, NOTATION_SAMPLE = 16, 6  # files: music21 takes up to a second for one
 CORPUS_FILES = 400  # for the rows of whole commands
 LONG_CORPUS_FILES = 2000  # what a command does or needs once weighs less; and a tenth of them
-# Row -> its two commands in turn: files of the corpus, processes, ranks.
+# BenchmarkRow -> its two commands in turn: files of the corpus, processes, ranks.
 COMMANDS = {
     "two-processes": {"one": (LONG_CORPUS_FILES, 1, 1), "two": (LONG_CORPUS_FILES, 2, 1)},
     "two-ranks": {"local": (CORPUS_FILES, 2, 1), "ranks": (CORPUS_FILES, 1, 2)},
@@ -53,7 +54,7 @@ COMMANDS = {
 WHOLE_COMMANDS = 5  # rounds at most: each is two runs of half a minute
 
 
-def measure(names: list[str], options: Options) -> list[Row]:
+def measure(names: list[str], options: Options) -> list[BenchmarkRow]:
     """The rows asked for."""
     from pipeline.scores.midi.writer import write_midi
     from pipeline.scores.reading import read_scores
@@ -79,7 +80,7 @@ def measure(names: list[str], options: Options) -> list[Row]:
     return sorted(rows, key=lambda row: names.index(row.name))
 
 
-def parsing_rows(names: list[str], files: list[Path], rounds: int) -> list[Row]:
+def parsing_rows(names: list[str], files: list[Path], rounds: int) -> list[BenchmarkRow]:
     """MIDI files to ids by our readers, each against music21's converter and its notes."""
     from pipeline.scores.reading import count_by_converter
 
@@ -98,7 +99,7 @@ def parsing_rows(names: list[str], files: list[Path], rounds: int) -> list[Row]:
     ]
 
 
-def cache_row(files: list[Path], folder: Path, rounds: int) -> Row:
+def cache_row(files: list[Path], folder: Path, rounds: int) -> BenchmarkRow:
     """Notation found in the cache against notation parsed."""
     from pipeline.scores.reading import read_scores
 
@@ -119,12 +120,12 @@ def over(files: list[Path], work: Callable[[Path], object]) -> Callable[[], floa
     return lambda: cpu_seconds(lambda: [work(path) for path in files])
 
 
-def ratio_row(name: str, theirs: list[float], ours: list[float], num_files: int) -> Row:
+def ratio_row(name: str, theirs: list[float], ours: list[float], num_files: int) -> BenchmarkRow:
     """How many times as fast ours is."""
     value, spread = paired_ratio(theirs, ours)
     each = [1e3 * statistics.median(seconds) / num_files for seconds in (ours, theirs)]
     note = f"{each[0]:.3g} against {each[1]:.4g} ms a file, {num_files} files; pairs {spread}"
-    return Row.judged(name, value, ROWS[name], note)
+    return BenchmarkRow.judged(name, value, ROWS[name], note)
 
 
 def make_corpus(files: list[Path], folder: Path, count: int) -> Path:
@@ -142,10 +143,10 @@ def make_corpus(files: list[Path], folder: Path, count: int) -> Path:
     return folder
 
 
-def command_row(name: str, corpora: dict[int, Path], rounds: int) -> Row:
+def command_row(name: str, corpora: dict[int, Path], rounds: int) -> BenchmarkRow:
     """A row of whole commands, in turn."""
     if name == "two-ranks" and shutil.which("mpirun") is None:
-        return Row.judged(name, None, ROWS[name], "this machine has no mpirun")
+        return BenchmarkRow.judged(name, None, ROWS[name], "this machine has no mpirun")
     flags = COMMANDS[name]
     which = 1 if name == "preprocess-memory" else 0
     parts = {
@@ -162,18 +163,20 @@ def command_row(name: str, corpora: dict[int, Path], rounds: int) -> Row:
         one, two, unit = one / 2**30, two / 2**30, "GiB"
     num_files = max(given[0] for given in flags.values())
     note = f"{one:.3g} against {two:.3g} {unit}, {num_files} files, {rounds} rounds; pairs {spread}"
-    return Row.judged(name, value, ROWS[name], note)
+    return BenchmarkRow.judged(name, value, ROWS[name], note)
 
 
 def preprocess(corpus: Path, num_processes: int, num_ranks: int) -> tuple[float, float]:
-    """(Wall seconds as the command says them, peak bytes of its largest process) of a whole run."""
+    """Wall seconds that the command reports, and peak bytes of its largest process."""
     out = corpus.with_name("out")
     shutil.rmtree(out, ignore_errors=True)
     summary = corpus.with_name("summary.json")
     program = [sys.executable, str(REPOSITORY / "pipeline" / "preprocess.py"), str(corpus)]
     program += ["--out", str(out), "--no-cache", "--json", str(summary)]
     program += ["--processes", str(num_processes)]
+    environ = None
     if num_ranks > 1:
         program = ["mpirun", "-np", str(num_ranks), *program]
-    peak = run_to_its_end(program)
+        environ = mpi_environment()
+    peak = peak_memory_of(program, environ)
     return json.loads(summary.read_text())["seconds"], peak

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpc.distributed.processor import processor
+from pipeline.runtime.provenance import commit
+from pipeline.runtime.tensorflow_loading import load_tensorflow
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 KILOBYTE = 1024  # of ru_maxrss, on Linux
 
 
@@ -29,8 +30,8 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Row:
-    """One line of the table."""
+class BenchmarkRow:
+    """One value beside the target that it must reach."""
 
     name: str
     value: float | None  # None where this machine cannot measure it
@@ -39,7 +40,7 @@ class Row:
     note: str = ""  # spread, absolute numbers, or why there is no value
 
     @classmethod
-    def judged(cls, name: str, value: float | None, target: str, note: str = "") -> Row:
+    def judged(cls, name: str, value: float | None, target: str, note: str = "") -> BenchmarkRow:
         """The row, `met` by comparing the value with the target ('>= 1.7' or '<= 0.01')."""
         relation, bound = target.split()
         met = None
@@ -48,60 +49,54 @@ class Row:
         return cls(name, value, target, met, note)
 
 
-def run_to_its_end(command: Sequence[str]) -> float:
-    """Run a command; the peak of resident memory of its largest process, in bytes.
-
-    Raises RuntimeError with its last line if it fails.
-    """
-    with tempfile.TemporaryFile() as told:
-        process = subprocess.Popen(command, stdout=told, stderr=subprocess.STDOUT)
-        try:
-            _, status, usage = os.wait4(process.pid, 0)
-        except BaseException:
-            with suppress(ProcessLookupError):
-                process.kill()
-            raise
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            told.seek(0)
-            lines = told.read().decode(errors="replace").splitlines()
-            said = [line for line in lines if line.strip(" -")]  # mpirun ends with a rule
-            raise RuntimeError(f"{' '.join(command)}: {said[-1] if said else 'no reason told'}")
-    return float(usage.ru_maxrss * KILOBYTE)
+def rows_without_value(
+    names: Sequence[str], targets: Mapping[str, str], reason: str
+) -> list[BenchmarkRow]:
+    """A row for each name that says why this machine cannot measure it."""
+    return [BenchmarkRow.judged(name, None, targets[name], reason) for name in names]
 
 
 def describe_machine() -> dict[str, str | int]:
     """Processor, cores, load and commit: without these a number is no result."""
-    found = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=REPOSITORY, capture_output=True, text=True
-    )
     return {
         "processor": processor(),
         "cores": len(os.sched_getaffinity(0)),
         "load": f"{os.getloadavg()[0]:.1f}",
-        "commit": found.stdout.strip() or "unknown",
+        "commit": commit(),
     }
 
 
-def pin_to_one_core() -> int:
-    """The core that this process and its children run on from now on: the last it is allowed."""
-    core = max(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {core})
-    return core
+def use_one_core() -> None:
+    """Keep this process and its children to one core: the last that it is allowed."""
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
+def load_tensorflow_on_one_core() -> None:
+    """Load TensorFlow with one thread on one core. Call it before any other use of TensorFlow."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    use_one_core()
+    load_tensorflow()
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 def alternate(parts: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each part, round by round: A B C A B C ..., after one round of warm-up.
-
-    A part runs once and returns its seconds.
-    """
-    seconds: dict[str, list[float]] = {name: [] for name in parts}
+    """What each part returned, round by round: A B C A B C ..., after one round of warm-up."""
+    found: dict[str, list[float]] = {name: [] for name in parts}
     for index in range(rounds + 1):
         for name, part in parts.items():
-            taken = part()
+            value = part()
             if index:
-                seconds[name].append(taken)
-    return seconds
+                found[name].append(value)
+    return found
+
+
+def paired_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> tuple[float, str]:
+    """Median and spread of the ratios of values that were measured next to each other."""
+    ratios = sorted(a / b for a, b in zip(numerator, denominator, strict=True))
+    return statistics.median(ratios), f"{ratios[0]:.2f} to {ratios[-1]:.2f}"
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:
@@ -115,7 +110,23 @@ def cpu_seconds(work: Callable[[], object]) -> float:
     return time.process_time() - started
 
 
-def paired_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> tuple[float, str]:
-    """Median and spread of the ratios of values that were measured next to each other."""
-    ratios = sorted(a / b for a, b in zip(numerator, denominator, strict=True))
-    return statistics.median(ratios), f"{ratios[0]:.2f} to {ratios[-1]:.2f}"
+def peak_memory_of(command: Sequence[str], environ: Mapping[str, str] | None = None) -> float:
+    """Run a command; the peak resident memory of its largest process, in bytes.
+
+    Raises RuntimeError with the last line of its output if it fails.
+    """
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(command, env=environ, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            with suppress(ProcessLookupError):
+                process.kill()
+            raise
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            output.seek(0)
+            lines = output.read().decode(errors="replace").splitlines()
+            words = [line for line in lines if line.strip(" -")]  # mpirun ends with a rule
+            raise RuntimeError(f"{' '.join(command)}: {words[-1] if words else 'no output'}")
+    return float(usage.ru_maxrss * KILOBYTE)

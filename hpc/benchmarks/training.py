@@ -1,8 +1,8 @@
 """Benchmark rows of a whole training: waiting for input, all that is not the step, samples, memory.
 
 hpc/train.py runs as a user starts it, in processes of its own on one pinned core. Memory is the
-peak of the resident set that the kernel counts, of trainings on the data set repeated a few times
-and 100 times as often, in turn.
+peak resident set as the kernel counts it: of trainings on the data set repeated a few times, and on
+100 times as much, in turn.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from itertools import count
 from pathlib import Path
 
 from hpc.benchmarks.rows import (
-    REPOSITORY,
+    BenchmarkRow,
     Options,
-    Row,
     alternate,
     paired_ratio,
-    pin_to_one_core,
-    run_to_its_end,
+    peak_memory_of,
+    rows_without_value,
+    use_one_core,
 )
 from hpc.run_folder.layout import METRICS
 from hpc.training.samples import missing_for_samples
 from pipeline.dataset.manifest import FILE_NAME, Manifest, Shard
 from pipeline.runtime.files import read_lines
+from pipeline.runtime.provenance import REPOSITORY
 
 ROWS = {  # name -> target
     "input-wait": "<= 0.01",  # waiting for input, share of a step's time
@@ -46,13 +47,13 @@ COPIES = (10, 1000)  # of the data set: few MB, and many against what a process 
 MEMORY_FLAGS = ("--preset=tiny", "--global-batch-size=32", "--sequence-length=128", "--steps=60")
 
 
-def measure(names: list[str], options: Options) -> list[Row]:
+def measure(names: list[str], options: Options) -> list[BenchmarkRow]:
     """The rows asked for."""
     try:
         Manifest.load(options.data)
     except ValueError as error:
-        return [Row.judged(name, None, ROWS[name], str(error)) for name in names]
-    pin_to_one_core()
+        return rows_without_value(names, ROWS, str(error))
+    use_one_core()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         if {"input-wait", "overhead"} & set(names):
@@ -64,8 +65,8 @@ def measure(names: list[str], options: Options) -> list[Row]:
     return [row for row in rows if row.name in names]
 
 
-def times_rows(folder: Path, options: Options) -> list[Row]:
-    """Waiting for input, and all that is not the step, of each interval of one long training."""
+def times_rows(folder: Path, options: Options) -> list[BenchmarkRow]:
+    """Rows of waiting for input and of all that is not the step, by intervals of one training."""
     run = folder / "run"
     steps = INTERVAL * options.rounds
     train(run, options.data, *WORKLOAD, f"--steps={steps}")
@@ -74,7 +75,7 @@ def times_rows(folder: Path, options: Options) -> list[Row]:
     step = statistics.median(line["step_seconds"] for line in lines if "step_seconds" in line)
     about = f"{' '.join(WORKLOAD)}: {step * 1000:.0f} ms a step; {steps} steps, by {INTERVAL}"
     return [
-        Row.judged(
+        BenchmarkRow.judged(
             name,
             statistics.median(found),
             ROWS[name],
@@ -84,14 +85,14 @@ def times_rows(folder: Path, options: Options) -> list[Row]:
     ]
 
 
-def samples_row(folder: Path, options: Options) -> Row:
+def samples_row(folder: Path, options: Options) -> BenchmarkRow:
     """Steps of trainings with samples for TensorBoard against those without, in turn, on one core.
 
     All trainings must have the priority that users give them, 0: the sampler has nice 19.
     """
     if missing := missing_for_samples():
         reason = f"{', '.join(missing)} not installed"
-        return Row.judged("samples", None, ROWS["samples"], reason)
+        return BenchmarkRow.judged("samples", None, ROWS["samples"], reason)
     runs = count()
 
     def seconds_of(samples_after: int) -> float:
@@ -106,7 +107,7 @@ def samples_row(folder: Path, options: Options) -> Row:
     value, spread = paired_ratio(seconds["with"], seconds["without"])
     with_samples, without = (1000 * statistics.median(seconds[part]) for part in parts)
     note = f"{with_samples:.0f} against {without:.0f} ms a step; pairs {spread}"
-    return Row.judged("samples", value, ROWS["samples"], note)
+    return BenchmarkRow.judged("samples", value, ROWS["samples"], note)
 
 
 def shares(lines: Sequence[dict[str, float]]) -> tuple[list[float], list[float]]:
@@ -130,7 +131,7 @@ def shares(lines: Sequence[dict[str, float]]) -> tuple[list[float], list[float]]
     return waiting, others
 
 
-def memory_row(folder: Path, options: Options) -> Row:
+def memory_row(folder: Path, options: Options) -> BenchmarkRow:
     """Peak memory of trainings on much data against that on little, in turn."""
     data = {copies: folder / f"data-{copies}" for copies in COPIES}
     for copies, out_dir in data.items():
@@ -145,7 +146,7 @@ def memory_row(folder: Path, options: Options) -> Row:
     sizes = [f"{folder_bytes(path) / 1e6:.1f}" for path in (many, few)]
     held = [f"{peak} MB with {size} MB of data" for peak, size in zip(peaks, sizes, strict=True)]
     note = f"{' against '.join(held)}; pairs {spread}"
-    return Row.judged("memory", value, ROWS["memory"], note)
+    return BenchmarkRow.judged("memory", value, ROWS["memory"], note)
 
 
 def peak_memory(data_dir: Path) -> float:
@@ -155,17 +156,17 @@ def peak_memory(data_dir: Path) -> float:
 
 
 def train(run: Path, data_dir: Path, *flags: str) -> float:
-    """Train in a process of its own; its peak of resident memory in bytes.
+    """Train in a process of its own; its peak resident memory in bytes.
 
-    Raises RuntimeError with its last line if it fails.
+    Raises RuntimeError with the last line of its output if it fails.
     """
     script = str(REPOSITORY / "hpc" / "train.py")
     command = [sys.executable, script, f"--run={run}", f"--data={data_dir}", *flags]
-    return run_to_its_end(command)
+    return peak_memory_of(command)
 
 
 def repeat_data(source: Path, out_dir: Path, copies: int) -> None:
-    """Write a data set that holds every piece of another one so many times."""
+    """Write a data set that holds every piece of another one `copies` times."""
     manifest = Manifest.load(source)
     out_dir.mkdir()
     shards = tuple(_repeat(source, shard, out_dir, copies) for shard in manifest.shards)
@@ -173,7 +174,7 @@ def repeat_data(source: Path, out_dir: Path, copies: int) -> None:
 
 
 def _repeat(source: Path, shard: Shard, out_dir: Path, copies: int) -> Shard:
-    """A shard written again and again: a TFRecord file behind another one is one, too."""
+    """Write a shard `copies` times into one file: joined TFRecord files are a TFRecord file."""
     if shard.split != "train":  # an evaluation reads it all, and would take all the time
         copies = 1
     content, digest = (source / shard.file).read_bytes(), hashlib.sha256()

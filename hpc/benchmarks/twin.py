@@ -2,9 +2,10 @@
 
 python hpc/benchmarks/twin.py runs/vgmidi --torch-python PYTHON-WITH-TORCH
 
-The twin gets the run's own batches in their order, transposed alike, and its sizes, dropout,
-optimizer and learning rates; layers, initial weights and random masks are PyTorch's own. Both are
-judged on the same windows of the valid split, in nats per note: of all tokens, over the notes.
+The twin gets the run's own batches in their order, with the same transpositions, and its sizes,
+dropout, optimizer and learning rates. Layers, initial weights and random masks are PyTorch's own.
+Both are evaluated on the same windows of the valid split, in nats per note: the nats of all tokens
+by the number of notes.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
 from hpc.config.train_config import TrainConfig
 from hpc.run_folder.recorded import RecordedRun, read_run
 from pipeline.runtime.command import described_parser, run_command
+from pipeline.runtime.tables import aligned_lines
 from pipeline.runtime.tensorflow_loading import load_tensorflow
 
 
@@ -39,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def compare(run_dir: Path, python: str, threads: int, json_file: Path | None) -> None:
-    """Train the twin and print both. Raises ValueError or OSError, with what to do."""
+    """Train the twin and print both results. Raises ValueError or OSError that says what to do."""
     run = read_run(run_dir, run_dir.name)
     config = TrainConfig.from_dict(run.config, str(run_dir))
     valid = run.curves.get("valid", ())
@@ -70,23 +72,29 @@ def compare(run_dir: Path, python: str, threads: int, json_file: Path | None) ->
 
 
 def export(run: RecordedRun, config: TrainConfig, path: Path) -> dict[str, int]:
-    """Write all that the twin is trained with and on; parameters, tokens and notes of valid."""
+    """Write the twin's settings and batches; the numbers of parameters, valid tokens and notes."""
     import numpy as np
 
     from hpc.training.train_step import build_optimizer
     from model.networks.registry import build_network, network_config, with_dropout
     from pipeline.dataset.batches import evaluation_batches, training_batches
     from pipeline.dataset.manifest import Manifest
+    from pipeline.dataset.schedule import BatchPlan
 
     facts = run.stretches[-1].facts
     manifest = Manifest.load(config.data)
     vocabulary = manifest.open_vocabulary
-    place: dict[str, Any] = {"rank": 0, "size": 1}
-    place |= {name: facts[name] for name in ("sequence_length", "global_batch_size")}
-    drawn = {name: getattr(config, name) for name in ("seed", "max_transpose", "own_key")}
-    batches = training_batches(config.data, manifest, **place, **drawn)
+    plan = BatchPlan(
+        manifest,
+        sequence_length=facts["sequence_length"],
+        global_batch_size=facts["global_batch_size"],
+        seed=config.seed,
+        max_transpose=config.max_transpose,
+        own_key=config.own_key,
+    )
+    batches = training_batches(config.data, plan)
     train = np.stack([tokens.numpy() for tokens in batches.take(config.steps)])
-    pairs = list(evaluation_batches(config.data, manifest, "valid", **place))
+    pairs = list(evaluation_batches(config.data, plan, "valid"))
     valid, weights = (np.concatenate([pair[i].numpy() for pair in pairs]) for i in (0, 1))
     optimizer = build_optimizer(config, facts["workers"])
     rates = []
@@ -113,9 +121,9 @@ def export(run: RecordedRun, config: TrainConfig, path: Path) -> dict[str, int]:
 
 
 def train_twin(python: str, path: Path, threads: int) -> list[dict[str, Any]]:
-    """What the PyTorch process says: its version, then its loss at each evaluation.
+    """What the PyTorch process prints: its version, then its loss at each evaluation.
 
-    Raises OSError where that Python has no PyTorch.
+    Raises OSError if that Python has no PyTorch.
     """
     script = Path(__file__).with_name("twin_in_torch.py")
     process = subprocess.run(
@@ -131,17 +139,18 @@ def train_twin(python: str, path: Path, threads: int) -> list[dict[str, Any]]:
 
 def describe(result: dict[str, Any]) -> str:
     """The comparison as lines of text."""
-    lines = [
+    heading = (
         f"{result['run']}: {result['parameters']:,} parameters, {result['steps']} steps; valid "
-        f"split: {result['valid_notes']:,} notes in {result['valid_tokens']:,} tokens",
-        f"{'':16}{'last':>10}{'best':>10}{'seconds':>10}   (nats per note)",
-    ]
+        f"split: {result['valid_notes']:,} notes in {result['valid_tokens']:,} tokens; losses in "
+        "nats per note"
+    )
+    rows = []
     for name, title in (("ours", "this program"), ("torch", f"PyTorch {result['torch']}")):
         losses = [loss for _, loss in result["curves"][name]]
-        lines.append(
-            f"{title:16.16}{losses[-1]:10.4f}{min(losses):10.4f}{result['seconds'][name]:10.0f}"
-        )
-    return "\n".join(lines)
+        seconds = f"{result['seconds'][name]:.0f}"
+        rows.append((title, f"{losses[-1]:.4f}", f"{min(losses):.4f}", seconds))
+    columns = ("", ">last loss", ">best loss", ">seconds")
+    return "\n".join([heading, *aligned_lines(columns, rows)])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The twin of a run in PyTorch: trains on what twin.py exported; writes a JSON line a figure.
+"""The twin of a run in PyTorch: trains on what twin.py exported, and prints a JSON line a result.
 
 Run with a Python that has PyTorch, which need not be the project's. Arguments: file, threads.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def main() -> int:
-    """Train, and say version and then step, loss (nats per token) and seconds of training."""
+    """Train; print the version, then step, loss (nats per token) and seconds of training."""
     import numpy as np
     import torch
 

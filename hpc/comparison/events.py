@@ -6,18 +6,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hpc.reports.event_files import EVENT_FILE, write_event_file
+from hpc.reports.event_files import remove_event_files, write_event_file
 from hpc.run_folder.recorded import RecordedRun, Stretch
 
 
 def write_events(runs: Sequence[RecordedRun], text: str, out_dir: Path) -> None:
-    """Write a folder for each run, and for each stretch of a run that moved; `text` beside them.
+    """Write a folder for each run, or for each stretch of a run that moved, and `text` beside them.
 
     Curves are under loss/SPLIT by step, loss_by_tokens/SPLIT and loss_by_seconds/SPLIT (training
     time); speed under tokens_per_second/. An earlier comparison in the folder is replaced.
     """
-    for earlier in out_dir.rglob(EVENT_FILE):
-        earlier.unlink()
+    remove_event_files(out_dir)
     for run in runs:
         name = run.name.strip("/").replace("/", "_")
         for stretch in run.stretches:
@@ -29,19 +28,19 @@ def write_events(runs: Sequence[RecordedRun], text: str, out_dir: Path) -> None:
 
 
 def _scalars(run: RecordedRun, stretch: Stretch) -> Iterator[tuple[int, float, Any]]:
-    """Step, training time and summary of all that a stretch recorded."""
+    """Step, training time and summary of every loss and speed of a stretch."""
     from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 
     for split, points in run.curves.items():
         for point in points:
             if point.stretch == stretch.number:
-                places = {
+                positions = {
                     "loss": point.step,
                     "loss_by_tokens": point.tokens,
                     "loss_by_seconds": round(point.seconds),
                 }
-                for name, place in places.items():
-                    yield place, point.seconds, scalar_pb(f"{name}/{split}", point.loss)
+                for name, position in positions.items():
+                    yield position, point.seconds, scalar_pb(f"{name}/{split}", point.loss)
     for window in stretch.windows:
         per_worker = window.rate / stretch.workers
         for name, rate in (("all workers", window.rate), ("per worker", per_worker)):

@@ -1,4 +1,4 @@
-"""Runs side by side, in numbers: loss reached by all, speed of servers, what differed."""
+"""Runs side by side in numbers: the loss that all reached, speed of servers, differences."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpc.config.fields import flag
-from hpc.reports.tables import Spread, counted, spread
+from hpc.reports.spread import Spread, counted, spread
 from hpc.run_folder.recorded import RecordedRun, Stretch
 
-# Settings that a stretch tells more exactly ('auto' became a number), or that say nothing.
+# Settings that a stretch records more exactly ('auto' became a number), or that do not matter.
 NOT_COMPARED = {"strategy", "global_batch_size", "sequence_length", "run"}
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Tokens per second of all stretches that ran alike."""
+    """Tokens per second of all stretches with the same hosts, strategy and workload."""
 
     hosts: str
     devices: str
@@ -27,7 +27,7 @@ class Speed:
     total: Spread
 
     def relative_to(self, others: Iterable[Speed]) -> float:
-        """Share of the fastest that did the same work: 1.0 for that one itself."""
+        """Speed as a share of the fastest of the same workload: 1.0 for the fastest itself."""
         return self.total.median / max(
             other.total.median for other in others if other.workload == self.workload
         )
@@ -35,15 +35,15 @@ class Speed:
 
 @dataclass(frozen=True)
 class Difference:
-    """Something that was not the same in all stretches of all runs."""
+    """A setting or fact that was not the same in all stretches of all runs."""
 
     kind: str  # setting, data, hardware, software
     what: str
-    values: tuple[str, ...]  # one a run, in their order; 'a -> b' where the run went on otherwise
+    values: tuple[str, ...]  # one for each run, in order; 'a -> b' if it changed within a run
 
 
 def best_common_loss(runs: Sequence[RecordedRun]) -> float | None:
-    """The lowest validation loss that all runs reached; None where one has no evaluation."""
+    """The lowest validation loss that all runs reached; None if one has no evaluation."""
     best = [run.best for run in runs]
     return None if None in best else max(point.loss for point in best if point)
 
@@ -51,7 +51,8 @@ def best_common_loss(runs: Sequence[RecordedRun]) -> float | None:
 def speeds(runs: Sequence[RecordedRun]) -> list[Speed]:
     """Tokens per second by servers, devices, strategy and workers; the fastest first.
 
-    Windows of stretches that ran alike are pooled; a stretch without windows has none to give.
+    Windows of stretches with the same of all these are pooled. A stretch without windows is left
+    out.
     """
     alike: dict[tuple[str, str, str, int, str], list[Stretch]] = {}
     for run in runs:
@@ -68,13 +69,13 @@ def speeds(runs: Sequence[RecordedRun]) -> list[Speed]:
 
 
 def differences(runs: Sequence[RecordedRun]) -> list[Difference]:
-    """What was not the same everywhere: settings, data, hardware, software."""
-    told = [[_compared(run.config, stretch.facts) for stretch in run.stretches] for run in runs]
-    names = dict.fromkeys(name for run in told for stretch in run for name in stretch)
+    """The differences between runs or within one: settings, data, hardware, software."""
+    facts = [[_compared(run.config, stretch.facts) for stretch in run.stretches] for run in runs]
+    names = dict.fromkeys(name for run in facts for stretch in run for name in stretch)
     found = []
     for kind, what in names:
         values = [
-            [stretch.get((kind, what), "not set") for stretch in stretches] for stretches in told
+            [stretch.get((kind, what), "not set") for stretch in stretches] for stretches in facts
         ]
         if len({value for run_values in values for value in run_values}) > 1:
             joined = tuple(" -> ".join(_changes(run_values)) for run_values in values)
@@ -84,7 +85,7 @@ def differences(runs: Sequence[RecordedRun]) -> list[Difference]:
 
 
 def losses_differ_in(runs: Sequence[RecordedRun]) -> list[str]:
-    """Why losses of these runs do not compare; empty where they do."""
+    """The reasons why losses of these runs do not compare; empty if they do."""
     facts = [stretch.facts for run in runs for stretch in run.stretches]
     reasons = {"data": "data set", "sequence_length": "sequence length"}
     return [
@@ -95,13 +96,13 @@ def losses_differ_in(runs: Sequence[RecordedRun]) -> list[str]:
 
 
 def _workload(config: dict[str, Any], facts: dict[str, Any]) -> str:
-    """What a step computes, on which its speed depends wherever it runs."""
+    """The work of a step: model, precision, batch and sequence length."""
     model = f"{config.get('preset', '?')}, {config.get('precision', '?')}"
     return f"{model}, {facts['global_batch_size']} x {facts['sequence_length']} tokens"
 
 
 def _compared(config: dict[str, Any], facts: dict[str, Any]) -> dict[tuple[str, str], str]:
-    """All that may differ, in words, by kind and name."""
+    """Every setting and fact that may differ, as text, by kind and name."""
     settings = {name: value for name, value in config.items() if name not in NOT_COMPARED}
     settings |= {name: facts[name] for name in ("global_batch_size", "sequence_length")}
     hardware = {
@@ -128,7 +129,7 @@ def _compared(config: dict[str, Any], facts: dict[str, Any]) -> dict[tuple[str, 
 
 
 def _changes(values: Iterable[str]) -> list[str]:
-    """The values with repetitions in a row taken out."""
+    """The values without repetitions in a row."""
     changes: list[str] = []
     for value in values:
         if changes[-1:] != [value]:

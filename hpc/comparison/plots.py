@@ -1,4 +1,4 @@
-"""The comparison of runs in pictures: loss.png and speed.png."""
+"""The pictures of a comparison of runs: loss.png and speed.png."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpc.reports.tables import spread
+from hpc.reports.spread import spread
 from hpc.run_folder.recorded import Point, RecordedRun
 from pipeline.runtime.plotting import COLOURS, DASHES, GREY, MARKS, calm
 
@@ -18,9 +18,9 @@ UNITS = ((7200.0, "hours", 3600.0), (180.0, "minutes", 60.0), (0.0, "seconds", 1
 
 
 def write_plots(runs: Sequence[RecordedRun], target: float | None, out_dir: Path) -> list[Path]:
-    """The pictures written: loss.png and, once there are speeds, speed.png.
+    """Write loss.png and, if a run has speeds, speed.png; their paths.
 
-    Raises ValueError where matplotlib is not installed.
+    Raises ValueError if matplotlib is not installed.
     """
     try:
         import matplotlib.figure  # noqa: F401
@@ -38,7 +38,7 @@ def write_plots(runs: Sequence[RecordedRun], target: float | None, out_dir: Path
 
 
 def loss_figure(runs: Sequence[RecordedRun], target: float | None) -> Figure:
-    """Loss against steps, tokens and training time; a number marks where a run went on."""
+    """Loss against steps, tokens and training time; a number marks the start of a stretch."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter
 
@@ -51,13 +51,13 @@ def loss_figure(runs: Sequence[RecordedRun], target: float | None) -> Figure:
     }
     figure = Figure(figsize=(14, 5.6), layout="constrained")
     panels = figure.subplots(1, len(abscissas), sharey=True)
-    for panel, (label, place) in zip(panels, abscissas.items(), strict=True):
+    for panel, (label, abscissa) in zip(panels, abscissas.items(), strict=True):
         if target is not None:
             panel.axhline(target, color=GREY, linewidth=1, linestyle=":")
         for index, run in enumerate(runs):
-            # Runs that learn alike lie on each other: the earlier ones are drawn wider.
+            # Curves of equal runs lie on each other: the earlier ones are drawn wider.
             width = 2 + 2 * (len(runs) - 1 - index) / len(runs)
-            _draw_run(panel, run, place, target, width, *_style(index))
+            _draw_run(panel, run, abscissa, target, width, *_style(index))
         panel.set_xlabel(label)
         panel.set_xlim(left=0)
         calm(panel)
@@ -68,7 +68,7 @@ def loss_figure(runs: Sequence[RecordedRun], target: float | None) -> Figure:
 
 
 def speed_figure(runs: Sequence[RecordedRun]) -> Figure:
-    """Tokens per second of every stretch, all workers and each: windows, median, quartiles."""
+    """Tokens per second of every stretch, of all workers and per worker, with quartiles."""
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
     from matplotlib.ticker import EngFormatter
@@ -86,7 +86,7 @@ def speed_figure(runs: Sequence[RecordedRun]) -> Figure:
             rates = [rate / (stretch.workers if per_worker else 1) for rate in stretch.rates]
             _draw_rates(panel, row, rates, colour, MARKS.get(stretch.strategy, "D"))
         panel.set_xlabel("tokens per second, " + ("per worker" if per_worker else "all workers"))
-        # Room at the right for the figures.
+        # Room at the right for the values.
         panel.set_xlim(0, panel.get_xlim()[1] * 1.16)
         panel.xaxis.set_major_formatter(EngFormatter(sep=""))
         panel.set_ylim(len(shown) - 0.4, -0.6)
@@ -108,23 +108,23 @@ def speed_figure(runs: Sequence[RecordedRun]) -> Figure:
 def _draw_run(
     panel: Axes,
     run: RecordedRun,
-    place: Callable[[Point], float],
+    abscissa: Callable[[Point], float],
     target: float | None,
     width: float,
     colour: str,
     dashes: Any,
 ) -> None:
-    """The curves of a run, the places where it went on elsewhere, and where it met the target."""
+    """Draw the curves of a run, the starts of its stretches, and the point of the target."""
     for split, points in run.curves.items():
         valid = split == "valid"
         panel.plot(
-            [place(point) for point in points],
+            [abscissa(point) for point in points],
             [point.loss for point in points],
             color=colour,
             linestyle=dashes,
             linewidth=width if valid else width / 2,
             alpha=1 if valid else 0.45,
-            # Marks show how often was evaluated; of many evaluations they would hide the line.
+            # Marks show each evaluation; many of them would hide the line.
             marker="o" if valid and len(points) <= 40 else None,
             markersize=4.5,
         )
@@ -134,7 +134,7 @@ def _draw_run(
         if begin:
             panel.annotate(
                 str(stretch.number),
-                (place(begin), begin.loss),
+                (abscissa(begin), begin.loss),
                 xytext=(0, 16),
                 textcoords="offset points",
                 ha="center",
@@ -147,7 +147,7 @@ def _draw_run(
     reached = run.reached(target) if target is not None else None
     if reached:
         panel.plot(
-            place(reached),
+            abscissa(reached),
             reached.loss,
             "*",
             color=colour,
@@ -158,7 +158,7 @@ def _draw_run(
 
 
 def _explain(figure: Figure, runs: Sequence[RecordedRun], target: float | None) -> None:
-    """Two legends: above, which run a colour is; below, what the signs mean."""
+    """Add two legends: the runs and their colours above, the signs below."""
     from matplotlib.lines import Line2D
 
     lines = []
@@ -172,7 +172,7 @@ def _explain(figure: Figure, runs: Sequence[RecordedRun], target: float | None) 
     ]
     if any(len(run.stretches) > 1 for run in runs):
         circle = Line2D([], [], color=GREY, marker="o", markersize=11, linestyle="")
-        circle.set(markerfacecolor="white", label="a stretch begins: the run went on elsewhere")
+        circle.set(markerfacecolor="white", label="a stretch begins: the run continues elsewhere")
         key.append(circle)
     if target is not None:
         label = f"valid loss {target:.4f} reached"
@@ -182,7 +182,7 @@ def _explain(figure: Figure, runs: Sequence[RecordedRun], target: float | None) 
 
 
 def _draw_rates(panel: Axes, row: int, rates: Sequence[float], colour: str, mark: str) -> None:
-    """One row of the speed figure: every window, quartiles, the median and its figure."""
+    """Draw one row of the speed figure: every window, quartiles, the median and its value."""
     middle = spread(rates)
     assert middle is not None, "stretches without rates are not shown"
     panel.plot(rates, [row] * len(rates), "|", color=colour, markersize=13, alpha=0.35)
@@ -200,7 +200,7 @@ def _draw_rates(panel: Axes, row: int, rates: Sequence[float], colour: str, mark
 
 
 def _style(index: int) -> tuple[str, Any]:
-    """Colour and dashes of a run by its place in the command."""
+    """Colour and dashes of a run by its position in the command."""
     return COLOURS[index % len(COLOURS)], DASHES[index // len(COLOURS) % len(DASHES)]
 
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from hpc.comparison.measures import differences, losses_differ_in, speeds
-from hpc.reports.tables import NOTHING, Table, duration, shown_spread, spread
+from hpc.reports.spread import duration, shown_spread, spread
 from hpc.run_folder.recorded import RecordedRun, Stretch
 from model.evaluation.music_report import interval, shown
+from pipeline.runtime.tables import NOTHING, Table
 
 
 def tables(runs: Sequence[RecordedRun], target: float | None) -> list[Table]:
@@ -20,13 +21,13 @@ def tables(runs: Sequence[RecordedRun], target: float | None) -> list[Table]:
 
 
 def stretches_table(runs: Sequence[RecordedRun]) -> Table:
-    """One row for each part of a run that went on in one place and in one way."""
+    """One row for each stretch: a part of a run on the same hosts with the same settings."""
     rows = [_stretch_row(stretch) for run in runs for stretch in run.stretches]
     notes = [
         "Time: training time, from the end of set-up to the last line in metrics.jsonl (compiling, "
-        "evaluations and checkpoints included); gaps between stretches and steps that a kill undid "
-        "are left out. Tokens per second: median and quartiles over the windows between log lines, "
-        "the first of each stretch and evaluations left out."
+        "evaluations and checkpoints included), without gaps between stretches and steps that a "
+        "kill undid. Tokens per second: median and quartiles over the windows between log lines, "
+        "without the first of each stretch and without evaluations."
     ]
     for run in runs:
         if run.cut_short:
@@ -43,7 +44,7 @@ def stretches_table(runs: Sequence[RecordedRun]) -> Table:
 
 
 def convergence_table(runs: Sequence[RecordedRun], target: float | None) -> Table:
-    """How low the loss of each run went, and what it took to reach the target."""
+    """The lowest losses of each run, and the steps, tokens and time to the target."""
     goal = f"valid loss {target:.4f}" if target is not None else "a loss"
     rows = []
     for run in runs:
@@ -69,7 +70,7 @@ def convergence_table(runs: Sequence[RecordedRun], target: float | None) -> Tabl
     notes = ["Losses are mean nats per token; a target counts as reached at an evaluation."]
     if target is None:
         unevaluated = ", ".join(run.name for run in runs if run.best is None)
-        notes.append(f"No target, for want of an evaluation in {unevaluated}: name one by --loss.")
+        notes.append(f"No target, for want of an evaluation in {unevaluated}: give --loss.")
     if reasons := losses_differ_in(runs):
         notes.append(f"These losses do not compare: the {' and the '.join(reasons)} differs.")
     return Table("Convergence", losses + costs, tuple(rows), tuple(notes))
@@ -106,7 +107,7 @@ def speed_table(runs: Sequence[RecordedRun]) -> Table:
 
 
 def music_table(runs: Sequence[RecordedRun]) -> Table:
-    """Composed pieces of the runs that have some, beside the real ones, metric by metric."""
+    """Metrics of the pieces that runs composed, beside those of real pieces."""
     found = [(run.name, run.music) for run in runs if run.music]
     names = dict.fromkeys(name for _, music in found for name in music["metrics"])
     rows = []
@@ -131,14 +132,14 @@ def music_table(runs: Sequence[RecordedRun]) -> Table:
 
 
 def differences_table(runs: Sequence[RecordedRun]) -> Table:
-    """What was not the same in all runs; '->' where a run went on otherwise."""
+    """The differences between runs; '->' where one changed within a run."""
     rows = [(found.kind, found.what, *found.values) for found in differences(runs)]
     notes = () if rows else ("Nothing: settings, data, hardware and software were the same.",)
     return Table("What differed", ("kind", "what", *(run.name for run in runs)), tuple(rows), notes)
 
 
 def _composed(metric: dict[str, Any], digits: int = 3) -> str:
-    """A mean of composed pieces with its interval; a star where it is unlike real ones."""
+    """A mean of composed pieces with its interval; a star marks one unlike real pieces."""
     star = "" if metric["inside"] else " *"
     return f"{shown(metric['composed'], digits)} ({interval(metric['interval'], digits)}){star}"
 

@@ -1,17 +1,40 @@
-"""A field of a configuration dataclass as a command-line flag: its name, parser and description."""
+"""A field of a configuration dataclass as a command-line flag: name, parser, bounds and help."""
 
 from __future__ import annotations
 
 import types
 import typing
-from dataclasses import field
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
 
-def option(default: Any, text: str, *, free: bool = False) -> Any:
-    """A field with its help text; `free` ones may change when a run is continued."""
-    return field(default=default, metadata={"help": text, "free": free})
+@dataclass(frozen=True)
+class Bounds:
+    """The values that a field may have."""
+
+    words: str
+    contain: Callable[[float], bool]
+
+
+ABOVE_0 = Bounds("above 0", lambda value: value > 0)
+AT_LEAST_0 = Bounds("0 or more", lambda value: value >= 0)
+FROM_0_BELOW_1 = Bounds("at least 0 and below 1", lambda value: 0 <= value < 1)
+FROM_0_TO_1 = Bounds("from 0 to 1", lambda value: 0 <= value <= 1)
+
+
+def option(default: Any, text: str, *, bounds: Bounds | None = None, free: bool = False) -> Any:
+    """A field with its help text; a `free` one may change when a run is continued."""
+    return field(default=default, metadata={"help": text, "bounds": bounds, "free": free})
+
+
+def check_bounds(config: Any) -> None:
+    """Raise ValueError unless every field of a configuration is within its bounds."""
+    for setting in fields(config):
+        bounds, value = setting.metadata["bounds"], getattr(config, setting.name)
+        if bounds and not bounds.contain(value):
+            raise ValueError(f"{flag(setting.name)} is {value}; it must be {bounds.words}")
 
 
 def flag(name: str) -> str:
@@ -20,7 +43,7 @@ def flag(name: str) -> str:
 
 
 def parser_of(hint: Any) -> Any:
-    """What makes a field's value of a flag's text."""
+    """The function that makes a field's value from a flag's text."""
     if typing.get_origin(hint) is Literal:
         return lambda text: _one_of(text, typing.get_args(hint))
     if isinstance(hint, types.UnionType):

@@ -1,4 +1,4 @@
-"""What the facts of some hosts mean for a run on all of them: findings, each with what to do."""
+"""Checks of the facts of some hosts for a run on all of them: findings, each with what to do."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from hpc.diagnostics.remote_hosts import Answer, Trial
 STATUSES = ("ok", "warning", "failed")
 MAX_CLOCK_SECONDS = 1.0  # beyond it the logs of the hosts no longer read as one
 MIN_FREE_PORTS = 1000
-# What mpirun complains of, and what to do about it.
+# Words of mpirun's error message, and what to do about them.
 LAUNCH_ADVICE = {
     "run as root": "be another user, or export OMPI_ALLOW_RUN_AS_ROOT=1 "
     "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
     "no mpi4py": "run make setup there, and start mpirun with .venv/bin first in PATH",
 }
+OPEN_MPI_FILE = "~/.openmpi/mca-params.conf"
+LAUNCHER_FILE = "~/.prte/mca-params.conf"  # of Open MPI 5; before, Open MPI's file served both
 Facts = Mapping[str, Mapping[str, Any]]  # host -> its facts
 
 
@@ -32,8 +34,8 @@ class Finding:
     advice: str = ""
 
 
-def spread(values: Mapping[str, object]) -> str:
-    """`value`, where all hosts have the same, else `host: value; host: value`."""
+def by_host(values: Mapping[str, object]) -> str:
+    """`value` if all hosts have the same one, else `host: value; host: value`."""
     if len(set(map(str, values.values()))) == 1:
         return str(next(iter(values.values())))
     return "; ".join(f"{host}: {value}" for host, value in values.items())
@@ -42,21 +44,21 @@ def spread(values: Mapping[str, object]) -> str:
 def same_everywhere(
     check: str, values: Mapping[str, str | None], missing: str, differing: str, without: str
 ) -> Finding:
-    """All hosts have the same value: ok. None has any: the status `without`. Else failed."""
+    """Ok if all hosts have the same value, the status `without` if no host has one, else failed."""
     if all(values.values()):
         same = len(set(values.values())) == 1
         return (
-            Finding(check, "ok", spread(values))
+            Finding(check, "ok", by_host(values))
             if same
-            else (Finding(check, "failed", spread(values), differing))
+            else (Finding(check, "failed", by_host(values), differing))
         )
     shown = {host: value or "none" for host, value in values.items()}
     status = without if not any(values.values()) else "failed"
-    return Finding(check, status, spread(shown), missing if status != "ok" else "")
+    return Finding(check, status, by_host(shown), missing if status != "ok" else "")
 
 
 def versions(facts: Facts) -> list[Finding]:
-    """Python, TensorFlow and the program are the same on all hosts."""
+    """Whether Python, TensorFlow, Horovod and the program are the same on all hosts."""
     setup = "run make setup on every host, from the same commit"
     found = {
         name: {host: fact["versions"].get(name) for host, fact in facts.items()}
@@ -78,7 +80,7 @@ def versions(facts: Facts) -> list[Finding]:
 
 
 def libraries(facts: Facts) -> list[Finding]:
-    """What is installed loads, and was built with what a run needs; nothing if not looked into."""
+    """Whether the libraries load and were built with what a run needs; empty after --quick."""
     findings = []
     built = {}
     for host, fact in facts.items():
@@ -103,7 +105,7 @@ def libraries(facts: Facts) -> list[Finding]:
                 Finding("GPUs", "failed", shown, "pip install 'tensorflow[and-cuda]==2.18.1' there")
             )
     if built:
-        findings.insert(0, Finding("Horovod ops", "ok", spread(built)))
+        findings.insert(0, Finding("Horovod ops", "ok", by_host(built)))
     return findings
 
 
@@ -117,7 +119,7 @@ def _built_without(library: str, status: str, host: str) -> Finding:
 
 
 def mpi(facts: Facts) -> list[Finding]:
-    """One MPI on all hosts, and mpi4py bound to the same."""
+    """Whether all hosts have one MPI, and mpi4py was built for it."""
     status = "warning" if len(facts) == 1 else "failed"
     commands = {host: fact["mpirun"] for host, fact in facts.items()}
     advice = "install the same Open MPI on every host (Debian: apt-get install openmpi-bin)"
@@ -136,11 +138,11 @@ def mpi(facts: Facts) -> list[Finding]:
 
 
 def devices(facts: Facts, slots: Mapping[str, int]) -> list[Finding]:
-    """GPUs alike on all hosts and enough for the processes; cores; ports."""
+    """Whether GPUs are alike on all hosts, and GPUs, cores and ports suffice for the processes."""
     shown = {host: ", ".join(fact["gpus"]) or "none" for host, fact in facts.items()}
     alike = len(set(shown.values())) == 1
     slowest = "" if alike else "the slowest GPU sets the pace; give each host as many as it has"
-    findings = [Finding("GPUs", "ok" if alike else "warning", spread(shown), slowest)]
+    findings = [Finding("GPUs", "ok" if alike else "warning", by_host(shown), slowest)]
     for host, fact in facts.items():
         available, kind = (
             (len(fact["gpus"]), "GPUs") if fact["gpus"] else (fact["cores"][0], "cores")
@@ -149,7 +151,7 @@ def devices(facts: Facts, slots: Mapping[str, int]) -> list[Finding]:
             found = f"{host}: {slots[host]} processes for {available} {kind}"
             findings.append(Finding(kind, "warning", found, f"-H {host}:{available}"))
     cores = {host: "{} of {}".format(*fact["cores"]) for host, fact in facts.items()}
-    findings.append(Finding("cores", "ok", spread(cores) + " may be used"))
+    findings.append(Finding("cores", "ok", by_host(cores) + " may be used"))
     free = {host: fact["ports"] for host, fact in facts.items() if fact["ports"]}
     for host, (unused, total) in free.items():
         if unused < MIN_FREE_PORTS:
@@ -162,7 +164,7 @@ def devices(facts: Facts, slots: Mapping[str, int]) -> list[Finding]:
 
 
 def clocks(answers: Mapping[str, Answer]) -> list[Finding]:
-    """The clocks of the hosts agree, as far as the round trips could tell."""
+    """Whether the clocks of the hosts agree, within the error of the measurement."""
     if len(answers) < 2:
         return []
     offsets = [answer.clock_offset for answer in answers.values()]
@@ -172,19 +174,19 @@ def clocks(answers: Mapping[str, Answer]) -> list[Finding]:
     if skew - error <= MAX_CLOCK_SECONDS:
         return [Finding("clocks", "ok", found)]
     shown = {host: f"{answer.clock_offset:+.1f} s" for host, answer in answers.items()}
-    return [Finding("clocks", "warning", spread(shown), "run chrony or ntpd on every host")]
+    return [Finding("clocks", "warning", by_host(shown), "run chrony or ntpd on every host")]
 
 
 def files(facts: Facts, data_was_named: bool) -> list[Finding]:
-    """The same data set on all hosts, and a SoundFont to listen with."""
+    """Whether all hosts have the same data set, and one has a SoundFont to render music."""
     findings = []
     digests = {host: fact["data"] and fact["data"][:12] for host, fact in facts.items()}
     errors = {host: fact["data_error"] for host, fact in facts.items() if fact["data_error"]}
     if errors:
-        # Without --data, a fresh machine has none yet and may lack it without being unfit.
+        # A new machine without --data may train although it has no data set yet.
         absent = len(errors) == len(facts) and not data_was_named
         status = "warning" if absent else "failed"
-        shown = spread({host: fact["data_error"] or "well" for host, fact in facts.items()})
+        shown = by_host({host: fact["data_error"] or "complete" for host, fact in facts.items()})
         advice = "preprocess it once and rsync it to every host"
         findings.append(Finding("data", status, shown, advice))
     else:
@@ -194,9 +196,9 @@ def files(facts: Facts, data_was_named: bool) -> list[Finding]:
     advice = "apt-get install fluidsynth timgm6mb-soundfont, on the host that composes"
     if any(fonts.values()):
         some = {host: font or "none" for host, font in fonts.items()}
-        findings.append(Finding("SoundFont", "ok", spread(some)))
+        findings.append(Finding("SoundFont", "ok", by_host(some)))
     else:
-        found = spread({host: fact["soundfont_error"] for host, fact in facts.items()})
+        found = by_host({host: fact["soundfont_error"] for host, fact in facts.items()})
         findings.append(Finding("SoundFont", "warning", found, advice))
     return findings
 
@@ -204,9 +206,10 @@ def files(facts: Facts, data_was_named: bool) -> list[Finding]:
 def launch(
     facts: Facts, slots: Mapping[str, int], bare: Trial, kept: Trial | None
 ) -> list[Finding]:
-    """Mpirun starts a process per slot, with a core to compute on each; `kept`: to one network.
+    """Whether mpirun starts a process for each slot and leaves each its cores.
 
-    `kept` is the trial after a bare command that failed, None where there was none.
+    `bare` is the trial of the plain command; `kept` is the one on the shared network only, made if
+    the first failed.
     """
     trial = kept if kept is not None and kept.ranks else bare
     if not trial.ranks:
@@ -215,17 +218,18 @@ def launch(
         return [Finding("launch", status, bare.complaint, _launch_advice(bare))]
     findings = []
     if trial is not bare:
-        advice = "put the settings below into ~/.openmpi/mca-params.conf on every host"
+        advice = "put the settings below into their files on every host"
         found = f"the bare mpirun fails: {bare.complaint}"
         findings.append(Finding("launch", "warning", found, advice))
     started = [host for host, _, _ in trial.ranks]
-    found = f"{len(started)} processes on {', '.join(dict.fromkeys(started))}"
+    found = f"{_counted(len(started), 'process', 'es')} on {', '.join(dict.fromkeys(started))}"
     findings.append(Finding("launch", "ok", found))
     here = {path for _, path, _ in trial.ranks}
     if len(here) > 1:
         shown = {host: path for host, path, _ in trial.ranks}
-        advice = "make `python` the same everywhere: mca_base_env_list = PATH in mca-params.conf"
-        findings.append(Finding("launch", "failed", spread(shown), advice))
+        advice = "make `python` the same everywhere: mca_base_env_list = PATH in "
+        advice += OPEN_MPI_FILE
+        findings.append(Finding("launch", "failed", by_host(shown), advice))
     findings.append(binding(facts, slots, trial))
     return findings
 
@@ -240,9 +244,25 @@ def _launch_advice(trial: Trial) -> str:
 def binding(facts: Facts, slots: Mapping[str, int], trial: Trial) -> Finding:
     """Whether mpirun leaves every process its share of the host's cores."""
     cores = {f"{host}": number for host, _, number in trial.ranks}
-    shown = spread({host: f"{number} cores a process" for host, number in cores.items()})
+    shown = by_host(
+        {host: f"{_counted(number, 'core')} a process" for host, number in cores.items()}
+    )
     for host, number in cores.items():
         if host in facts and number < facts[host]["cores"][0] // slots.get(host, 1):
-            advice = "mpirun --bind-to none, or hwloc_base_binding_policy = none in mca-params.conf"
+            setting = f"hwloc_base_binding_policy = none in {OPEN_MPI_FILE}"
+            if open_mpi_major(facts[host]["mpirun"]) >= 5:
+                setting = f"hwloc_default_binding_policy = none in {LAUNCHER_FILE}"
+            advice = f"mpirun --bind-to none, or {setting}"
             return Finding("CPU binding", "warning", shown, advice)
     return Finding("CPU binding", "ok", shown)
+
+
+def _counted(number: int, noun: str, plural: str = "s") -> str:
+    """A number with its noun: '1 core', '2 cores'."""
+    return f"{number} {noun}{plural * (number != 1)}"
+
+
+def open_mpi_major(version: str | None) -> int:
+    """The major version in a line of `mpirun --version`; 4 if it has none."""
+    match = re.search(r"Open MPI\) (\d+)", version or "")
+    return int(match[1]) if match else 4

@@ -1,25 +1,25 @@
-"""What one host is: versions, devices, network, data. Found without TensorFlow in this process."""
+"""The facts of this host: versions, devices, network, data. This process loads no TensorFlow."""
 
 from __future__ import annotations
 
-import array
-import fcntl
 import json
 import os
 import re
 import socket
-import struct
 import subprocess
 import sys
 from collections.abc import Sequence
+from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from hpc.distributed.processor import gpus, output_of
 from pipeline.dataset.manifest import Manifest
 from pipeline.runtime.provenance import REPOSITORY, commit, library_versions
 
-# Run apart, since it takes seconds and may crash: does what is installed load, and what can it do?
+# Runs in a process of its own, since loading takes seconds and may crash.
 LOAD_LIBRARIES = """
 import json, sys
 report = {}
@@ -40,15 +40,13 @@ except Exception as error:
     report["horovod_error"] = f"{type(error).__name__}: {error}"
 print(json.dumps(report))
 """
-SIOCGIFADDR, SIOCGIFNETMASK, SIOCGIFFLAGS = 0x8915, 0x891B, 0x8913  # linux/sockios.h
-IFF_UP = 1  # linux/if.h
 
 
 def collect(data_dir: Path, names: Sequence[str], quick: bool = False) -> dict[str, Any]:
-    """The facts of this host, ready for JSON; `names` are the hosts that it must know.
+    """The facts of this host, ready for JSON; `names` are the hosts that it must resolve.
 
-    What could not be found out is None or an `..._error` in words: nothing is raised. `quick`
-    leaves out what takes seconds, which is to load the libraries.
+    A fact that cannot be found is None, with the reason as `..._error`: no exception is raised.
+    `quick` does not load the libraries, which takes seconds.
     """
     return {
         "host": socket.gethostname(),
@@ -68,7 +66,7 @@ def collect(data_dir: Path, names: Sequence[str], quick: bool = False) -> dict[s
 
 
 def load_libraries(timeout: float = 120.0) -> dict[str, Any]:
-    """What MPI, TensorFlow and Horovod say of themselves once loaded, or how that failed."""
+    """What MPI, TensorFlow and Horovod report once loaded, or the error of loading them."""
     try:
         done = subprocess.run(
             [sys.executable, "-c", LOAD_LIBRARIES],
@@ -87,13 +85,13 @@ def load_libraries(timeout: float = 120.0) -> dict[str, Any]:
 
 
 def mpirun_version() -> str | None:
-    """What mpirun says it is, e.g. `mpirun (Open MPI) 4.1.4`; None without one."""
-    said = output_of(["mpirun", "--version"])
-    return said.splitlines()[0] if said else None
+    """The version line of mpirun, such as `mpirun (Open MPI) 4.1.4`; None without mpirun."""
+    output = output_of(["mpirun", "--version"])
+    return output.splitlines()[0] if output else None
 
 
 def ports() -> list[int] | None:
-    """[free, all] of the TCP ports that Linux gives to programs; None where it does not say."""
+    """[free, all] of the TCP ports that Linux assigns to programs; None if it cannot be read."""
     try:
         first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
         taken = set()
@@ -110,43 +108,24 @@ def ports() -> list[int] | None:
 def interfaces() -> list[dict[str, Any]]:
     """Name, IPv4 address with prefix, and megabits per second (or None) of each that is up.
 
-    Loopback is left out. Asked of the kernel directly (netdevice(7)), so that a bare Python can.
+    Loopback is left out. An interface with several addresses comes once for each.
     """
-    found = []
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as channel:
-        for _, name in socket.if_nameindex():
-            try:
-                address = socket.inet_ntoa(_ioctl(channel, SIOCGIFADDR, name)[4:8])
-                mask = struct.unpack(">I", _ioctl(channel, SIOCGIFNETMASK, name)[4:8])[0]
-                flags = struct.unpack("=H", _ioctl(channel, SIOCGIFFLAGS, name)[:2])[0]
-            except OSError:  # no IPv4 address
-                continue
-            if address.startswith("127.") or not flags & IFF_UP:
-                continue
-            prefix = mask.bit_count()
-            found.append(
-                {"name": name, "address": f"{address}/{prefix}", "megabits": _megabits(name)}
-            )
-    return found
-
-
-def _ioctl(channel: socket.socket, request: int, name: str) -> bytes:
-    """The part of struct ifreq behind the interface's name, after the request."""
-    buffer = array.array("B", struct.pack("16s24x", name.encode()))
-    fcntl.ioctl(channel.fileno(), request, buffer)
-    return buffer.tobytes()[16:]
-
-
-def _megabits(name: str) -> int | None:
-    try:
-        speed = int(Path(f"/sys/class/net/{name}/speed").read_text())
-    except (OSError, ValueError):
-        return None
-    return speed if speed > 0 else None
+    states = psutil.net_if_stats()
+    return [
+        {
+            "name": name,
+            "address": IPv4Interface(f"{entry.address}/{entry.netmask}").with_prefixlen,
+            "megabits": states[name].speed or None,
+        }
+        for name, entries in psutil.net_if_addrs().items()
+        if name in states and states[name].isup
+        for entry in entries
+        if entry.family == socket.AF_INET and not entry.address.startswith("127.")
+    ]
 
 
 def address_of(name: str) -> str | None:
-    """The IPv4 address that this host finds under a name; None if it knows none."""
+    """The IPv4 address to which this host resolves a name; None if it does not."""
     try:
         return socket.gethostbyname(name)
     except OSError:

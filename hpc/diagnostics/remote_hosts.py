@@ -1,4 +1,4 @@
-"""How one host reaches others before a run: their facts and clocks by ssh, a trial of mpirun."""
+"""Reach other hosts before a run: their facts and clocks by ssh, a trial of mpirun."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
+from hpc.distributed.mpirun import run_to_the_end
 from pipeline.runtime.provenance import REPOSITORY
 
-FACTS_MARK = "facts: "  # begins the line; a login script may have printed others before it
+FACTS_MARK = "facts: "  # begins the line of facts, after what a login script may print
 CLOCK_ROUNDS = 5
 CONNECT_SECONDS = 5
-# No prompt may wait for an answer; a host that is off or cut off is told within seconds.
+# No prompt waits for an answer; a host that is off or cut off is noticed within seconds.
 SSH = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_SECONDS}"]
 SSH += ["-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=2"]
-# What ssh or the remote shell says, and what to do about it. {host}, {folder}: of the question.
+# Words of an error message of ssh or the remote shell, and what to do about them.
 SSH_ADVICE = {
     "Permission denied": "ssh-copy-id {host}, so that ssh {host} asks for no password",
     "Host key verification failed": "ssh {host} once by hand and accept its key",
@@ -37,8 +37,9 @@ SSH_ADVICE = {
     "No such file or directory": "put the program at the same path on {host}: rsync -a "
     "{folder}/ {host}:{folder}/, and run make setup there",
     "not found": "run make setup in {folder} on {host}",
+    "No module named": "run make setup in {folder} on {host}",
 }
-# Every rank tells where it is and which cores it may use; a message to each proves the network.
+# Every rank reports its host and cores to rank 0; a message from each proves the network.
 TRIAL = """
 import json, os, sys
 try:
@@ -55,7 +56,7 @@ if world.rank == 0:
 
 
 class UnreachableError(RuntimeError):
-    """A host does not answer; `advice` says what to do."""
+    """Raised for a host that does not answer; `advice` says what to do."""
 
     def __init__(self, message: str, advice: str) -> None:
         super().__init__(message)
@@ -64,23 +65,23 @@ class UnreachableError(RuntimeError):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a host said of itself, and how far its clock is from ours."""
+    """The facts of a host, and the difference between its clock and ours."""
 
     facts: dict[str, Any]
     clock_offset: float = 0.0  # seconds that its clock is ahead
-    clock_error: float = 0.0  # at most this far from the truth: half of the round trip
+    clock_error: float = 0.0  # seconds at most: half of the round trip
 
 
 def ask(host: str, flags: Sequence[str], timeout: float = 150.0) -> Answer:
-    """The facts of another host, by ssh; UnreachableError if they do not come."""
+    """The facts of another host, by ssh. Raises UnreachableError if they do not come."""
     doctor = [sys.executable, "hpc/doctor.py", "--facts", *flags]
     command = f"cd {shlex.quote(str(REPOSITORY))} && exec {shlex.join(doctor)}"
-    with tempfile.TemporaryFile("w+") as complaints:
+    with tempfile.TemporaryFile("w+") as stderr:
         process = subprocess.Popen(
             [*SSH, host, command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=complaints,
+            stderr=stderr,
             text=True,
             bufsize=1,
         )
@@ -90,19 +91,19 @@ def ask(host: str, flags: Sequence[str], timeout: float = 150.0) -> Answer:
             assert process.stdin is not None
             process.stdin.close()
             process.wait()
-        complaints.seek(0)
-        said = complaints.read().strip().splitlines()[-1:]
+        stderr.seek(0)
+        last_line = stderr.read().strip().splitlines()[-1:]
     if facts is None:
-        reason = said[0] if said else f"nothing came within {timeout:.0f} s"
+        reason = last_line[0] if last_line else f"no answer within {timeout:.0f} s"
         raise UnreachableError(reason, _advice(reason, host))
     return Answer(facts, offset, error)
 
 
-def _advice(said: str, host: str) -> str:
-    for sign, advice in SSH_ADVICE.items():
-        if sign in said:
+def _advice(message: str, host: str) -> str:
+    for words, advice in SSH_ADVICE.items():
+        if words in message:
             return advice.format(host=host, folder=REPOSITORY)
-    return f"see what ssh {host} {sys.executable} --version says"
+    return f"see what ssh {host} {sys.executable} --version prints"
 
 
 @contextmanager
@@ -124,10 +125,10 @@ def _read_facts(process: subprocess.Popen[str]) -> dict[str, Any] | None:
 
 
 def _compare_clocks(process: subprocess.Popen[str]) -> tuple[float, float]:
-    """Seconds by which the other clock is ahead, and how far off that may be.
+    """Seconds by which the other clock is ahead, and the error of that.
 
-    Of several questions for the time, the one with the shortest round trip tells most, as in NTP
-    (RFC 5905, section 10).
+    The question with the shortest round trip has the smallest error, as in NTP (RFC 5905,
+    section 10).
     """
     assert process.stdin is not None and process.stdout is not None
     rounds = []
@@ -139,21 +140,21 @@ def _compare_clocks(process: subprocess.Popen[str]) -> tuple[float, float]:
             other = float(process.stdout.readline())
             answered = time.time()
             rounds.append(((answered - asked) / 2, other - statistics.mean((asked, answered))))
-    except (OSError, ValueError):  # cut off meanwhile: what was heard before counts
+    except (OSError, ValueError):  # cut off meanwhile: the answers before that count
         pass
     error, offset = min(rounds, default=(float("inf"), 0.0))
     return offset, error
 
 
 def answer_clock_questions(questions: IO[str]) -> None:
-    """The other side of the comparison: one time of day for every line."""
+    """Print one time of day for every line: the other side of the comparison."""
     for _ in questions:
         print(repr(time.time()), flush=True)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of a small program under mpirun."""
+    """The result of a small program under mpirun."""
 
     command: str
     ranks: list[tuple[str, str, int]]  # host, python, cores it may use; empty: it failed
@@ -161,35 +162,27 @@ class Trial:
 
 
 def try_mpirun(hosts: str, num_ranks: int, options: Sequence[str], timeout: float = 40.0) -> Trial:
-    """Start `num_ranks` processes on the hosts (as after -H) and let them exchange a message."""
+    """Start `num_ranks` processes on the hosts, written as after -H, and exchange a message."""
     launch = ["mpirun", "-np", str(num_ranks), "-H", hosts, *options]
-    argv = [*launch, "python", "-c", TRIAL]
     with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
-        process = subprocess.Popen(
-            argv, cwd=Path.cwd(), stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
-        )
         try:
-            process.wait(timeout)
+            code = run_to_the_end(
+                [*launch, "python", "-c", TRIAL], timeout=timeout, stdout=stdout, stderr=stderr
+            )
         except subprocess.TimeoutExpired:
-            process.terminate()  # mpirun ends its ranks on SIGTERM, not on SIGKILL
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
             return Trial(shlex.join(launch), [], f"no answer within {timeout:.0f} s")
         stdout.seek(0)
         stderr.seek(0)
         try:
             ranks = json.loads(stdout.read().strip().splitlines()[-1])
         except (IndexError, ValueError):
-            complaint = _first_complaint(stderr.read(), process.returncode)
+            complaint = _first_complaint(stderr.read(), code)
             return Trial(shlex.join(launch), [], complaint)
     return Trial(shlex.join(launch), [(host, path, cores) for host, path, cores in ranks])
 
 
 def _first_complaint(text: str, code: int) -> str:
-    """The first sentence of what a rank complained of, else of Open MPI's framed message."""
+    """The first sentence of a rank's error message, else of Open MPI's framed message."""
     before_frame, _, framed = text.partition("\n---")
-    said = " ".join((before_frame.strip("-\n ") or framed.strip("-\n ")).split())
-    return re.split(r"\. |:$", said, maxsplit=1)[0] or f"exit code {code}"
+    words = " ".join((before_frame.strip("-\n ") or framed.strip("-\n ")).split())
+    return re.split(r"\. |:$", words, maxsplit=1)[0] or f"exit code {code}"

@@ -1,4 +1,4 @@
-"""The network that hosts share: which subnet joins them, and do they find each other in it."""
+"""The network that hosts share: the subnet that joins them, and their addresses in it."""
 
 from __future__ import annotations
 
@@ -7,45 +7,52 @@ from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network
 from typing import Any
 
-from hpc.diagnostics.checks import Facts, Finding, spread
+from hpc.diagnostics.checks import LAUNCHER_FILE, OPEN_MPI_FILE, Facts, Finding, by_host
+from hpc.distributed.mpirun import KEEPALIVE
 
 
 @dataclass(frozen=True)
 class SharedNetwork:
-    """A subnet that every host has an address of its own in."""
+    """A subnet in which every host has an address of its own."""
 
     subnet: IPv4Network
     names: tuple[str, ...]  # of the interfaces, in the order of the hosts
-    megabits: int | None  # of the slowest link, as far as they are known
+    megabits: int | None  # of the slowest link; None if one is not known
 
-    @property
-    def mca_settings(self) -> dict[str, str]:
-        """Open MPI's settings for the bare mpirun command, as a lab sets them once."""
-        return {
-            "btl_tcp_if_include": str(self.subnet),  # messages
-            "oob_tcp_if_include": str(self.subnet),  # mpirun's own control
+    def mca_files(self, major: int) -> dict[str, dict[str, str]]:
+        """The settings of Open MPI `major` for the bare mpirun command, by file and name."""
+        subnet = str(self.subnet)
+        messages = {
+            "btl_tcp_if_include": subnet,
             "mca_base_env_list": "PATH",  # so that every host finds the same python
-            # Else mpirun ties each of two processes to one core, where TensorFlow computes.
-            "hwloc_base_binding_policy": "none",
         }
+        # Of the launcher: its own connections, and no binding. By default it binds each of two
+        # processes to one core, where TensorFlow computes.
+        if major < 5:
+            launcher = {"oob_tcp_if_include": subnet, "hwloc_base_binding_policy": "none"}
+            return {OPEN_MPI_FILE: messages | launcher | KEEPALIVE}
+        # The launcher of Open MPI 5 is PRRTE, which does not read Open MPI's file (5.0.11).
+        launcher = {"prte_if_include": subnet, "hwloc_default_binding_policy": "none"}
+        return {OPEN_MPI_FILE: messages, LAUNCHER_FILE: launcher | KEEPALIVE}
 
     @property
     def mpirun_options(self) -> list[str]:
-        """The same as flags of one mpirun command."""
+        """The same settings as flags of one mpirun command, of Open MPI 4 or 5."""
         subnet = str(self.subnet)
-        network = ["--mca", "btl_tcp_if_include", subnet, "--mca", "oob_tcp_if_include", subnet]
-        return ["-x", "PATH", "--bind-to", "none", *network]
+        settings = {"btl_tcp_if_include": subnet, "oob_tcp_if_include": subnet, **KEEPALIVE}
+        flags = [word for setting in settings.items() for word in ("--mca", *setting)]
+        return ["-x", "PATH", "--bind-to", "none", *flags]
 
     @property
     def nccl(self) -> str:
-        """The setting that keeps NCCL to it; interfaces may have other names on other hosts."""
+        """NCCL's setting for this network: its interfaces, which differ in name between hosts."""
         return "NCCL_SOCKET_IFNAME=" + ",".join(dict.fromkeys(self.names))
 
 
 def shared_networks(facts: Facts) -> list[SharedNetwork]:
-    """The subnets that join all hosts; those that the hosts' names lead to first, then by speed.
+    """The subnets that join all hosts; first those of the hosts' names, then the faster ones.
 
-    A subnet where hosts have the same address joins nothing: every host has its own, as with the
+    A subnet in which two hosts have the same address joins no hosts: each has its own, such as the
     bridge of a container engine.
     """
     named = {fact["names"].get(host) for fact in facts.values() for host in facts}
@@ -68,7 +75,7 @@ def _by_subnet(interfaces: Sequence[Mapping[str, Any]]) -> dict[IPv4Network, Map
 
 
 def network(facts: Facts) -> list[Finding]:
-    """The hosts share a network, and find each other in it by name."""
+    """Whether the hosts share a network, and find each other in it by name."""
     if len(facts) < 2:
         return []
     findings = []
@@ -78,7 +85,7 @@ def network(facts: Facts) -> list[Finding]:
                 advice = f"add {name} to /etc/hosts on {host}"
                 findings.append(Finding("names", "failed", f"{host} does not know {name}", advice))
             elif address.startswith("127."):
-                found = f"{host} takes {name} for {address}"
+                found = f"{host} resolves {name} to {address}"
                 advice = f"give {name} its real address in /etc/hosts on {host}"
                 status = "warning" if name == host else "failed"
                 findings.append(Finding("names", status, found, advice))
@@ -90,10 +97,10 @@ def network(facts: Facts) -> list[Finding]:
             host: ", ".join(map(str, _by_subnet(fact["interfaces"]))) or "no network"
             for host, fact in facts.items()
         }
-        advice = "put the hosts into one subnet, or name all of theirs, with commas between, to "
-        advice += "--mca btl_tcp_if_include and --mca oob_tcp_if_include"
-        return [*findings, Finding("network", "warning", spread(subnets), advice)]
+        advice = "put the hosts into one subnet, or give all their subnets, with commas between, "
+        advice += "to --mca btl_tcp_if_include and --mca oob_tcp_if_include"
+        return [*findings, Finding("network", "warning", by_host(subnets), advice)]
     best = shared[0]
-    cards = spread(dict(zip(facts, best.names, strict=True)))
+    cards = by_host(dict(zip(facts, best.names, strict=True)))
     speed = f", {best.megabits / 1000:g} Gbit/s" if best.megabits else ""
     return [*findings, Finding("network", "ok", f"{best.subnet} on {cards}{speed}")]

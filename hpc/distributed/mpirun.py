@@ -1,4 +1,4 @@
-"""Starting mpirun from a command, ending all its processes, and the reason why it failed."""
+"""Start mpirun from a command, end all its processes, and find the reason why it failed."""
 
 from __future__ import annotations
 
@@ -8,44 +8,34 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-
-STOP_SECONDS = 15.0
-
-
-def last_error(complaints: str) -> str:
-    """The last line that begins as our errors do, without that word; else the last line."""
-    lines = [line.strip() for line in complaints.splitlines() if line.strip(" -\t")]
-    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    return (errors or lines or [""])[-1]
-
-
-def run_to_the_end(argv: Sequence[str], **streams: Any) -> int:
-    """The exit code of a program; whatever happens here meanwhile, none of its processes stays."""
-    process = subprocess.Popen(
-        argv,
-        env=mpi_environment(),
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C comes to us alone, and we end it in order
-        preexec_fn=_end_with_parent,
-        **streams,
-    )
-    try:
-        return process.wait()
-    finally:
-        _stop(process)
+STOP_SECONDS = 15.0  # that mpirun has to end its workers on all hosts
+# TCP keepalive between mpirun and its daemons, in seconds: mpirun gives a host that is cut off up
+# after 5 + 3 x 2 = 11 s. With the defaults of Open MPI 4 and 5 it takes 300 + 9 x 20 s.
+KEEPALIVE = {
+    "oob_tcp_keepalive_time": "5",
+    "oob_tcp_keepalive_intvl": "2",
+    "oob_tcp_keepalive_probes": "3",
+}
+KILL_SECONDS = 2.0  # that workers left on this host have after mpirun's end
 
 
 def mpi_environment() -> dict[str, str]:
     """The environment for mpirun: that of make setup's MPI if there is no other; root may run it.
 
-    Raises ValueError without an mpirun.
+    Raises ValueError if there is no mpirun.
     """
-    environ = dict(os.environ)
+    # Open MPI 4 reads the first family of names, the launcher of Open MPI 5 the second.
+    environ = {f"OMPI_MCA_{name}": value for name, value in KEEPALIVE.items()}
+    environ |= {f"PRTE_MCA_{name}": value for name, value in KEEPALIVE.items()}
+    environ |= os.environ
     if shutil.which("mpirun") is None:
         environ["PATH"] = f"{environ.get('PATH', '')}:{Path(sys.executable).parent}"
         if shutil.which("mpirun", path=environ["PATH"]) is None:
@@ -55,18 +45,41 @@ def mpi_environment() -> dict[str, str]:
     return environ
 
 
+def run_to_the_end(
+    argv: Sequence[str],
+    environ: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+    **streams: Any,
+) -> int:
+    """The exit code of a program that starts others; none of them is left on this host.
+
+    Also where an exception ends the waiting. Raises subprocess.TimeoutExpired after `timeout`
+    seconds. Without `environ` the program gets this process's environment.
+    """
+    process = subprocess.Popen(
+        argv,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C reaches this process alone, which ends the others in order
+        preexec_fn=_end_with_parent,
+        **streams,
+    )
+    try:
+        return process.wait(timeout)
+    finally:
+        _stop(process)
+
+
 def _end_with_parent() -> None:
     """Have the kernel send this process SIGTERM when its parent ends, even by SIGKILL."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End mpirun, which ends its workers on all hosts; what is left here after that is killed."""
+    """End mpirun, which ends its workers on all hosts, and kill what is left on this one."""
     if process.poll() is not None:
         return
-    import psutil  # comes with mpi4py, by the horovod extra
-
-    # mpirun puts each worker into a process group of its own.
+    # mpirun puts each worker into a process group of its own: list them while they are children.
     workers = psutil.Process(process.pid).children(recursive=True)
     process.terminate()
     try:
@@ -74,5 +87,13 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    for worker in psutil.wait_procs(workers, timeout=2)[1]:
-        worker.kill()
+    for worker in psutil.wait_procs(workers, timeout=KILL_SECONDS)[1]:
+        with suppress(psutil.NoSuchProcess):
+            worker.kill()
+
+
+def last_error(stderr: str) -> str:
+    """The last line that begins with 'error: ', without these words; else the last line."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip(" -\t")]
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return (errors or lines or [""])[-1]

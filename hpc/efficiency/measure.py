@@ -1,4 +1,4 @@
-"""Launching one training of a scaling measurement, and the numbers that come back."""
+"""Start one training of a scaling measurement, and summarise what its workers report."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ import re
 import statistics
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hpc.distributed.mpirun import last_error, run_to_the_end
+import psutil
+
+from hpc.distributed.mpirun import last_error, mpi_environment, run_to_the_end
 from hpc.efficiency.plan import Cell
 
-BEGIN, END = "<measured>", "</measured>"  # around what a worker prints of its run
+BEGIN, END = "<measured>", "</measured>"  # around the record that a worker prints
 PARTS = ("input", "step", "save", "other")
+BUSY_SECONDS = 0.5  # to look how busy this machine is
 ATTEMPTS = 3  # to have independent processes train at the same time
 
 
@@ -27,56 +30,65 @@ class Measurement:
     repetition: int  # from 1
     rate: float  # tokens per second, all workers together
     worker_rates: tuple[float, ...]  # of independent processes; else of all workers together
-    step_seconds: float  # median over the windows of the first worker that tells
-    parts: dict[str, float]  # seconds of a step, likewise
-    link: dict[str, float] | None  # the allreduce timed by itself, before step 1
+    step_seconds: float  # median over the windows of the first record
+    parts: dict[str, float]  # seconds of a step that each part takes, likewise
+    link: dict[str, float] | None  # the allreduce timed outside a step, before step 1
     machines: tuple[str, ...]  # name and processor of each worker's host
-    devices: tuple[str, ...]  # of each worker that tells
+    devices: tuple[str, ...]  # of each record
     sequence_length: int
     commit: str  # of the program; with '+' if files were changed since
+    # The share of this machine's processors that other programs used just before; None in
+    # measurements of older versions.
+    busy: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The measurement as JSON can hold it; `from_json` takes it back."""
+        """The measurement for JSON; `from_json` reads it."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, entry: dict[str, Any]) -> Measurement:
-        """The measurement of an entry. Raises ValueError where it is none."""
+        """The measurement of an entry. Raises ValueError if the entry is not one."""
         try:
             cell = {**entry["cell"], "hosts": tuple(entry["cell"]["hosts"])}
             lists = {n: tuple(entry[n]) for n in ("worker_rates", "machines", "devices")}
             return cls(**{**entry, **lists, "cell": Cell(**cell)})
         except (KeyError, TypeError) as error:
-            raise ValueError(f"an entry is no measurement ({error})") from None
+            raise ValueError(f"the entry is not a measurement ({error})") from None
 
 
 class NeverTogetherError(RuntimeError):
-    """Independent processes of which one had ended before another began to be counted."""
+    """Independent processes that at no time trained all together."""
 
 
-def measure(
+def measure_cell(
     cell: Cell, repetition: int, work_dir: Path, flags: Sequence[str], share: int
 ) -> Measurement:
     """The measurement of one training, started under mpirun.
 
-    `share` is the number of workers between which the cores of a host are divided. Where processes
-    were to train at the same time and did not, as may happen by chance on a busy machine, they
-    train again, twice as long. Raises RuntimeError with the run's own last error line if a training
-    fails, and NeverTogetherError if that did not help either.
+    `share` is the number of workers among which the cores of a host are divided. Independent
+    processes that did not train at the same time, as happens on a busy machine, train again with
+    twice the steps. Raises RuntimeError with the last error line of the run if a training fails,
+    and NeverTogetherError if the last attempt failed too.
     """
+    busy = busy_share()
     for attempt in range(ATTEMPTS):
-        longer = [twice(flag, attempt) for flag in flags]
+        longer = [doubled_steps(flag, attempt) for flag in flags]
         records = train_cell(cell, work_dir, longer, share)
         try:
-            return summarise(cell, repetition, records)
+            return replace(summarise(cell, repetition, records), busy=busy)
         except NeverTogetherError:
             if attempt == ATTEMPTS - 1:
                 raise
     raise AssertionError("the last attempt returns or raises")
 
 
-def twice(flag: str, times: int) -> str:
-    """The flag; if it is --steps=N, with N doubled so many times."""
+def busy_share() -> float:
+    """The share of this machine's processors that programs use now."""
+    return psutil.cpu_percent(interval=BUSY_SECONDS) / 100
+
+
+def doubled_steps(flag: str, times: int) -> str:
+    """The flag; if it is --steps=N, with N doubled `times` times."""
     name, _, value = flag.partition("=")
     return f"{name}={int(value) * 2**times}" if name == "--steps" else flag
 
@@ -84,7 +96,7 @@ def twice(flag: str, times: int) -> str:
 def train_cell(
     cell: Cell, work_dir: Path, flags: Sequence[str], share: int
 ) -> list[dict[str, Any]]:
-    """What the workers of one training told."""
+    """The records that the workers of one training printed."""
     work_dir.mkdir(parents=True, exist_ok=True)
     worker = [sys.executable, str(Path(__file__).with_name("worker.py"))]
     worker += [f"--share={share}", f"--run={work_dir / 'run'}", *["--alone"] * cell.is_alone]
@@ -94,30 +106,30 @@ def train_cell(
     launch += ["--map-by", "slot", "--bind-to", "none"]  # the workers share the cores out
     logs = [work_dir / "stdout.txt", work_dir / "stderr.txt"]
     with logs[0].open("wb") as stdout, logs[1].open("wb") as stderr:
-        code = run_to_the_end([*launch, *worker], stdout=stdout, stderr=stderr)
-    told, complaints = (log.read_text(errors="replace") for log in logs)
+        code = run_to_the_end([*launch, *worker], mpi_environment(), stdout=stdout, stderr=stderr)
+    output, errors = (log.read_text(errors="replace") for log in logs)
     if code:
-        raise RuntimeError(f"{cell}: {last_error(complaints) or f'mpirun ended with {code}'}")
-    found = re.findall(rf"{BEGIN}(.*?){END}", told, re.DOTALL)
+        raise RuntimeError(f"{cell}: {last_error(errors) or f'mpirun ended with {code}'}")
+    found = re.findall(rf"{BEGIN}(.*?){END}", output, re.DOTALL)
     return [json.loads(entry) for entry in found]
 
 
 def summarise(cell: Cell, repetition: int, records: list[dict[str, Any]]) -> Measurement:
-    """The measurement that the records of a cell's workers make: medians over windows.
+    """The measurement from the records of a cell's workers: medians over windows.
 
-    Of independent processes only windows count in which all of them trained, since the last one
-    has the machine to itself. Raises NeverTogetherError where nothing is left, RuntimeError where a
-    worker told nothing.
+    Of independent processes only the windows count in which all of them trained, since the last
+    one has the machine to itself. Raises NeverTogetherError if no window is left, and RuntimeError
+    if a worker printed no record.
     """
     expected = cell.workers if cell.is_alone else 1
     records = sorted(records, key=lambda record: record["rank"])
     if len(records) != expected:
-        raise RuntimeError(f"{cell}: {len(records)} of {expected} workers told their speed")
+        raise RuntimeError(f"{cell}: {len(records)} of {expected} workers reported their speed")
     windows = common_windows(records)
     if not all(windows):
         raise NeverTogetherError(
-            f"{cell}: there was no time at which all processes trained (they start apart, or their "
-            "hosts' clocks differ). Raise --steps"
+            f"{cell}: at no time did all processes train (they start at different times, or the "
+            "clocks of their hosts differ). Raise --steps"
         )
     rates = tuple(statistics.median(window[1] for window in own) for own in windows)
     parts = {

@@ -1,15 +1,17 @@
-"""Which trainings a scaling measurement needs, where, and what is compared with what."""
+"""The trainings that a scaling measurement needs, their hosts, and what is compared with what."""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from hpc.reports.tables import counted
+from hpc.distributed.processor import gpus
+from hpc.reports.spread import counted
 
-ALONE = "single"  # the strategy of processes that do not talk to each other
+ALONE = "single"  # the strategy of processes that do not communicate
 SCALINGS = {
     "weak": "the batch of each worker is held",
     "strong": "the batch of all workers together is held",
@@ -18,7 +20,7 @@ SCALINGS = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One training to measure: all workers at the same time, each with its share of the cores."""
+    """One training to measure: all workers at the same time, each on its share of the cores."""
 
     strategy: str
     hosts: tuple[str, ...]  # one for each worker, in rank order
@@ -26,12 +28,12 @@ class Cell:
 
     @property
     def workers(self) -> int:
-        """Processes."""
+        """The number of processes."""
         return len(self.hosts)
 
     @property
     def is_alone(self) -> bool:
-        """Do its processes train apart, each a model of its own?"""
+        """Whether its processes train independently, each a model of its own."""
         return self.strategy == ALONE
 
     @property
@@ -53,7 +55,7 @@ class Comparison:
     scaling: str
     cell: Cell
     solo: tuple[Cell, ...]  # for each worker, one process alone on that worker's host
-    independent: Cell | None  # as many processes at the same time; None for one worker
+    independent: Cell | None  # as many independent processes; None for one worker
 
 
 def plan(
@@ -63,10 +65,10 @@ def plan(
     scalings: Sequence[str],
     batches: Mapping[str, int],
 ) -> list[Comparison]:
-    """All comparisons, by scaling, then by workers; the reference before what refers to it.
+    """All comparisons, by scaling, then by workers; a reference comes before what refers to it.
 
-    `hosts` names the host of each slot; the first ones are used. `batches` tells, by scaling, the
-    batch that is held. Raises ValueError where it cannot be shared out.
+    `hosts` names the host of each slot; the first ones are used. `batches` has, by scaling, the
+    batch that is held. Raises ValueError if the workers cannot share it evenly.
     """
     found = []
     for scaling in scalings:
@@ -93,29 +95,35 @@ def plan(
 
 
 def cells_of(comparisons: Sequence[Comparison]) -> list[Cell]:
-    """What has to be measured, each cell once."""
+    """The cells of all comparisons and of their references, each once."""
     needed = [cell for found in comparisons for cell in (*found.solo, found.cell)]
     return list(dict.fromkeys(needed))
 
 
+def local_slots() -> int:
+    """Workers that fit this machine: one a GPU, else one a core."""
+    return len(gpus()) or len(os.sched_getaffinity(0))
+
+
 def default_workers(num_slots: int) -> list[int]:
-    """1, 2, 4, ... as far as there are slots, and all of them."""
+    """1, 2, 4, ... up to the number of slots, which is always among them."""
     powers = [2**k for k in range(num_slots.bit_length()) if 2**k < num_slots]
     return [*powers, num_slots]
 
 
 def require_slots(workers: Sequence[int], hosts: Sequence[str]) -> None:
-    """Nothing, if so many workers have a place of their own. Raises ValueError if not."""
+    """Raise ValueError unless there are two workers or more, each with a slot of its own."""
     if max(workers) > len(hosts):
         raise ValueError(
-            f"{max(workers)} workers for {len(hosts)} places ({counted(hosts)}) would take turns, "
-            f"and that is no scaling. Lower --workers, or tell the places: -H {hosts[0]}:"
-            f"{max(workers)}"
+            f"{max(workers)} workers for {len(hosts)} slots ({counted(hosts)}) would take turns on "
+            f"the same cores. Lower --workers, or give more slots: -H {hosts[0]}:{max(workers)}"
         )
     if max(workers) < 2:
-        raise ValueError("--workers names one worker only; scaling needs two or more, as in 1,2")
+        raise ValueError(
+            "--workers is 1, one worker only; scaling needs two or more, as in --workers 1,2"
+        )
 
 
 def most_on_a_host(cells: Sequence[Cell]) -> int:
-    """Workers on the fullest host; every worker of every cell gets that share of its cores."""
+    """Workers on the fullest host; every worker of every cell gets this share of the cores."""
     return max(count for cell in cells for count in Counter(cell.hosts).values())

@@ -1,4 +1,4 @@
-"""Scaling in a picture: scaling.png."""
+"""The picture of a scaling measurement: scaling.png."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from hpc.efficiency.forecast import LINKS, WORKERS, Forecast
 from hpc.efficiency.plan import ALONE, SCALINGS
-from hpc.efficiency.tables import INDEPENDENT, Row
-from hpc.reports.tables import Spread
+from hpc.efficiency.tables import INDEPENDENT, EfficiencyRow
+from hpc.reports.spread import Spread
 from pipeline.runtime.plotting import COLOURS, GREY, MARKS
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TITLE_WIDTH = 160  # letters
+REASON_WIDTH = 44  # letters, in a panel
 SHIFT = 0.03  # of the number of workers, between strategies, whose bars would hide each other
 # Okabe and Ito's colours by name, so that a strategy has the same one in every picture.
 COLOUR_OF = {"horovod": COLOURS[1], "multiworker": COLOURS[0], INDEPENDENT: GREY, ALONE: "black"}
@@ -28,11 +29,13 @@ TITLES = (
 )
 PERFECT = Spread(1.0, None, None, 1)  # one process against itself
 LINK_STYLES = (":", "-.", "--", "-")  # of LINKS
-LINE_HEIGHT = 0.06  # of a figure beside a point, as a share of the panel
+LINE_HEIGHT = 0.06  # of the value beside a point, as a share of the panel
 
 
-def write_plot(found: Sequence[Row], foreseen: Sequence[Forecast], title: str, path: Path) -> None:
-    """Write the picture. Raises ValueError where matplotlib is not installed."""
+def write_plot(
+    found: Sequence[EfficiencyRow], foreseen: Sequence[Forecast], title: str, path: Path
+) -> None:
+    """Write the picture. Raises ValueError if matplotlib is not installed."""
     try:
         scaling_figure(found, foreseen, title).savefig(path, dpi=120, facecolor="white")
     except ModuleNotFoundError as error:
@@ -41,14 +44,17 @@ def write_plot(found: Sequence[Row], foreseen: Sequence[Forecast], title: str, p
         ) from None
 
 
-def scaling_figure(found: Sequence[Row], foreseen: Sequence[Forecast], title: str) -> Figure:
+def scaling_figure(
+    found: Sequence[EfficiencyRow], foreseen: Sequence[Forecast], title: str
+) -> Figure:
     """A line of panels for each scaling: speed, efficiency against solo and independent.
 
-    Below them, a panel for each strategy of which there is a cost model: what it predicts.
+    Below them is a panel for each strategy that has a cost model, with its predictions.
     """
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
+    # Panels: a line for each scaling, then the forecasts.
     scalings = list(dict.fromkeys(row.scaling for row in found))
     num_lines = len(scalings) + bool(foreseen)
     figure = Figure(figsize=(13, 1.4 + 3.6 * num_lines), layout="constrained")
@@ -68,6 +74,8 @@ def scaling_figure(found: Sequence[Row], foreseen: Sequence[Forecast], title: st
         panel.set_title(name, fontsize=10, loc="left")
     for panel in grid[-1]:
         panel.set_xlabel("workers")
+
+    # One key for all panels, and above them what was measured.
     names = list(dict.fromkeys(row.strategy for row in found if row.strategy != ALONE))
     key = [Line2D([], [], color=GREY, linestyle=":", label="perfect")]
     key += [
@@ -81,8 +89,8 @@ def scaling_figure(found: Sequence[Row], foreseen: Sequence[Forecast], title: st
     return figure
 
 
-def _draw_speed(panel: Axes, own: Sequence[Row]) -> None:
-    """Tokens per second by workers, from the one process alone on; dotted: n times that."""
+def _draw_speed(panel: Axes, own: Sequence[EfficiencyRow]) -> None:
+    """Tokens per second by workers, beginning with one process alone; dotted: n times that."""
     from matplotlib.ticker import EngFormatter
 
     alone = [row for row in own if row.strategy == ALONE]
@@ -98,7 +106,7 @@ def _draw_speed(panel: Axes, own: Sequence[Row]) -> None:
 
 
 def _draw_efficiency(
-    panel: Axes, own: Sequence[Row], share_of: Callable[[Row], Spread | None]
+    panel: Axes, own: Sequence[EfficiencyRow], share_of: Callable[[EfficiencyRow], Spread | None]
 ) -> None:
     """Efficiency by workers; dotted: 100 %."""
     from matplotlib.ticker import PercentFormatter
@@ -118,7 +126,7 @@ def _draw_efficiency(
 
 
 def _draw_forecasts(
-    panels: Sequence[Axes], foreseen: Sequence[Forecast], found: Sequence[Row]
+    panels: Sequence[Axes], foreseen: Sequence[Forecast], found: Sequence[EfficiencyRow]
 ) -> None:
     """Predicted efficiency by workers on each link, and what was measured, as points."""
     from matplotlib.ticker import NullLocator, PercentFormatter
@@ -126,35 +134,43 @@ def _draw_forecasts(
     for panel in panels[len(foreseen) :]:
         panel.set_axis_off()
     for panel, model in zip(panels, foreseen, strict=False):
-        for gigabits, style in zip(LINKS, LINK_STYLES, strict=True):
-            shares = [model.efficiency(workers, gigabits) for workers in WORKERS]
-            label = f"{gigabits:g} Gbit/s"
-            panel.plot(WORKERS, shares, style, color=COLOUR_OF[model.strategy], label=label)
-        for row in _of(model.strategy, found):
-            if row.scaling == "weak" and row.against_independent:
-                share = row.against_independent.median
-                panel.plot([row.workers], [share], MARKS.get(model.strategy, "D"), color="black")
+        if model.is_reliable:
+            for gigabits, style in zip(LINKS, LINK_STYLES, strict=True):
+                shares = [model.efficiency(workers, gigabits) for workers in WORKERS]
+                label = f"{gigabits:g} Gbit/s"
+                panel.plot(WORKERS, shares, style, color=COLOUR_OF[model.strategy], label=label)
+            panel.legend(fontsize=8, frameon=False, loc="lower left")
+        else:
+            reason = "\n".join(wrap(f"no prediction: {model.refusal}", REASON_WIDTH))
+            panel.text(0.98, 0.05, reason, transform=panel.transAxes, ha="right", fontsize=9)
+        measured = [
+            (row.workers, row.against_independent.median)
+            for row in _of(model.strategy, found)
+            if row.scaling == "weak" and row.against_independent
+        ]
+        for point in measured:
+            panel.plot(*point, MARKS.get(model.strategy, "D"), color="black")
         panel.set_title(
             f"{model.strategy}: predicted (lines), measured (points)", fontsize=10, loc="left"
         )
         panel.set_xscale("log", base=2)
+        panel.set_xlim(2 / 1.3, WORKERS[-1] * 1.3)
         panel.set_xticks([2, *WORKERS], [str(number) for number in (2, *WORKERS)])
         panel.xaxis.set_minor_locator(NullLocator())
-        panel.set_ylim(0, 1.12)
+        panel.set_ylim(0, 1.12 * max([1.0, *(share for _, share in measured)]))
         panel.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         panel.set_xlabel("workers, weak scaling")
-        panel.legend(fontsize=8, frameon=False, loc="lower left")
         panel.grid(color="0.9")
         panel.spines[["top", "right"]].set_visible(False)
 
 
 def _draw_lines(panel: Axes, points: Mapping[str, Sequence[tuple[int, Spread]]], form: str) -> None:
-    """Medians with quartiles as bars, and beside the last point of each line its figure."""
+    """Medians with quartiles as bars; the last point of each line has its value beside it."""
     last = {}
-    for place, (name, line) in enumerate(points.items()):
+    for index, (name, line) in enumerate(points.items()):
         if not line:
             continue
-        along = [n * (1 + SHIFT * place * (n > 1)) for n, _ in line]
+        along = [n * (1 + SHIFT * index * (n > 1)) for n, _ in line]
         medians = [value.median for _, value in line]
         below = [value.median - (value.low or value.median) for _, value in line]
         above = [(value.high or value.median) - value.median for _, value in line]
@@ -162,30 +178,30 @@ def _draw_lines(panel: Axes, points: Mapping[str, Sequence[tuple[int, Spread]]],
         panel.errorbar(along, medians, [below, above], color=colour, marker=mark, capsize=3)
         last[name] = (line[-1][0] * (1 + SHIFT * len(points)), medians[-1])
     top, lowest = panel.get_ylim()[1], 0.0
-    for name, (place_along, median) in sorted(last.items(), key=lambda item: item[1][1]):
+    for name, (workers, median) in sorted(last.items(), key=lambda item: item[1][1]):
         height = max(median, lowest)
         lowest = height + LINE_HEIGHT * top
         text = form.format(median)
-        panel.text(place_along, height, text, color=COLOUR_OF[name], va="center", fontsize=9)
+        panel.text(workers, height, text, color=COLOUR_OF[name], va="center", fontsize=9)
 
 
-def _of(name: str, own: Sequence[Row]) -> list[Row]:
+def _of(name: str, own: Sequence[EfficiencyRow]) -> list[EfficiencyRow]:
     return [row for row in own if row.strategy == name]
 
 
-def _strategies(own: Sequence[Row]) -> list[str]:
+def _strategies(own: Sequence[EfficiencyRow]) -> list[str]:
     return list(dict.fromkeys(row.strategy for row in own if row.strategy != ALONE))
 
 
-def _number_the_workers(panel: Axes, own: Sequence[Row]) -> None:
-    """Workers on a scale of powers, with a tick at each number that was measured."""
+def _number_the_workers(panel: Axes, own: Sequence[EfficiencyRow]) -> None:
+    """Workers on a logarithmic scale, with a tick at each number that was measured."""
     from matplotlib.ticker import NullLocator
 
     numbers = sorted({row.workers for row in own})
     panel.set_xscale("log", base=2)
     panel.set_xticks(numbers, [str(number) for number in numbers])
     panel.xaxis.set_minor_locator(NullLocator())
-    panel.set_xlim(0.85, numbers[-1] * 1.45)  # with room for the figures
+    panel.set_xlim(0.85, numbers[-1] * 1.45)  # with room for the values
     panel.grid(color="0.9")
     panel.set_axisbelow(True)
     panel.spines[["top", "right"]].set_visible(False)

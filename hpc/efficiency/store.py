@@ -1,4 +1,4 @@
-"""The measurements of an --out folder: what was measured once is not measured again."""
+"""The measurements of an --out folder, so that nothing is measured twice."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Measured = dict[tuple[Cell, int], Measurement]  # by cell and repetition
 
 
 def open_store(out_dir: Path, settings: dict[str, Any]) -> Measured:
-    """What the folder holds already; it is begun if it is new.
+    """The measurements that the folder holds; a new folder gets the settings.
 
-    Raises ValueError where it was begun with other settings: such figures do not compare.
+    Raises ValueError if its settings are other ones: such figures do not compare.
     """
     out_dir.mkdir(parents=True, exist_ok=True)
     if not (out_dir / SETTINGS).exists():
@@ -45,14 +45,14 @@ def open_store(out_dir: Path, settings: dict[str, Any]) -> Measured:
 
 
 def read_measurements(out_dir: Path) -> Measured:
-    """All measurements of a folder. Raises ValueError naming a line that is none."""
+    """All measurements of a folder. Raises ValueError naming a line that is not one."""
     found: Measured = {}
     for number, entry in enumerate(read_lines(out_dir / MEASUREMENTS), start=1):
         try:
             measurement = Measurement.from_json(entry)
         except ValueError as error:
             raise ValueError(
-                f"line {number} of {out_dir / MEASUREMENTS}: {error}. Take it out, or use another "
+                f"line {number} of {out_dir / MEASUREMENTS}: {error}. Remove it, or use another "
                 "--out"
             ) from None
         found[measurement.cell, measurement.repetition] = measurement
@@ -60,7 +60,7 @@ def read_measurements(out_dir: Path) -> Measured:
 
 
 def store(out_dir: Path, measurement: Measurement) -> None:
-    """Add a measurement to the folder. A line that a kill cut short is closed first."""
+    """Add a measurement to the folder. A last line that a kill cut short is removed first."""
     path = out_dir / MEASUREMENTS
     if path.exists() and not path.read_bytes().endswith(b"\n"):
         whole = path.read_text(errors="replace")

@@ -1,4 +1,4 @@
-"""Scaling efficiency from measurements: rows, tables, and the same for programs."""
+"""Scaling efficiency from measurements: rows, tables, and the same as JSON."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from typing import Any
 from hpc.efficiency.measure import PARTS, Measurement
 from hpc.efficiency.plan import ALONE, SCALINGS, Cell, Comparison
 from hpc.efficiency.store import Measured
-from hpc.reports.tables import NOTHING, Spread, Table, counted, shown_spread, spread
+from hpc.reports.spread import Spread, counted, shown_share, shown_spread, spread
+from pipeline.runtime.tables import NOTHING, Table
 
 INDEPENDENT = "independent"
+MOST_BUSY = 0.1  # share of the processors that others may use; an idle Linux has 0 to 3 %
 FORMULA = "efficiency = rate_n / (n x rate_1), where rate is tokens per second over all workers"
 
 
 @dataclass(frozen=True)
-class Row:
-    """What was measured of so many workers under one strategy; None where nothing is to compare."""
+class EfficiencyRow:
+    """Medians of one strategy on one number of workers; None where there is nothing to compare."""
 
     scaling: str
     strategy: str
@@ -35,21 +37,21 @@ class Row:
 
     @property
     def allreduce_share(self) -> float | None:
-        """Time of an allreduce by itself, as a share of a step in which it may overlap."""
+        """Time of an allreduce outside a step, as a share of a step, where it may overlap."""
         return (
             None if self.allreduce_seconds is None else self.allreduce_seconds / self.step_seconds
         )
 
 
 def efficiency(rate: float, reference_rates: Sequence[float]) -> float:
-    """Share of perfect speed-up: 1.0 when n workers do what their n references do together."""
+    """Share of perfect speed-up: 1.0 if n workers are as fast as their references together."""
     return rate / sum(reference_rates)
 
 
-def rows(comparisons: Sequence[Comparison], measured: Measured) -> list[Row]:
-    """One row for each comparison of which there is a repetition.
+def rows(comparisons: Sequence[Comparison], measured: Measured) -> list[EfficiencyRow]:
+    """One row for each comparison that was measured at least once.
 
-    Efficiency is taken within a repetition, whose cells ran one soon after the other, so that a
+    Efficiency is computed within a repetition, whose cells ran soon after each other, so that a
     machine that slows down over the hours does not show as scaling.
     """
     found = []
@@ -75,10 +77,10 @@ def _repetitions(cell: Cell, measured: Measured) -> dict[int, Measurement]:
 
 def _row(
     compared: Comparison, own: list[Measurement], solo: Spread | None, independent: Spread | None
-) -> Row:
+) -> EfficiencyRow:
     cell = compared.cell
     step = statistics.median(measurement.step_seconds for measurement in own)
-    # Of each repetition its own share: the parts of one sum to its step.
+    # Shares are computed within a repetition, whose parts sum to its step.
     parts = {
         name: statistics.median(found.parts[name] / found.step_seconds for found in own)
         for name in PARTS
@@ -87,7 +89,7 @@ def _row(
     rate = spread([measurement.rate for measurement in own])
     assert rate is not None, "there is at least one repetition"
     together = INDEPENDENT if cell.workers > 1 else ALONE
-    return Row(
+    return EfficiencyRow(
         scaling=compared.scaling,
         strategy=together if cell.is_alone else cell.strategy,
         workers=cell.workers,
@@ -105,13 +107,13 @@ def _row(
     )
 
 
-def tables(found: Sequence[Row]) -> list[Table]:
-    """Efficiency by scaling, and where the time of a step goes."""
+def tables(found: Sequence[EfficiencyRow]) -> list[Table]:
+    """Tables of efficiency, one for each scaling, and of the parts of a step."""
     scalings = dict.fromkeys(row.scaling for row in found)
     return [*(_efficiency_table(found, name) for name in scalings), _time_table(found)]
 
 
-def _efficiency_table(found: Sequence[Row], scaling: str) -> Table:
+def _efficiency_table(found: Sequence[EfficiencyRow], scaling: str) -> Table:
     lines = [
         (
             row.strategy,
@@ -133,16 +135,16 @@ def _efficiency_table(found: Sequence[Row], scaling: str) -> Table:
         FORMULA + ". Against solo: rate_1 is one process alone on the worker's host (n x rate_1 is "
         "the sum over the workers' hosts)"
         + (", with the whole batch" if scaling == "strong" else "")
-        + ". Against independent: n x rate_1 is what n processes reach that train apart, at the "
-        "same time, on the same cores, each with a worker's batch: on one machine cores share "
-        "caches and power, which is no fault of the communication.",
-        "Medians (with quartiles) over repetitions that took turns, warm-up left out.",
+        + ". Against independent: n x rate_1 is the rate of n independent processes at the same "
+        "time, on the same cores, each with a worker's batch: cores of one machine share caches "
+        "and power, and communication does not cause that loss.",
+        "Medians (with quartiles) over repetitions that took turns, without warm-up.",
     )
     title = f"{scaling.capitalize()} scaling: {SCALINGS[scaling]}"
     return Table(title, what + shares, tuple(lines), notes)
 
 
-def _time_table(found: Sequence[Row]) -> Table:
+def _time_table(found: Sequence[EfficiencyRow]) -> Table:
     lines = []
     for row in found:
         share, seconds, rate = row.allreduce_share, row.allreduce_seconds, row.gigabytes_per_second
@@ -162,23 +164,28 @@ def _time_table(found: Sequence[Row]) -> Table:
     columns += (">an allreduce", ">of a step", ">bus rate")
     notes = (
         "step: forward, backward, allreduce and update of the first worker; other: metrics and log."
-        " An allreduce: one of the gradient's size by itself before step 1; bus rate: 2 (n - 1) / n"
-        " of its bytes by its time.",
+        " An allreduce: one of the gradient's size, timed before step 1; bus rate: 2 (n - 1) / n of"
+        " its bytes by its time.",
     )
     return Table("Where a step's time goes", columns, tuple(lines), notes)
 
 
-def shown_share(values: Spread | None) -> str:
-    """A share with its quartiles: '93.1 % (92.0-94.5)'."""
-    if values is None:
-        return NOTHING
-    if values.low is None or values.high is None:
-        return f"{values.median:.1%}"
-    return f"{values.median:.1%} ({values.low * 100:.1f}-{values.high * 100:.1f})"
+def caution(measured: Measured) -> str | None:
+    """A sentence on measurements that other programs disturbed; None if there are none."""
+    busy = [found.busy for found in measured.values() if found.busy and found.busy > MOST_BUSY]
+    if not busy:
+        return None
+    return (
+        f"Caution: just before {len(busy)} of {len(measured)} measurements other programs used "
+        f"more than {MOST_BUSY:.0%} of this machine's processors ({max(busy):.0%} at most). They "
+        "disturbed the figures: measure again on an idle machine."
+    )
 
 
-def to_json(found: Sequence[Row], measured: Measured, about: dict[str, Any]) -> dict[str, Any]:
-    """All of it for programs; rates are tokens per second."""
+def to_json(
+    found: Sequence[EfficiencyRow], measured: Measured, about: dict[str, Any]
+) -> dict[str, Any]:
+    """The settings, rows and measurements for JSON; rates are tokens per second."""
     return {
         **about,
         "formula": FORMULA,

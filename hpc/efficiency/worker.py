@@ -1,7 +1,7 @@
 """Command: one process of a scaling measurement, which hpc/scaling.py starts under mpirun.
 
-Takes its share of the host's cores, trains by hpc/train.py's own entry point, and prints what the
-run recorded: so the figures come back from hosts that share no files.
+It takes its share of the host's cores, trains through the entry point of hpc/train.py, and prints
+what the run recorded: so the figures come back from hosts that share no files.
 """
 
 from __future__ import annotations
@@ -20,14 +20,13 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from hpc import train
-from hpc.config.train_config import parse_flags as parse_train_flags
+from hpc.config.train_config import TrainConfig
 from hpc.distributed.launcher import Place, find_place
+from hpc.distributed.processor import equal_part
 from hpc.efficiency.measure import BEGIN, END, PARTS
 from hpc.run_folder.layout import METRICS
 from hpc.run_folder.recorded import read_run, tokens_per_step
 from hpc.training.open_run import open_run
-from hpc.training.preemption import EXIT_PREEMPTED, StopRequest
-from hpc.training.preflight import call_roll, look_around, require_agreement
 from hpc.training.run import Run
 from hpc.training.throughput import WARMUP_STEPS
 from pipeline.runtime.command import run_command
@@ -49,37 +48,38 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
     """The flags of the command."""
     parser = argparse.ArgumentParser(
-        prog="scaling_worker.py",
-        description="One process of a scaling measurement; hpc/scaling.py starts it.",
+        description="One process of a scaling measurement; hpc/scaling.py starts it."
     )
     parser.add_argument("--share", type=int, required=True, help="workers that share a host")
-    parser.add_argument("--run", type=Path, required=True, help="folder for the run; removed")
-    parser.add_argument("--alone", action="store_true", help="train apart from the others")
-    parser.add_argument("train_flags", nargs="*", metavar="-- FLAG", help="of hpc/train.py")
+    parser.add_argument(
+        "--run", type=Path, required=True, help="folder of the run, which is removed"
+    )
+    parser.add_argument("--alone", action="store_true", help="train independently of the others")
+    parser.add_argument("train_flags", nargs="*", metavar="-- FLAG", help="flags of hpc/train.py")
     return parser.parse_args(argv)
 
 
 def work(flags: argparse.Namespace) -> int:
-    """Train, and print the record; the exit code."""
+    """Train, and print the record of the run; the exit code."""
     place = find_place(os.environ)
     take_cores(place, flags.share)
     run_dir = flags.run / str(place.rank) if flags.alone else flags.run
     writes = flags.alone or place.is_chief
-    if writes:  # what a measurement that was broken off left would be continued
+    if writes:  # a run left by an interrupted measurement would be continued
         shutil.rmtree(run_dir, ignore_errors=True)
     argv = [*flags.train_flags, f"--run={run_dir}"]
     code = train_alone(argv, place) if flags.alone else train.main(argv)
     if code == 0 and writes:
-        tell({"rank": place.rank, **record(run_dir)})
+        print_record({"rank": place.rank, **record(run_dir)})
         shutil.rmtree(run_dir, ignore_errors=True)
     return code
 
 
 class AtTheSameTime(Run):
-    """A run whose warmed-up steps begin when those of the other processes do."""
+    """A run whose steps after the warm-up begin when those of the other processes do."""
 
     def training_batches(self) -> Iterator[Any]:
-        """This run's batches; the wait falls into the first window, which does not count."""
+        """The batches of this run; the wait falls into the first window, which does not count."""
         from mpi4py import MPI
 
         for index, tokens in enumerate(super().training_batches()):
@@ -89,39 +89,28 @@ class AtTheSameTime(Run):
 
 
 def train_alone(argv: Sequence[str], place: Place) -> int:
-    """The exit code of a training of one process, which the others only start together with.
-
-    As hpc/train.py does it, but that this process takes itself for the only one.
-    """
-    config, _ = parse_train_flags(argv)
+    """The exit code of a training as the only process, started together with the others."""
     own_gpu(place, os.environ)
     os.environ.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")
-    stop_request = StopRequest()
-    alone = Place(host=place.host)
-    findings = look_around(config, alone)
-    with call_roll(config, alone, findings) as peers:
-        require_agreement(peers)
-        run = open_run(config, alone, peers, findings)
-        if place.size > 1:
-            run = AtTheSameTime(**vars(run))
-        ended = train.train_run(run, stop_request)
-        run.strategy.close()
-    return EXIT_PREEMPTED if ended == "stopped" else 0
+
+    def open_alone(config: TrainConfig, alone: Place, *found: Any) -> Run:
+        run = open_run(config, alone, *found)
+        return AtTheSameTime(**vars(run)) if place.size > 1 else run
+
+    return train.train(argv, Place(host=place.host), open_alone)
 
 
 def take_cores(place: Place, share: int) -> None:
-    """Keep to one of `share` equal parts of this host's cores.
+    """Keep this process to one of `share` equal parts of this host's cores.
 
-    Also where fewer workers run than that: one process must not get the cores of two.
+    Also if fewer workers run here: one process must not get the cores of two.
     """
     allowed = sorted(os.sched_getaffinity(0))
-    per_worker = max(len(allowed) // share, 1)
-    first = place.local_rank * per_worker % len(allowed)
-    os.sched_setaffinity(0, allowed[first : first + per_worker])
+    os.sched_setaffinity(0, equal_part(allowed, place.local_rank, share))
 
 
 def own_gpu(place: Place, environ: MutableMapping[str, str]) -> None:
-    """Leave this process, which will take the first GPU it sees, the one it would have by rank."""
+    """Show this process only the GPU of its local rank: it takes the first one that it sees."""
     visible = environ.get("CUDA_VISIBLE_DEVICES")
     gpus = visible.split(",") if visible is not None else None
     if gpus is None:
@@ -131,7 +120,7 @@ def own_gpu(place: Place, environ: MutableMapping[str, str]) -> None:
 
 
 def record(run_dir: Path) -> dict[str, Any]:
-    """What the run measured: its windows after the warm-up, its hardware, its allreduce."""
+    """What the run measured: windows after the warm-up, hardware, the timed allreduce."""
     stretch = read_run(run_dir, "this run").stretches[-1]
     lines = {
         line["step"]: line for line in read_lines(run_dir / METRICS) if line["split"] == "train"
@@ -158,11 +147,11 @@ def record(run_dir: Path) -> dict[str, Any]:
     }
 
 
-def tell(entry: dict[str, Any]) -> None:
-    """Print an entry in one piece.
+def print_record(entry: dict[str, Any]) -> None:
+    """Print an entry that lines of other ranks do not interrupt.
 
-    mpirun forwards what it reads, at most 4 KiB at a time, in between the lines of other ranks. A
-    short write into an empty pipe is one such piece.
+    mpirun forwards what it reads, at most 4 KiB at a time, between the lines of other ranks. A
+    short write into an empty pipe is read at once.
     """
     sys.stdout.flush()
     time.sleep(0.2)

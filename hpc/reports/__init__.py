@@ -1,1 +1,1 @@
-"""What reports share: tables, and TensorBoard event files."""
+"""What reports share: medians with quartiles, and TensorBoard event files."""

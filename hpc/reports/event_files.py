@@ -16,12 +16,15 @@ ZERO = 86_400.0
 
 
 def tensorboard_is_installed() -> bool:
-    """Can the view be written? TensorBoard suffices."""
+    """Can the view be written? TensorBoard suffices, without TensorFlow."""
     return importlib.util.find_spec("tensorboard") is not None
 
 
 def write_event_file(folder: Path, summaries: Iterator[tuple[int, float, Any]]) -> None:
     """Write the event file of a folder: a header, then step, seconds and summary of each."""
+    # Not tensorboard.summary.Writer (2.18): it has add_scalar only, no text, image or hparams; its
+    # header has the time of writing, not ZERO, which would be the beginning of the run; and it
+    # loads TensorFlow where that is installed.
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.summary.writer.record_writer import RecordWriter
 
@@ -34,21 +37,24 @@ def write_event_file(folder: Path, summaries: Iterator[tuple[int, float, Any]]) 
             writer.write(event.SerializeToString())
 
 
+def remove_event_files(folder: Path) -> None:
+    """Remove the event files of an earlier view from a folder and from those below it."""
+    for earlier in folder.rglob(EVENT_FILE):
+        earlier.unlink()
+
+
 def image_summary(tag: str, picture: Path) -> Any:
     """The summary that TensorBoard's image plugin shows for a PNG file.
 
-    Its tensor is [width, height, file], of strings (tensorboard/plugins/image/summary_v2.py).
+    Its tensor is [width, height, file], of strings (tensorboard/plugins/image/summary_v2.py, whose
+    own functions need TensorFlow).
     """
     from tensorboard.compat.proto.summary_pb2 import Summary
-    from tensorboard.compat.proto.tensor_pb2 import TensorProto
-    from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
-    from tensorboard.compat.proto.types_pb2 import DT_STRING
     from tensorboard.plugins.image.metadata import create_summary_metadata
+    from tensorboard.util.tensor_util import make_tensor_proto
 
     content = picture.read_bytes()
     width, height = struct.unpack(">II", content[16:24])  # of the IHDR chunk, the first (PNG 11.2)
-    strings = [str(width).encode(), str(height).encode(), content]
-    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=len(strings))])
-    tensor = TensorProto(dtype=DT_STRING, string_val=strings, tensor_shape=shape)
+    tensor = make_tensor_proto([str(width).encode(), str(height).encode(), content])
     metadata = create_summary_metadata(display_name=None, description=None)
     return Summary(value=[Summary.Value(tag=tag, tensor=tensor, metadata=metadata)])

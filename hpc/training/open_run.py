@@ -1,4 +1,4 @@
-"""From flags to a run that can take its next step: roll call, strategy, data, model, checkpoint."""
+"""From flags to a run that can take its next step: devices, batches, network, state, link."""
 
 from __future__ import annotations
 
@@ -7,25 +7,140 @@ from typing import TYPE_CHECKING, Any
 
 from hpc.config.train_config import TrainConfig
 from hpc.distributed.launcher import Place
-from hpc.distributed.rendezvous import Peers
+from hpc.distributed.rendezvous import Roll
+from hpc.distributed.watchdog import Watchdog
 from hpc.training.checkpoints import Checkpoints, restore
-from hpc.training.preflight import Findings
+from hpc.training.preflight import LocalState
 from hpc.training.run import Progress, Run
 from pipeline.dataset.manifest import Manifest
+from pipeline.dataset.schedule import BatchPlan, room_for_pieces
 from pipeline.runtime.tensorflow_loading import load_tensorflow
 
-if TYPE_CHECKING:
-    pass
+if TYPE_CHECKING:  # imports TensorFlow, which open_run loads
+    from hpc.distributed.strategies import Strategy
+    from hpc.training.train_step import Steps
 
 
-def open_run(config: TrainConfig, place: Place, peers: Peers, findings: Findings) -> Run:
-    """The run, restored to where it was. TensorFlow is first touched here."""
+def open_run(
+    config: TrainConfig, place: Place, roll: Roll, watchdog: Watchdog, local: LocalState
+) -> Run:
+    """The run, restored to where it stopped. TensorFlow is loaded here.
+
+    Raises ValueError where flags, data set and checkpoint do not fit together.
+    """
     load_tensorflow()
-    import keras
-
     from hpc.distributed.allreduce_timing import time_allreduce
+
+    chief = roll[0]
+    start = chief["begin"] or {"progress": {}, "run": {}}
+    is_continued = start["progress"].get("step", 0) > 0
+    assert local.manifest is not None, "require_agreement refuses a rank without a data set"
+
+    # First of all: TensorFlow takes neither after its first operation, and a sequence length of
+    # auto reads the data set.
+    devices, strategy = _open_devices_and_collectives(config, place, roll)
+
+    # Sequence length and batch plan.
+    stored = start["run"] if is_continued else {}
+    plan = _plan_batches(config, place, local.manifest, stored)
+
+    # Network and training step.
+    steps = _build_steps(config, strategy, plan, chief["model"])
+
+    # State: the chief's checkpoint on every rank.
+    restore(steps.variables(), local.bundle, strategy)
+    if not is_continued:
+        steps.start_from_averages()
+
+    # The link between the workers, measured.
+    link = time_allreduce(strategy, steps.model, config.compression) if place.size > 1 else None
+    run_dir = Path(chief["run"])
+    return Run(
+        config=config,
+        place=place,
+        roll=roll,
+        watchdog=watchdog,
+        plan=plan,
+        run_dir=run_dir,
+        strategy=strategy,
+        steps=steps,
+        checkpoints=Checkpoints(run_dir, config, is_chief=place.is_chief),
+        progress=Progress(**start["progress"]),
+        devices=devices,
+        link=link,
+    )
+
+
+def _open_devices_and_collectives(
+    config: TrainConfig, place: Place, roll: Roll
+) -> tuple[str, Strategy]:
+    """The devices of this worker, in words, and the collective library, started."""
     from hpc.distributed.devices import use_devices
     from hpc.distributed.strategies import open_strategy
+
+    devices = use_devices(place)
+    workers = [f"{facts['address']}:{facts['worker_port']}" for facts in roll]
+    return devices, open_strategy(roll[0]["strategy"], place, config, workers)
+
+
+def _plan_batches(
+    config: TrainConfig, place: Place, manifest: Manifest, stored: dict[str, Any]
+) -> BatchPlan:
+    """The batch plan; of a run that continues, with the sequence length `stored` with it.
+
+    Raises ValueError where it does not fit the data set, --accumulation or the stored batch size.
+    """
+    length = int(stored["sequence_length"]) if stored else _sequence_length(config, manifest)
+    plan = BatchPlan(
+        manifest,
+        sequence_length=length,
+        global_batch_size=config.effective_batch_size(place.size),
+        rank=place.rank,
+        size=place.size,
+        whole_pieces=config.whole_pieces,
+        seed=config.seed,
+        max_transpose=config.max_transpose,
+        own_key=config.own_key,
+    )
+    unit = manifest.open_vocabulary.tokens_per_frame
+    if length % unit:
+        raise ValueError(
+            f"--sequence-length {length} cuts through a frame of {unit} tokens. Use "
+            f"{max(length // unit, 1) * unit}"
+        )
+    if plan.global_batch_size % (manifest.num_lanes * config.accumulation):
+        raise ValueError(
+            f"--accumulation {config.accumulation} does not divide the {plan.global_batch_size} "
+            f"windows of {manifest.num_lanes} lanes into equal parts. Use a batch size that is a "
+            f"multiple of {manifest.num_lanes * config.accumulation}"
+        )
+    if stored and stored["global_batch_size"] != plan.global_batch_size:
+        raise ValueError(
+            f"the run's global batch was {stored['global_batch_size']} windows and would now be "
+            f"{plan.global_batch_size}: use --global-batch-size, or another --run with --from"
+        )
+    return plan
+
+
+def _sequence_length(config: TrainConfig, manifest: Manifest) -> int:
+    """The sequence length of a new run; for auto, what the data set recommends."""
+    if config.sequence_length != "auto":
+        return int(config.sequence_length)
+    if config.whole_pieces:
+        return room_for_pieces(manifest)
+    from pipeline.description.sequence_length import recommend_sequence_length
+
+    recommended = recommend_sequence_length(config.data, manifest).sequence_length
+    unit = manifest.open_vocabulary.tokens_per_frame
+    return max(recommended // unit, 1) * unit
+
+
+def _build_steps(
+    config: TrainConfig, strategy: Strategy, plan: BatchPlan, stored: dict[str, Any] | None
+) -> Steps:
+    """The network, its optimizer and the compiled steps; of a checkpoint, its network `stored`."""
+    import keras
+
     from hpc.training.train_step import Steps, build_optimizer
     from model.networks.registry import (
         build_network,
@@ -34,106 +149,19 @@ def open_run(config: TrainConfig, place: Place, peers: Peers, findings: Findings
         with_dropout,
         within,
     )
-    from pipeline.dataset.schedule import check_fit, steps_per_epoch
-
-    # The GPU and the collectives come first: TensorFlow takes neither after its first operation,
-    # and for a sequence length of auto it reads the data set.
-    devices = use_devices(place)
-    chief = peers.roll[0]
-    workers = [f"{facts['address']}:{facts['worker_port']}" for facts in peers.roll]
-    strategy = open_strategy(chief["strategy"], place, config, workers)
-    run_dir = Path(chief["run"])
-    manifest = findings.manifest
-    assert manifest is not None, "the roll call lets nobody pass without a data set"
-    global_batch_size = config.effective_batch_size(place.size)
-    begin = chief["begin"] or {"progress": {}, "run": {}}
-    same_run = begin["progress"].get("step", 0) > 0
-    sequence_length = _sequence_length(config, manifest, begin["run"] if same_run else {})
-    check_fit(
-        manifest,
-        size=place.size,
-        global_batch_size=global_batch_size,
-        sequence_length=sequence_length,
-        whole_pieces=config.whole_pieces,
-    )
-    unit = manifest.open_vocabulary.tokens_per_frame
-    if sequence_length % unit:
-        raise ValueError(
-            f"--sequence-length {sequence_length} cuts through a frame of {unit} tokens. Use "
-            f"{max(sequence_length // unit, 1) * unit}"
-        )
-    if global_batch_size % (manifest.num_lanes * config.accumulation):
-        raise ValueError(
-            f"--accumulation {config.accumulation} does not divide the {global_batch_size} windows "
-            f"of {manifest.num_lanes} lanes into equal parts. Use a batch size that is a multiple "
-            f"of {manifest.num_lanes * config.accumulation}"
-        )
-    if same_run and begin["run"]["global_batch_size"] != global_batch_size:
-        raise ValueError(
-            f"the run's global batch was {begin['run']['global_batch_size']} windows and would now "
-            f"be {global_batch_size}: use --global-batch-size, or another --run with --from"
-        )
 
     keras.utils.set_random_seed(config.seed)
-    if chief["model"]:
-        model_config = config_from_dict(chief["model"])
+    if stored:
+        network = config_from_dict(stored)
     else:
-        model_config = network_config(config.model, config.preset, manifest.open_vocabulary)
-        model_config = within(model_config, sequence_length)
-    model_config = with_dropout(
-        model_config,
+        network = network_config(config.model, config.preset, plan.manifest.open_vocabulary)
+        network = within(network, plan.sequence_length)
+    network = with_dropout(
+        network,
         config.dropout,
         head_dropout=config.head_dropout,
         history_dropout=config.history_dropout,
         recurrent_dropout=config.recurrent_dropout,
     )
-    model = build_network(model_config, config.precision)
-    steps = Steps(
-        model,
-        build_optimizer(config, place.size),
-        strategy,
-        config,
-        num_lanes=manifest.num_lanes,
-        positions=global_batch_size // place.size * sequence_length,
-    )
-    restore(steps.variables(), findings.bundle, strategy)
-    if not same_run:
-        steps.start_from_averages()
-    link = time_allreduce(strategy, model, config.compression) if place.size > 1 else None
-    return Run(
-        config=config,
-        place=place,
-        peers=peers,
-        manifest=manifest,
-        run_dir=run_dir,
-        sequence_length=sequence_length,
-        global_batch_size=global_batch_size,
-        steps_per_epoch=steps_per_epoch(
-            manifest,
-            sequence_length=sequence_length,
-            global_batch_size=global_batch_size,
-            whole_pieces=config.whole_pieces,
-        ),
-        strategy=strategy,
-        steps=steps,
-        checkpoints=Checkpoints(run_dir, config, is_chief=place.is_chief),
-        progress=Progress(**begin["progress"]),
-        devices=devices,
-        link=link,
-    )
-
-
-def _sequence_length(config: TrainConfig, manifest: Manifest, begun: dict[str, Any]) -> int:
-    if begun:
-        return int(begun["sequence_length"])
-    if config.sequence_length != "auto":
-        return int(config.sequence_length)
-    if config.whole_pieces:
-        from pipeline.dataset.schedule import room_for_pieces
-
-        return room_for_pieces(manifest)
-    from pipeline.description.sequence_length import recommend_sequence_length
-
-    recommended = recommend_sequence_length(config.data, manifest).sequence_length
-    unit = manifest.open_vocabulary.tokens_per_frame
-    return max(recommended // unit, 1) * unit
+    model = build_network(network, config.precision)
+    return Steps(model, build_optimizer(config, plan.size), strategy, config, plan)

@@ -1,116 +1,122 @@
-"""What every rank checks before the first collective, and what all ranks must agree on."""
+"""What every rank checks on its own host, and what all ranks must agree on, before they train."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from hpc.config.fields import flag
 from hpc.config.train_config import TrainConfig
 from hpc.distributed.connection import free_port
 from hpc.distributed.launcher import Place, agreed_port, chief_address, choose_strategy
 from hpc.distributed.processor import processor
-from hpc.distributed.rendezvous import Peers, open_peers
+from hpc.distributed.rendezvous import Roll, meet, require_equal, require_sound
+from hpc.distributed.watchdog import Watchdog
 from hpc.run_folder.layout import CONFIG, lock_run
 from hpc.training.checkpoints import newest_bundle
-from model.networks.checkpoint import Bundle, find_checkpoint, read_bundle
+from model.networks.checkpoint import Bundle, open_checkpoint
 from pipeline.dataset.manifest import Manifest
 from pipeline.runtime.provenance import commit, library_versions
 
 
 def require_same_settings(run_dir: Path, config: TrainConfig, settings: dict[str, Any]) -> None:
-    """Nothing, if a run that was begun with these settings can go on with this configuration.
+    """Raise ValueError unless this configuration can continue a run with these settings.
 
-    Settings that do not change what is computed (where, how often saved) may differ. Raises
-    ValueError naming the flags that must not.
+    Settings that do not change what is computed (where, how often saved) may differ. The error
+    names the flags that must not.
     """
     begun = TrainConfig.from_dict(settings, str(run_dir)).fixed()
     changed = {name: value for name, value in config.fixed().items() if begun[name] != value}
     if changed:
         listed = ", ".join(f"{flag(n)} {v} (begun with {begun[n]})" for n, v in changed.items())
         raise ValueError(
-            f"run {run_dir} cannot go on with {listed}. Use the same flags "
+            f"run {run_dir} cannot continue with {listed}. Use the same flags "
             f"(--config {run_dir / CONFIG}), or begin another run: --run OTHER --from {run_dir}"
         )
 
 
 @dataclass(frozen=True)
-class Findings:
+class LocalState:
     """What a rank finds on its own host before it meets the others."""
 
     manifest: Manifest | None = None
     run_dir: Path = Path()
-    bundle: Bundle | None = None  # to go on from, or to begin from; the chief's only
-    facts: dict[str, Any] = field(default_factory=dict)  # as told in the roll call
-    lock: IO[str] | None = None  # on the run's folder; the chief's only
+    bundle: Bundle | None = None  # the checkpoint to start from; only on the chief
+    facts: dict[str, Any] = field(default_factory=dict)  # sent to the other ranks
+    lock: AbstractContextManager[object] | None = None  # on the run's folder; only on the chief
 
 
-def look_around(config: TrainConfig, place: Place, *, dry_run: bool = False) -> Findings:
-    """What there is on this host: data, the run's folder, its checkpoint, versions.
+def preflight(config: TrainConfig, place: Place, *, dry_run: bool = False) -> LocalState:
+    """The state of this host: data set, run folder, newest checkpoint, versions.
 
-    A problem is not raised but told in the facts, so that all ranks end with the line of the rank
-    that has it, not with one that waits for it. The chief locks the run's folder, and so makes it,
-    but not in a dry run.
+    A problem is not raised here but reported in the facts: all ranks then end with the line of the
+    rank that has it, and none waits for that rank. The chief makes the run's folder and locks it,
+    except in a dry run.
     """
     facts: dict[str, Any] = {"problem": ""}
     manifest = bundle = lock = None
     run_dir = config.run or Path("runs")
     try:
+        # How and where: strategy, folder, versions.
         name, reason = choose_strategy(config.strategy, place, os.environ)
         facts |= {"strategy": name, "reason": reason, "worker_port": free_port()}
         if config.run is None:
             run_dir = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
         facts |= {"commit": commit(), "flags": config.digest(), "versions": library_versions()}
         facts["processor"] = processor()
+
+        # From what: the data set, and on the chief the checkpoint.
         manifest = Manifest.load(config.data)
         facts["data set"] = manifest.digest()
         manifest.verify(config.data, _shards_to_read(manifest, place))
         if place.is_chief:
             lock = None if dry_run else lock_run(run_dir)
-            bundle = _bundle_to_begin_from(config, run_dir, manifest)
+            bundle = _bundle_to_start_from(config, run_dir, manifest)
             facts["begin"] = bundle and {"progress": bundle.progress, "run": bundle.run}
             facts["model"] = bundle and bundle.model
     except (ValueError, OSError) as error:
         facts["problem"] = " ".join(str(error).split())
-    return Findings(manifest, run_dir, bundle, facts, lock)
+    return LocalState(manifest, run_dir, bundle, facts, lock)
 
 
-def call_roll(config: TrainConfig, place: Place, findings: Findings) -> Peers:
-    """The peers, all present; the watch over them has begun.
+def rendezvous(config: TrainConfig, local: LocalState, watchdog: Watchdog) -> Roll:
+    """The facts of all ranks, when all have come; the watchdog then watches over them.
 
     Raises RuntimeError where one does not come in time.
     """
+    place = watchdog.place
     on_slurm = place.launcher == "srun" and place.size > 1
-    return open_peers(
-        place,
-        {**findings.facts, "run": str(findings.run_dir)},
+    return meet(
+        watchdog,
+        {**local.facts, "run": str(local.run_dir)},
         lambda port: chief_address(place, port, os.environ),
         port=agreed_port(os.environ) if on_slurm else 0,
         start_timeout=config.start_timeout,
-        timeout=config.timeout,
     )
 
 
-def require_agreement(peers: Peers) -> None:
-    """Nothing, if all ranks can train one model. Raises ValueError naming the rank that can not."""
-    peers.require_sound()
-    peers.require_equal(
+def require_agreement(roll: Roll, place: Place) -> None:
+    """Raise ValueError, naming the rank that differs, unless all ranks can train one model."""
+    require_sound(roll, place.rank)
+    require_equal(
+        roll,
         {
             "strategy": "name one with --strategy",
             "commit": "check the same commit out on every host",
             "flags": "start every rank with the same flags",
             "data set": "copy the data folder of rank 0 to every host",
             "versions": "run make setup on every host",
-        }
+        },
     )
 
 
 def _shards_to_read(manifest: Manifest, place: Place) -> list[Any]:
-    """The shards of this rank's lanes: checking every file on every rank would cost minutes."""
+    """The shards of this rank's lanes; to check every file on every rank would take minutes."""
     return [
         shard
         for split in ("train", "valid")
@@ -119,21 +125,28 @@ def _shards_to_read(manifest: Manifest, place: Place) -> list[Any]:
     ]
 
 
-def _bundle_to_begin_from(config: TrainConfig, run_dir: Path, manifest: Manifest) -> Bundle | None:
-    """The newest checkpoint of the run, or the weights of --from, or None for a fresh start."""
+def _bundle_to_start_from(config: TrainConfig, run_dir: Path, manifest: Manifest) -> Bundle | None:
+    """The newest checkpoint of the run, else the weights of --from, else None.
+
+    Raises ValueError where it does not fit the flags or the data set.
+    """
     bundle = newest_bundle(run_dir, lambda line: print(line, file=sys.stderr, flush=True))
-    if bundle is not None:
-        require_same_settings(run_dir, config, bundle.run["config"])
-        if bundle.run["data"] != manifest.digest():
-            raise ValueError(
-                f"run {run_dir} was begun with another data set than {config.data} is now. Give "
-                f"that one with --data, or begin another run: --run OTHER --from {run_dir}"
-            )
-        return bundle
-    if config.from_run is None:
-        return None
-    source = find_checkpoint(config.from_run)
-    bundle = read_bundle(source)
+    if bundle is None:
+        return (
+            _weights_of_another_run(config.from_run, config, manifest) if config.from_run else None
+        )
+    require_same_settings(run_dir, config, bundle.run["config"])
+    if bundle.run["data"] != manifest.digest():
+        raise ValueError(
+            f"run {run_dir} was begun with another data set than {config.data} is now. Give "
+            f"that one with --data, or begin another run: --run OTHER --from {run_dir}"
+        )
+    return bundle
+
+
+def _weights_of_another_run(from_run: Path, config: TrainConfig, manifest: Manifest) -> Bundle:
+    """The weights of another run's checkpoint, without its optimizer and progress."""
+    source, bundle = open_checkpoint(from_run, optimizer=False)
     if bundle.vocabulary != manifest.vocabulary:
         names = sorted(bundle.vocabulary.keys() | manifest.vocabulary.keys())
         differing = [
@@ -153,4 +166,4 @@ def _bundle_to_begin_from(config: TrainConfig, run_dir: Path, manifest: Manifest
             f"{config.model} --preset {config.preset} is asked for. Use the former with --from"
         )
     print(f"begins with the weights of {source}", flush=True)
-    return replace(bundle, optimizer={}, progress={}, run={})
+    return replace(bundle, progress={}, run={})

@@ -1,22 +1,22 @@
-"""A run that is open in this process: its parts, its batches, what it tells of itself."""
+"""A run that is open in this process: its parts, its batches, its description."""
 
 from __future__ import annotations
 
 import shlex
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpc.config.train_config import TrainConfig
 from hpc.distributed.launcher import Place
-from hpc.distributed.processor import has_bfloat16_products
-from hpc.distributed.rendezvous import Peers
+from hpc.distributed.rendezvous import Roll
+from hpc.distributed.watchdog import Watchdog
 from hpc.training.checkpoints import Checkpoints, read_variables
 from model.networks.checkpoint import Bundle
 from pipeline.dataset.manifest import Manifest
-from pipeline.dataset.schedule import tokens_per_step
+from pipeline.dataset.schedule import BatchPlan
 from pipeline.runtime.provenance import library_versions
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Progress:
     best_loss: float = float("inf")  # mean nats per token on the valid split
     best_step: int = 0  # where that was; 0 before the first evaluation
     stale_evaluations: int = 0  # since the best one
-    evaluated: int = 0  # the last step with an evaluation; a request to stop breaks one off
+    evaluated: int = 0  # the last step with a whole evaluation; a signal may interrupt one
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,10 @@ class Run:
 
     config: TrainConfig
     place: Place
-    peers: Peers
-    manifest: Manifest
+    roll: Roll
+    watchdog: Watchdog
+    plan: BatchPlan
     run_dir: Path
-    sequence_length: int
-    global_batch_size: int  # windows a step over all workers
-    steps_per_epoch: int
     strategy: Strategy
     steps: Steps
     checkpoints: Checkpoints
@@ -59,95 +57,90 @@ class Run:
     link: Link | None  # the measured allreduce; None for one worker
 
     @property
+    def manifest(self) -> Manifest:
+        """The manifest of the data set."""
+        return self.plan.manifest
+
+    @property
     def tokens_per_step(self) -> int:
-        """Tokens of the global batch; where windows are whole pieces, on average."""
-        return tokens_per_step(
-            self.manifest,
-            sequence_length=self.sequence_length,
-            global_batch_size=self.global_batch_size,
-            whole_pieces=self.config.whole_pieces,
-        )
+        """Targets of the global batch; on average, where windows are whole pieces."""
+        return self.plan.tokens_per_step
 
     def training_batches(self) -> Iterator[tf.Tensor]:
         """This worker's batches from the next step on."""
         from pipeline.dataset.batches import training_batches
 
-        epoch, step = divmod(self.progress.step, self.steps_per_epoch)
-        return iter(
-            training_batches(
-                self.config.data,
-                self.manifest,
-                sequence_length=self.sequence_length,
-                global_batch_size=self.global_batch_size,
-                rank=self.place.rank,
-                size=self.place.size,
-                seed=self.config.seed,
-                max_transpose=self.config.max_transpose,
-                own_key=self.config.own_key,
-                whole_pieces=self.config.whole_pieces,
-                epoch=epoch,
-                step=step,
-            )
-        )
+        epoch, step = divmod(self.progress.step, self.plan.steps_per_epoch)
+        return iter(training_batches(self.config.data, self.plan, epoch=epoch, step=step))
 
     def evaluation_batches(self, split: str) -> tf.data.Dataset:
         """This worker's part of a split: tokens and weights."""
         from pipeline.dataset.batches import evaluation_batches
 
-        return evaluation_batches(
-            self.config.data,
-            self.manifest,
-            split,
-            sequence_length=self.sequence_length,
-            global_batch_size=self.global_batch_size,
-            rank=self.place.rank,
-            size=self.place.size,
-            whole_pieces=self.config.whole_pieces,
-        )
+        return evaluation_batches(self.config.data, self.plan, split)
 
     def facts(self) -> dict[str, Any]:
-        """Where and how the run goes on, for its record."""
+        """Where and how the run trains, for stretches.jsonl."""
         from hpc.distributed.strategies import communication_facts
 
         return {
             "strategy": self.strategy.name,
             "workers": self.place.size,
-            "hosts": [facts["host"] for facts in self.peers.roll],
+            "hosts": [facts["host"] for facts in self.roll],
             "devices": self.devices,
-            "processors": [facts["processor"] for facts in self.peers.roll],
+            "processors": [facts["processor"] for facts in self.roll],
             "data": self.manifest.digest()[:12],
             "versions": library_versions(),
-            "commit": self.peers.roll[0]["commit"],
+            "commit": self.roll[0]["commit"],
             "command": command_line(),
-            "global_batch_size": self.global_batch_size,
-            "sequence_length": self.sequence_length,
+            "global_batch_size": self.plan.global_batch_size,
+            "sequence_length": self.plan.sequence_length,
             "tokens_per_step": self.tokens_per_step,
             "communication": communication_facts(),
             "link": asdict(self.link) if self.link else None,
         }
 
     def describe(self) -> list[str]:
-        """Lines that tell the user what is about to run."""
+        """Lines that describe, for the user, what is about to run."""
+        from hpc.distributed.devices import slow_settings
+
         config, model = self.config, self.steps.model
-        local = self.global_batch_size // self.place.size
         rate = config.effective_learning_rate(self.place.size)
-        windows = f"{self.sequence_length} tokens"
+        plan = self.plan
+        windows = f"{plan.sequence_length} tokens"
         if config.whole_pieces:
             windows = f"a piece, up to {windows}"
         lines = [
-            f"strategy {self.strategy.name} ({self.peers.roll[0]['reason']}); "
+            f"strategy {self.strategy.name} ({self.roll[0]['reason']}); "
             f"{self.place.size} worker{'s' * (self.place.size > 1)}; rank 0: {self.devices}",
             f"run {self.run_dir}, steps {self.progress.step + 1} to {config.steps}; data "
-            f"{config.data}: {self.manifest.num_pieces('train')} train pieces, "
-            f"{self.manifest.num_tokens('train'):,} tokens, {self.steps_per_epoch} steps an epoch",
+            f"{config.data}: {plan.manifest.num_pieces('train')} train pieces, "
+            f"{plan.manifest.num_tokens('train'):,} tokens, {plan.steps_per_epoch} steps an epoch",
             f"model {config.model}, {config.preset}: {model.count_params():,} parameters; windows "
-            f"of {windows}; batch {self.global_batch_size} over all = {local} "
+            f"of {windows}; batch {plan.global_batch_size} over all = {plan.local_batch_size} "
             f"on each worker; peak learning rate {rate:g}",
         ]
-        lines += unsuited(config, on_cpu=self.devices.startswith("CPU"))
+        lines += self._changed_schedule()
+        lines += slow_settings(config, on_cpu=self.devices.startswith("CPU"))
         if collectives := self.strategy.describe():
             lines.append(collectives)
         return lines + ([self.link.describe()] if self.link else [])
+
+    def _changed_schedule(self) -> list[str]:
+        """A warning where --steps differs from the checkpoint's, and so the learning rate."""
+        stored = (self.roll[0]["begin"] or {"run": {}})["run"].get("config", {})
+        steps = stored.get("steps", self.config.steps)
+        if steps == self.config.steps:
+            return []
+        from hpc.training.train_step import learning_rate_schedule
+
+        step, size = self.progress.step, self.place.size
+        before = learning_rate_schedule(replace(self.config, steps=steps), size)(step)
+        now = learning_rate_schedule(self.config, size)(step)
+        return [
+            f"warning: --steps was {steps} and is {self.config.steps}: the learning rate of step "
+            f"{step + 1} is {float(now):.3g} instead of {float(before):.3g}"
+        ]
 
     def bundle(self) -> Bundle:
         """A copy of the run's state now."""
@@ -161,36 +154,13 @@ class Run:
             run={
                 "config": self.config.to_json(),
                 "data": self.manifest.digest(),
-                "global_batch_size": self.global_batch_size,
-                "sequence_length": self.sequence_length,
+                "global_batch_size": self.plan.global_batch_size,
+                "sequence_length": self.plan.sequence_length,
                 "workers": self.place.size,
             },
         )
 
 
-def unsuited(config: TrainConfig, *, on_cpu: bool) -> list[str]:
-    """Warnings of what this processor or GPU is known to be slow or bad at."""
-    half = config.precision == "mixed_bfloat16"
-    if on_cpu and half and not has_bfloat16_products():
-        return [
-            "warning: this processor has no bfloat16 products and emulates them: "
-            "--precision mixed_bfloat16 is slower here than float32"
-        ]
-    if on_cpu:
-        return []
-    if config.model == "frames":
-        return [
-            "warning: --model frames is small operations in a row, for which an H200 took twice "
-            "the time of 16 cores: CUDA_VISIBLE_DEVICES=-1 trains on the CPU"
-        ]
-    if half and config.model == "lstm":
-        return [
-            "warning: on a GPU the LSTM learned slower in bfloat16 than in float32: "
-            "--precision mixed_float16 learned as float32 does, and its steps are shorter"
-        ]
-    return []
-
-
 def command_line() -> str:
-    """The command that was given, as a user would type it."""
+    """The command line of this process, as a user would type it."""
     return shlex.join(["python", *sys.argv])

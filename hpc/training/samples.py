@@ -1,4 +1,4 @@
-"""The trainer's side of the samples for TensorBoard: starts the process that composes them."""
+"""Samples of a run's music for TensorBoard: the trainer starts a process that composes them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from pathlib import Path
 LOG = "listening.log"  # in the run's folder
 PROGRAM = Path(__file__).with_name("sample_process.py")
 
-LONGEST_END = 60.0  # seconds that a run's end waits for its last sample
+LONGEST_END = 60.0  # seconds that the end of a run waits for its last sample
 
 
-class Listening:
-    """The trainer's side: starts the process and tells it of checkpoints. Chief only."""
+class SampleProcess:
+    """The process that composes samples while a run trains; only the chief has one."""
 
     def __init__(self, run_dir: Path, seconds: float, say: Callable[[str], None]) -> None:
-        """No sample before so many seconds have gone by; a number below 0: never.
+        """Start nothing yet: the first sample comes after `seconds` of training; below 0, none.
 
-        `say` tells the user, once, why there will be none, and what a run's end waits for.
+        `say` prints a line for the user: why there are no samples, what a run's end waits for.
         """
         self._run_dir = run_dir
         self._say = say
@@ -34,8 +34,8 @@ class Listening:
             self._wanted = False
             say(f"no samples of the music in TensorBoard: {', '.join(missing)} not installed")
 
-    def sample(self, step: int) -> None:
-        """Ask for a sample of the checkpoint that is being saved at this step; returns at once."""
+    def request(self, step: int) -> None:
+        """Request a sample of this step's checkpoint, which is being saved; return at once."""
         if not self._wanted or time.monotonic() < self._start_at:
             return
         if self._process is None:
@@ -44,12 +44,12 @@ class Listening:
             assert self._process.stdin
             self._process.stdin.write(b"%d\n" % step)
             self._process.stdin.flush()
-        except OSError:  # it has ended; training goes on
+        except OSError:  # it has ended; training continues
             self._wanted = False
             self._say(f"no more samples in TensorBoard: {self._run_dir / LOG} says why")
 
     def close(self, *, wait: bool) -> None:
-        """End the process: after the sample it is at, or at once."""
+        """End the process: after its current sample, or at once."""
         if self._process is None:
             return
         assert self._process.stdin
@@ -63,7 +63,7 @@ class Listening:
             self._process.wait()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        launcher = ("OMPI_", "PMIX_", "PMI_", "SLURM_", "TF_CONFIG")  # it is no rank of the job
+        launcher = ("OMPI_", "PMIX_", "PMI_", "SLURM_", "TF_CONFIG")  # not a rank of the job
         with (self._run_dir / LOG).open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, str(PROGRAM), str(self._run_dir)],
@@ -72,14 +72,14 @@ class Listening:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                # Ctrl-C is for the trainer, which closes this one. A session of its own would get
-                # half of a core: Linux weighs nice values within a session (autogroup).
+                # Ctrl-C is for the trainer, which then ends this process. A session of its own
+                # would get half of a core: Linux weighs nice values within one (autogroup).
                 process_group=0,
             )
 
 
 def missing_for_samples() -> list[str]:
-    """What this machine lacks to compose a sample and to make it sound."""
+    """What this machine lacks to compose a sample and render its sound."""
     packages = [name for name in ("mido", "midi2audio") if importlib.util.find_spec(name) is None]
     if shutil.which("fluidsynth") is None:
         return [*packages, "FluidSynth"]

@@ -1,4 +1,4 @@
-"""Conditions that were asked for, said in their time while a piece is composed."""
+"""Conditions that a user asked for, inserted at their steps while a piece is composed."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from pipeline.vocabulary.events import EventVocabulary
 from pipeline.vocabulary.registry import Vocabulary
 
 
-class Place(NamedTuple):
-    """Where a piece stands in the plan."""
+class PlanPosition(NamedTuple):
+    """How far each piece of a batch has come in the plan."""
 
-    time: tf.Tensor  # [batch] int32: grid steps since its start
-    due: tf.Tensor  # [batch] int32: the number of the token that comes next
+    time: tf.Tensor  # [batch] int32: grid steps since the start of the piece
+    due: tf.Tensor  # [batch] int32: the number of the next planned token
 
 
 @dataclass(frozen=True)
 class ConditionPlan:
-    """When which condition is said, and what the grammar allows until then.
+    """The steps and ids of all condition tokens, which repeat after a period.
 
-    What is said comes round again after a period: the first one that is a number of times both
-    that of all conditions and that of the chords asked for.
+    The period is the least common multiple of the conditions' own (`QUARTERS`) and that of the
+    chords asked for.
     """
 
     period: int  # grid steps
     times: tf.Tensor  # [num_tokens] int32: grid steps within the period
     ids: tf.Tensor  # [num_tokens] int32
-    steps: tf.Tensor  # [vocabulary size] int32: by how many each id moves time on
-    is_planned: tf.Tensor  # [vocabulary size] bool: is it of a condition that the plan says?
+    steps: tf.Tensor  # [vocabulary size] int32: the steps by which each id advances time
+    is_planned: tf.Tensor  # [vocabulary size] bool: tokens that only the plan may insert
 
     @classmethod
     def of(cls, vocabulary: Vocabulary, wishes: Features) -> ConditionPlan | None:
-        """The plan of these wishes; None where there is nothing to say.
+        """The plan of these wishes; None for a vocabulary without conditions.
 
-        Where no chords are asked for, the network says its own.
+        If no chords are asked for, the network chooses its own.
         """
         if not isinstance(vocabulary, EventVocabulary):
             return None
-        planned = [*vocabulary.whole_conditions, *([CHORDS] if wishes.chords else [])]
+        planned = [*vocabulary.piece_conditions, *([CHORDS] if wishes.chords else [])]
         if not planned:
             return None
         numbers = np.arange(vocabulary.size)
@@ -52,8 +52,8 @@ class ConditionPlan:
         is_planned = np.any([(numbers >= b.start) & (numbers < b.stop) for b in blocks], axis=0)
         eighths = math.lcm(2 * QUARTERS, len(wishes.chords) or 1)
         period = eighths * vocabulary.steps_per_quarter // 2
-        said = vocabulary.said_of(come_round(wishes, eighths), period - 1)
-        times, ids = np.array([(time, token) for time, token in said if is_planned[token]]).T
+        tokens = vocabulary.condition_tokens(repeat_chords(wishes, eighths), period - 1)
+        times, ids = np.array([(time, token) for time, token in tokens if is_planned[token]]).T
         return cls(
             period,
             tf.constant(times, tf.int32),
@@ -62,30 +62,30 @@ class ConditionPlan:
             tf.constant(is_planned),
         )
 
-    def begin(self, primer_ids: np.ndarray, batch_size: int) -> Place:
-        """Where pieces stand after their primer, in which all was said up to there."""
+    def begin(self, primer_ids: np.ndarray, batch_size: int) -> PlanPosition:
+        """The positions after the primer, which holds all planned tokens up to its end."""
         time = self.steps.numpy()[primer_ids].sum()
         due = self.is_planned.numpy()[primer_ids].sum()
-        return Place(*(tf.fill([batch_size], tf.constant(x, tf.int32)) for x in (time, due)))
+        return PlanPosition(*(tf.fill([batch_size], tf.constant(x, tf.int32)) for x in (time, due)))
 
-    def restrict(self, allowed: tf.Tensor, place: Place) -> tf.Tensor:
+    def restrict(self, allowed: tf.Tensor, position: PlanPosition) -> tf.Tensor:
         """Of the ids that the grammar allows [batch, vocab] those that keep to the plan.
 
-        A token that is due is the only one; time moves to the next one at most.
+        A planned token that is due is the only id allowed; before it, time may advance up to it.
         """
-        periods, number = place.due // tf.size(self.ids), place.due % tf.size(self.ids)
-        left = periods * self.period + tf.gather(self.times, number) - place.time
+        periods, number = position.due // tf.size(self.ids), position.due % tf.size(self.ids)
+        left = periods * self.period + tf.gather(self.times, number) - position.time
         within = allowed & ~self.is_planned & (self.steps <= left[:, None])
         due = tf.range(tf.size(self.steps)) == tf.gather(self.ids, number)[:, None]
         return tf.where(left[:, None] == 0, due, within)
 
-    def move_on(self, place: Place, ids: tf.Tensor) -> Place:
-        """The places after these ids [batch]."""
-        said = tf.cast(tf.gather(self.is_planned, ids), tf.int32)
-        return Place(place.time + tf.gather(self.steps, ids), place.due + said)
+    def move_on(self, position: PlanPosition, ids: tf.Tensor) -> PlanPosition:
+        """The positions after these ids [batch]."""
+        num_planned = tf.cast(tf.gather(self.is_planned, ids), tf.int32)
+        return PlanPosition(position.time + tf.gather(self.steps, ids), position.due + num_planned)
 
 
-def come_round(wishes: Features, eighths: int) -> Features:
-    """The wishes with their chords again and again, for at least so many eighth notes."""
+def repeat_chords(wishes: Features, eighths: int) -> Features:
+    """The wishes with their chords repeated for at least `eighths` eighth notes."""
     times = -(-eighths // len(wishes.chords)) if wishes.chords else 0
     return replace(wishes, chords=wishes.chords * times)

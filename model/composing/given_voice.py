@@ -1,4 +1,4 @@
-"""The voice that is given to `generate.py --given`: read from a file, and what it forces."""
+"""The voice of `generate.py --given`: read from a file, and the ids that it forces."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.vocabulary.grid import FIRST_PROGRAM, REST, GridVocabulary
 from pipeline.vocabulary.registry import Vocabulary
 
 CHOIR = ("soprano", "alto", "tenor", "bass")
-FREE = -1  # where the network chooses
+FREE = -1  # in place of an id that the network chooses
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class GivenVoice:
     """One voice of a piece, on the vocabulary's grid from its first note."""
 
     voice: int  # 0 for the highest
-    line: Score  # its notes, repeated ones apart, as the vocabulary's instrument for the voice
+    line: Score  # its notes, repeated notes apart, on the vocabulary's instrument for the voice
 
     def forced(self, vocabulary: GridVocabulary) -> np.ndarray:
-        """Ids [num_frames, tokens_per_frame] int32 that are certain; FREE are the other voices."""
+        """Ids [num_frames, tokens_per_frame] int32 of STEP and this voice; FREE in the others."""
         frames = np.full([self.line.end, vocabulary.voices], REST)
         for note in self.line.notes:
             frames[note["onset"] : note["onset"] + note["duration"], self.voice] = note["pitch"]
@@ -35,7 +35,7 @@ class GivenVoice:
         return forced
 
     def put_back(self, score: Score) -> Score:
-        """The score with this voice's own notes: the grid does not tell repeated from held ones."""
+        """The score with this voice's own notes: the grid makes repeated notes held ones."""
         others = score.notes[score.notes["program"] != FIRST_PROGRAM + self.voice]
         notes = sort_notes(np.concatenate([others, self.line.notes]))
         return Score(notes, score.resolution, score.tempo)
@@ -44,10 +44,10 @@ class GivenVoice:
 def read_given_voice(
     path: Path, voice_name: str, vocabulary: Vocabulary, say: Callable[[str], None] = print
 ) -> GivenVoice:
-    """The only voice of a score file, as one of the vocabulary's; cut overlaps are said.
+    """The only voice of a score file, as one of the vocabulary's; reports overlaps that it cuts.
 
     Raises ValueError for a model without voices, a voice that it does not have, and a file that is
-    no score, holds chords, or goes beyond the model's pitches.
+    no score, holds chords, or exceeds the model's pitches.
     """
     from pipeline.scores.reading import read_score
 
@@ -77,6 +77,7 @@ def read_given_voice(
 
 
 def _voice_index(name: str, num_voices: int) -> int:
+    """The number of a voice by its name or number, 0 for the highest. Raises ValueError."""
     names = CHOIR if num_voices == len(CHOIR) else ()
     numbers = [str(number + 1) for number in range(num_voices)]
     for known in (names, numbers):
@@ -89,7 +90,7 @@ def _voice_index(name: str, num_voices: int) -> int:
 
 
 def _check(path: Path, notes: np.ndarray, vocabulary: GridVocabulary) -> None:
-    """Refuse a line that is none, or that the vocabulary cannot say."""
+    """Raise ValueError unless the notes are one line within the vocabulary's pitches."""
     if not notes.size:
         raise ValueError(f"--given {path} holds only percussion; needed is a voice with pitches")
     together = np.flatnonzero(np.diff(notes["onset"]) == 0)

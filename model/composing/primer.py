@@ -1,4 +1,4 @@
-"""The primer of a piece: what the composer goes on from, given as a file or as notes by name."""
+"""The primer of a piece: the music that the composer continues, from a file or notes by name."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pipeline.vocabulary.registry import Vocabulary
 
 
 def read_primer(text: str, vocabulary: Vocabulary, say: Callable[[str], None] = print) -> Score:
-    """The primer as the vocabulary can say it, from a file or from notes; changes are said.
+    """The primer as the vocabulary can express it, from a file or from notes; reports changes.
 
-    Raises ValueError for a file that is not there or no score, and for what is no note.
+    Raises ValueError for a file that is missing or no score, and for a word that is no note.
     """
     from pipeline.scores.formats import SCORE_SUFFIXES
     from pipeline.scores.reading import notes_from_names, read_score

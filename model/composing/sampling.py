@@ -1,4 +1,4 @@
-"""Logits to the next id: temperature, top-k, top-p, and the grammar's mask."""
+"""From logits to the next id: the grammar's mask, temperature, top-k, top-p."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Sampling:
             raise ValueError(f"top-p is {self.top_p}; it must be above 0 and at most 1")
 
     def tensors(self, vocab_size: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Temperature, top-k and top-p as scalars: they may change while a graph runs on."""
+        """Temperature, top-k and top-p as scalar tensors: they may change between calls."""
         greedy = self.temperature == 0
         return (
             tf.constant(1.0 if greedy else self.temperature, tf.float32),
@@ -39,7 +39,6 @@ class Sampling:
         )
 
 
-@tf.autograph.experimental.do_not_convert  # no Python branch to convert; saves a second
 def sample(
     logits: tf.Tensor,
     allowed: tf.Tensor,
@@ -50,11 +49,11 @@ def sample(
 ) -> tf.Tensor:
     """The next id of each row [batch] int32, from logits [batch, vocab].
 
-    `allowed` [batch, vocab] bool is what the grammar lets follow, at least one token a row;
-    `uniform` [batch] in [0, 1) is the row's chance. The token is found by inverting the cumulative
-    distribution over the kept tokens, likeliest first: one random number a token, and the same
-    number gives the same token whatever else is in the batch.
-    Top-p is nucleus sampling of Holtzman et al. 2020 (arXiv 1904.09751).
+    `allowed` [batch, vocab] bool is the grammar's mask, with at least one token a row; `uniform`
+    [batch] in [0, 1) is the random number of each row. The token is found by inverting the
+    cumulative distribution over the kept tokens, the likeliest first. That takes one random number
+    a token, and the same number gives the same token whatever else is in the batch.
+    Top-p is the nucleus sampling of Holtzman et al. 2020 (arXiv 1904.09751).
     """
     vocab_size = logits.shape[-1]
     masked = tf.where(allowed, logits, -math.inf)
@@ -62,9 +61,9 @@ def sample(
     ranked = tf.where(tf.range(vocab_size) < top_k, ranked, -math.inf)
     probability = tf.nn.softmax(ranked / temperature)
     before = tf.cumsum(probability, axis=-1, exclusive=True)
-    cumulative = tf.where(before < top_p, before + probability, 0.0)  # 0 beyond the last one kept
+    cumulative = tf.where(before < top_p, before + probability, 0.0)  # 0 after the last token kept
     target = uniform[:, None] * tf.reduce_max(cumulative, axis=-1, keepdims=True)
-    # The first beyond the target; where rounding leaves none, argmax finds the likeliest.
+    # The first token beyond the target; if rounding leaves none, argmax finds the likeliest.
     rank = tf.argmax(cumulative > target, axis=-1, output_type=tf.int32)
     return tf.gather(ids, rank, batch_dims=1)
 

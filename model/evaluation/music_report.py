@@ -1,12 +1,13 @@
-"""What evaluate.py says of composed pieces: the file of a run folder, and the table of it.
+"""The report of evaluate.py on composed pieces: its file in a run folder, and its table.
 
-Written by model/evaluation/samples.py, read by hpc/compare.py, which loads neither NumPy nor
-TensorFlow.
+model/evaluation/samples.py makes it; hpc/compare.py reads it, without NumPy and TensorFlow.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+from pipeline.runtime.tables import NOTHING, aligned_lines
 
 FILE_NAME = "music.json"  # in the folder of a run
 
@@ -16,8 +17,9 @@ COLUMNS = ("composed", "95 % interval", "train", "real", "inside", "overlap", "K
 def describe(music: dict[str, Any]) -> str:
     """The comparison of composed pieces with real ones as lines of text."""
     split = music["split"]
-    titles = tuple(split if title == "real" else title for title in COLUMNS)
-    rows = [("", *titles, f"({split}:", "overlap", "KL)")]
+    titles = [split if title == "real" else title for title in COLUMNS]
+    columns = ("", *(f">{title}" for title in [*titles, f"({split}:", "overlap", "KL)"]))
+    rows: list[tuple[str, ...]] = []
     for name, metric in music["metrics"].items():
         rows.append(
             (
@@ -45,19 +47,11 @@ def describe(music: dict[str, Any]) -> str:
             "yes" if copies["inside"] else "no",
         )
     )
-    widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if place else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=False))
-        ).rstrip()
-        for row in rows
-    ]
-    return "\n".join([heading(music), *lines, legend(music)])
+    return "\n".join([heading(music), *aligned_lines(columns, rows), legend(music)])
 
 
 def heading(music: dict[str, Any]) -> str:
-    """What was composed, and how."""
+    """A line that says how many pieces were composed, and with which settings."""
     sampling = music["sampling"]
     cut = f"; {music['unfinished']} cut before their end" if music["unfinished"] else ""
     return (
@@ -67,7 +61,7 @@ def heading(music: dict[str, Any]) -> str:
 
 
 def legend(music: dict[str, Any]) -> str:
-    """How to read the table."""
+    """Lines that explain the table."""
     inside = sum(metric["inside"] for metric in music["metrics"].values())
     return (
         f"{inside} of {len(music['metrics'])} means lie inside the gap between train and "
@@ -80,10 +74,10 @@ def legend(music: dict[str, Any]) -> str:
 
 
 def shown(value: float | None, digits: int = 3) -> str:
-    """A figure, or a dash for none."""
-    return "-" if value is None else f"{value:.{digits}f}"
+    """A figure as text; a dash for None."""
+    return NOTHING if value is None else f"{value:.{digits}f}"
 
 
 def interval(ends: tuple[float, float] | list[float], digits: int = 3) -> str:
-    """An interval in words."""
+    """An interval as text."""
     return f"{ends[0]:.{digits}f}..{ends[1]:.{digits}f}"

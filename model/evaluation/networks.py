@@ -1,13 +1,13 @@
-"""Trained networks evaluated: likelihood, pictures, composed pieces beside real ones."""
+"""Evaluation of trained networks: likelihood, pictures, composed pieces beside real ones."""
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.runtime.files import write_json
 from pipeline.runtime.tensorflow_loading import load_tensorflow
 
 if TYPE_CHECKING:
@@ -20,14 +20,12 @@ if TYPE_CHECKING:
 
 
 def evaluate_networks(flags: argparse.Namespace, frame_set: FrameSet) -> dict[str, Any]:
-    """The report of trained networks, said and drawn."""
+    """The report of trained networks; also prints it and draws the plots asked for."""
+    from model.evaluation.likelihood import frame_nats, voices_of
     from model.evaluation.protocols import describe, report
-    from model.networks.checkpoint import find_checkpoint
 
     composers = open_networks(flags.runs)
     vocabulary = _one_grid(composers, flags.runs, frame_set)
-    from model.evaluation.likelihood import frame_nats, voices_of
-
     splits = {
         split: [
             voices_of(piece, frame_set.has_voices, vocabulary.voices)
@@ -37,10 +35,10 @@ def evaluate_networks(flags: argparse.Namespace, frame_set: FrameSet) -> dict[st
     }
     models = [composer.model for composer in composers]
     nats = frame_nats(models, vocabulary, splits[flags.split], flags.transpositions)
-    names = " + ".join(str(find_checkpoint(run)) for run in flags.runs)
+    names = " + ".join(str(composer.checkpoint) for composer in composers)
     family = _family(len(models), flags.transpositions)
     contents = report(frame_set, flags.split, nats, names, family)
-    # Of all tokens the STEPs count too, at no cost: what they say is certain.
+    # The STEPs count as tokens too; they cost 0 nats, because they are certain.
     per_frame = contents["nats_per_frame"]
     contents["nats_per_token"] = per_frame / vocabulary.tokens_per_frame
     contents |= {"models": len(models), "transpositions": flags.transpositions}
@@ -53,31 +51,18 @@ def evaluate_networks(flags: argparse.Namespace, frame_set: FrameSet) -> dict[st
     return contents
 
 
-def _family(num_models: int, num_transpositions: int) -> str:
-    """What kind of model a figure belongs to, in words that say what was averaged."""
-    kind = "left-to-right model of the whole frame, voice after voice"
-    if num_models == num_transpositions == 1:
-        return f"one {kind}, no averaging of models"
-    return (
-        f"AVERAGED: {num_models} {kind.replace('model', 'model' + 's' * (num_models > 1))}, each "
-        f"piece in {num_transpositions} transposition{'s' * (num_transpositions > 1)} as far as "
-        "its range allows; the mean of the probabilities of every note"
-    )
-
-
 def open_networks(runs: Sequence[Path]) -> list[Composer]:
-    """The trained networks, ready."""
+    """The composers of the runs, each from its best checkpoint."""
     load_tensorflow()
     from model.composing.composer import Composer
-    from model.networks.checkpoint import find_checkpoint
 
-    return [Composer.load(find_checkpoint(run)) for run in runs]
+    return [Composer.load(run) for run in runs]
 
 
 def _one_grid(
     composers: Sequence[Composer], runs: Sequence[Path], frame_set: FrameSet
 ) -> GridVocabulary:
-    """The vocabulary of all the networks. Raises ValueError where it is not that of the frames."""
+    """The vocabulary of all networks. Raises ValueError unless it is one, and fits the frames."""
     from pipeline.vocabulary.grid import GridVocabulary
 
     first = composers[0].vocabulary
@@ -102,6 +87,47 @@ def _one_grid(
     return first
 
 
+def _family(num_models: int, num_transpositions: int) -> str:
+    """The kind of model that a figure belongs to, and what was averaged, in words."""
+    kind = "left-to-right model of the whole frame, voice after voice"
+    if num_models == num_transpositions == 1:
+        return f"one {kind}, no averaging of models"
+    return (
+        f"AVERAGED: {num_models} {kind.replace('model', 'model' + 's' * (num_models > 1))}, each "
+        f"piece in {num_transpositions} transposition{'s' * (num_transpositions > 1)} as far as "
+        "its range allows; the mean of the probabilities of every note"
+    )
+
+
+def _draw_likelihood(
+    flags: argparse.Namespace,
+    pieces: Sequence[np.ndarray],
+    nats: Sequence[np.ndarray],
+    vocabulary: GridVocabulary,
+) -> None:
+    """Draw where the model is surprised: by voice and place in all pieces, note by note in one."""
+    import numpy as np
+
+    from model.evaluation.plots import places_figure, surprise_figure
+
+    mean = float(np.concatenate(nats).mean())
+    title = f"{flags.split} split, {len(pieces)} pieces, {mean:.4f} nats per note"
+    _save(places_figure(nats, vocabulary, title), flags.plots / "places.png")
+    means = [float(piece.mean()) for piece in nats]
+    median = int(np.argsort(means)[len(means) // 2])  # neither the easiest piece nor the hardest
+    title = f"piece {median} of the {flags.split} split, {means[median]:.4f} nats per note"
+    figure = surprise_figure(pieces[median], nats[median], vocabulary, title)
+    _save(figure, flags.plots / "surprise.png")
+
+
+def draw_pitches(composer: Composer, run: Path, folder: Path) -> None:
+    """Draw the map of the network's weights of each pitch."""
+    from model.evaluation.pitch_map import pitch_map
+
+    figure = pitch_map(composer.model, composer.vocabulary, f"pitches as {run} weighs them")
+    _save(figure, folder / "pitches.png")
+
+
 def _compose(
     flags: argparse.Namespace,
     composer: Composer,
@@ -109,7 +135,10 @@ def _compose(
     real: dict[str, list[np.ndarray]],
     has_voices: bool,
 ) -> dict[str, Any]:
-    """Pieces composed and compared with real ones: said, drawn, kept in the run's folder."""
+    """Compose pieces and compare them with real ones; the comparison, which is also printed.
+
+    It goes into the run's folder, and with --plots into a picture.
+    """
     from model.composing.sampling import Sampling
     from model.evaluation.music_report import FILE_NAME, describe
     from model.evaluation.samples import compare_with_real, compose_samples
@@ -124,46 +153,17 @@ def _compose(
     print(describe(music))
     run = flags.runs[0]
     if (run / "checkpoints").is_dir():
-        (run / FILE_NAME).write_text(json.dumps(music, indent=2) + "\n")
+        write_json(run / FILE_NAME, music)
         print(f"wrote {run / FILE_NAME}, which hpc/compare.py shows")
     if flags.plots:
         from model.evaluation.plots import samples_figure
 
-        _write(samples_figure(values, music), flags.plots / "samples.png")
+        _save(samples_figure(values, music), flags.plots / "samples.png")
     return music
 
 
-def _draw_likelihood(
-    flags: argparse.Namespace,
-    pieces: Sequence[np.ndarray],
-    nats: Sequence[np.ndarray],
-    vocabulary: GridVocabulary,
-) -> None:
-    """Where the model is surprised: by voice and place in all pieces, note by note in one."""
-    import numpy as np
-
-    from model.evaluation.plots import places_figure, surprise_figure
-
-    mean = float(np.concatenate(nats).mean())
-    title = f"{flags.split} split, {len(pieces)} pieces, {mean:.4f} nats per note"
-    _write(places_figure(nats, vocabulary, title), flags.plots / "places.png")
-    means = [float(piece.mean()) for piece in nats]
-    median = int(np.argsort(means)[len(means) // 2])  # neither an easy piece nor a hard one
-    title = f"piece {median} of the {flags.split} split, {means[median]:.4f} nats per note"
-    figure = surprise_figure(pieces[median], nats[median], vocabulary, title)
-    _write(figure, flags.plots / "surprise.png")
-
-
-def draw_pitches(composer: Composer, run: Path, folder: Path) -> None:
-    """The map of what the network has learned of pitches."""
-    from model.evaluation.pitch_map import pitch_map
-
-    figure = pitch_map(composer.model, composer.vocabulary, f"pitches as {run} weighs them")
-    _write(figure, folder / "pitches.png")
-
-
-def _write(figure: Figure, path: Path) -> None:
-    from model.evaluation.plots import save
+def _save(figure: Figure, path: Path) -> None:
+    from pipeline.runtime.plotting import save
 
     path.parent.mkdir(parents=True, exist_ok=True)
     print(f"wrote {save(figure, path)}")

@@ -1,4 +1,4 @@
-"""The two protocols in which published likelihoods are stated, and what may be compared. NumPy."""
+"""The two protocols of published likelihoods, and the figures that may be compared. NumPy."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.runtime.tables import NOTHING, aligned_lines
 from pipeline.sources.json_frames import FrameSet
 
-GRAM = 12  # intervals of a tune that make it known again
+GRAM = 12  # intervals by which a tune is recognised
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What is averaged over what."""
+    """A protocol: its unit, and the published figures that it may be compared with."""
 
     name: str
-    unit: str  # the figure that is published: nats_per_note or nats_per_frame
+    unit: str  # of the published figure: nats_per_note or nats_per_frame
     comparable: str
 
 
@@ -37,12 +38,12 @@ FRAMES = Protocol(
 
 
 def protocol_of(frame_set: FrameSet) -> Protocol:
-    """The protocol that a data set's frames belong to: with voices, or sounding pitches."""
+    """The protocol of a data set's frames: those with voices, or those of sounding pitches."""
     return NOTES if frame_set.has_voices else FRAMES
 
 
 def figures(nats: Sequence[np.ndarray]) -> dict[str, Any]:
-    """Means over all frames of all pieces, and counts, from nats [num_frames, voices] of each."""
+    """Means and counts over all frames of all pieces, from nats [num_frames, voices] of each."""
     total = float(sum(piece.sum(dtype=np.float64) for piece in nats))
     num_frames = sum(len(piece) for piece in nats)
     num_notes = sum(piece.size for piece in nats)
@@ -56,9 +57,9 @@ def figures(nats: Sequence[np.ndarray]) -> dict[str, Any]:
 
 
 def tune_overlap(train: Sequence[np.ndarray], pieces: Sequence[np.ndarray]) -> np.ndarray:
-    """The share [num_pieces] of each piece's tune that train has: 0 for a tune not known there.
+    """The share [num_pieces] of each piece's tune that is in train; 0 for a tune unknown there.
 
-    By the first voice's grams of 12 intervals between successive different pitches.
+    Measured by the first voice's runs of 12 intervals between successive different pitches.
     """
     known = {gram for piece in train for gram in _grams(piece)}
     found = [[gram in known for gram in _grams(piece)] for piece in pieces]
@@ -68,10 +69,10 @@ def tune_overlap(train: Sequence[np.ndarray], pieces: Sequence[np.ndarray]) -> n
 def report(
     frame_set: FrameSet, split: str, nats: Sequence[np.ndarray], model: str, family: str
 ) -> dict[str, Any]:
-    """The likelihood of a split, what it means, and what it may be compared with.
+    """The likelihood of a split, its unit, and the figures that it may be compared with.
 
     `nats` [num_frames, voices] of each piece. With voices also for the pieces whose tune is not in
-    train ("clean"), and for those that share half of it or more.
+    train ("clean"), and for those of which half the tune or more is ("shared").
     """
     protocol = protocol_of(frame_set)
     contents: dict[str, Any] = {
@@ -84,7 +85,7 @@ def report(
         **figures(nats),
     }
     if not frame_set.has_voices:
-        contents["nats_per_note"] = None  # no two models need agree on what a note is there
+        contents["nats_per_note"] = None  # without voices a note is not defined
     if frame_set.has_voices and split != "train":
         overlap = tune_overlap(frame_set.splits["train"], frame_set.splits[split])
         for name, chosen in (("clean", overlap == 0), ("shared", overlap >= 0.5)):
@@ -99,25 +100,25 @@ def describe(contents: dict[str, Any]) -> str:
         f"protocol: {contents['protocol']}; {contents['split']} split",
         f"model: {contents['model']}; {contents['family']}",
         f"may be compared with: {contents['comparable']}",
-        f"{'pieces':24}{'number':>8}{'frames':>10}{'nats/note':>12}{'nats/frame':>12}",
     ]
+    rows = []
     titles = {"": "all", "clean": "tune not in train", "shared": "half the tune in train"}
     for name, title in titles.items():
         part = contents[name] if name else contents
-        lines.append(
-            f"{title:24}{part['pieces']:8}{part['frames']:10}"
-            f"{_shown(part['nats_per_note']):>12}{_shown(part['nats_per_frame']):>12}"
-        )
+        nats = (_shown(part["nats_per_note"]), _shown(part["nats_per_frame"]))
+        rows.append((title, str(part["pieces"]), str(part["frames"]), *nats))
         if "clean" not in contents:
             break
-    return "\n".join(lines)
+    columns = ("pieces", ">number", ">frames", ">nats/note", ">nats/frame")
+    return "\n".join([*lines, *aligned_lines(columns, rows)])
 
 
 def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+    return NOTHING if value is None else f"{value:.4f}"
 
 
 def _grams(piece: np.ndarray) -> list[tuple[int, ...]]:
+    """The runs of `GRAM` intervals of the first voice, repeated pitches merged."""
     tune = piece[:, 0].astype(np.int64)
     tune = tune[tune >= 0]
     intervals = np.diff(tune[np.append(True, np.diff(tune) != 0)[: tune.size]]).tolist()

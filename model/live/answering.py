@@ -1,6 +1,6 @@
-"""Call and response: a phrase is heard, and the composer answers with as many bars.
+"""Call and response: the composer answers each phrase with as many bars as it has.
 
-The phrase's first note sets the metre (in a file, its bar lines do). A phrase is over after a bar
+The first note of a phrase sets the metre (in a file, its bar lines do). A phrase ends after a bar
 of silence; the answer begins at the next bar line.
 """
 
@@ -14,43 +14,45 @@ from typing import Any
 from model.composing.composer import Composer
 from model.live.clock import MusicClock, events_between
 from model.live.composing_ahead import Passage, compose_piece
-from model.live.stage import Limits, Stage
+from model.live.stage import Stage, StopAt
 from pipeline.scores.midi.rules import PERCUSSION_CHANNEL
 from pipeline.scores.notes import DRUMS, Score, make_notes
 
-FINE = 960  # units per quarter in which a played phrase is written down before it is quantised
-LISTENING_NAP = 0.002  # seconds
-Row = tuple[float, float, int, int, int]  # seconds struck and released; channel, key, velocity
+FINE = 960  # units per quarter of a recorded phrase, before it is quantised
+POLL_SECONDS = 0.002
+PlayedKey = tuple[float, float, int, int, int]  # seconds struck, released; channel, key, velocity
 
 
 @dataclass(frozen=True)
 class Phrase:
-    """What was heard: notes from a bar line on, and when that bar line was."""
+    """The notes of a phrase, from a bar line on, and the time of that bar line."""
 
     score: Score
-    began: float | None  # of time.monotonic; None for a phrase of a file, which is played too
+    began: (
+        float | None
+    )  # by time.monotonic; None for a phrase of a file, which is still to be played
 
 
 def answer_phrases(
     stage: Stage, composer: Composer, phrases: Iterator[Phrase], seed: int, beats_per_bar: int
 ) -> int:
-    """The number of phrases answered, each in turn until there are no more, or q."""
+    """Answer phrase after phrase until there are no more, or q; the number of phrases answered."""
     bar = beats_per_bar * composer.vocabulary.steps_per_quarter
     num_answered = 0
     for index, phrase in enumerate(phrases):
-        fitted = _from_its_bar_line(composer, phrase.score)
+        fitted = _fitted(composer, phrase.score)
         length = max(1, -(-fitted.end // bar)) * bar
         passages = _call_and_answer(composer, stage, seed, index, fitted, length, phrase.began)
         clock = _clock_of(stage, composer.vocabulary.steps_per_quarter, bar, length, phrase.began)
-        stage.play(passages, clock, Limits(steps=2 * length))
+        stage.play(passages, clock, StopAt(steps=2 * length))
         if stage.controls.stop:
             break
         num_answered += 1
     return num_answered
 
 
-def _from_its_bar_line(composer: Composer, score: Score) -> Score:
-    """The phrase as the vocabulary can say it, with the rest before its first note kept."""
+def _fitted(composer: Composer, score: Score) -> Score:
+    """The phrase as the vocabulary can express it, with the rest before its first note."""
     steps_per_quarter = composer.vocabulary.steps_per_quarter
     fitted, _ = composer.vocabulary.fit(score)
     if fitted.notes.size:
@@ -68,11 +70,11 @@ def _call_and_answer(
     length: int,
     began: float | None,
 ) -> Iterator[Passage]:
-    """The phrase, where it has still to be played, then the bars after it."""
+    """The passages of the phrase, if it is still to be played, then of the bars after it."""
     if began is None:
         yield Passage(events_between(phrase, 0, length + 1), length)
     primer_ids = composer.primer_ids(phrase)
-    # A vocabulary's time starts at the first note.
+    # A vocabulary's time starts at the first note, the phrase at its bar line.
     rest = int(phrase.notes["onset"].min()) - int(
         composer.vocabulary.decode(primer_ids).notes["onset"].min()
     )
@@ -88,21 +90,21 @@ def _call_and_answer(
 def _clock_of(
     stage: Stage, steps_per_quarter: int, bar: int, length: int, began: float | None
 ) -> Callable[[float], MusicClock]:
-    """Makes the clock on which step `length`, the answer's first, falls on a bar line."""
+    """A function that makes the clock on which step `length`, the answer's first, is a bar line."""
 
     def clock(now: float) -> MusicClock:
         tempo = stage.controls.tempo
         if began is None:
             return MusicClock(steps_per_quarter, tempo, now)
-        heard = MusicClock(steps_per_quarter, tempo, began)
-        next_bar = -(-heard.step_at(now) // bar) * bar
-        return MusicClock(steps_per_quarter, tempo, heard.time_of(next_bar - length))
+        phrase_clock = MusicClock(steps_per_quarter, tempo, began)
+        next_bar = -(-phrase_clock.step_at(now) // bar) * bar
+        return MusicClock(steps_per_quarter, tempo, phrase_clock.time_of(next_bar - length))
 
     return clock
 
 
 def phrases_of_file(score: Score, beats_per_bar: int) -> Iterator[Phrase]:
-    """The phrases of a score: a bar in which nothing sounds ends one."""
+    """The phrases of a score: a bar of silence ends a phrase."""
     bar = score.resolution * beats_per_bar
     notes = score.notes
     first, end = 0, 0
@@ -116,6 +118,7 @@ def phrases_of_file(score: Score, beats_per_bar: int) -> Iterator[Phrase]:
 
 
 def _phrase_of(score: Score, first: int, end: int, bar: int) -> Phrase:
+    """The phrase of the notes first .. end - 1, from the bar line before them."""
     notes = score.notes[first:end].copy()
     notes["onset"] -= notes["onset"].min() // bar * bar
     return Phrase(Score(notes, score.resolution, score.tempo), None)
@@ -124,8 +127,8 @@ def _phrase_of(score: Score, first: int, end: int, bar: int) -> Phrase:
 def phrases_of_port(
     port: Any, stage: Stage, beats_per_bar: int, end: float | None = None
 ) -> Iterator[Phrase]:
-    """The phrases that are played into one of mido's input ports, until q or the time `end`."""
-    rows: list[Row] = []
+    """The phrases played into one of mido's input ports, until q or the time `end`."""
+    played: list[PlayedKey] = []
     down: dict[tuple[int, int], tuple[float, int]] = {}
     latest = time.monotonic()
     while not stage.controls.stop and (end is None or time.monotonic() < end):
@@ -136,18 +139,18 @@ def phrases_of_port(
             key, latest = (message.channel, message.note), now
             if key in down:
                 struck, velocity = down.pop(key)
-                rows.append((struck, now, *key, velocity))
+                played.append((struck, now, *key, velocity))
             if message.type == "note_on" and message.velocity:
                 down[key] = (now, message.velocity)
-        if rows and not down and now - latest >= beats_per_bar * 60 / stage.controls.tempo:
-            yield _written_down(rows, stage.controls.tempo)
-            rows = []
-        stage.keys.wait(LISTENING_NAP)
+        if played and not down and now - latest >= beats_per_bar * 60 / stage.controls.tempo:
+            yield _recorded(played, stage.controls.tempo)
+            played = []
+        stage.keys.wait(POLL_SECONDS)
 
 
-def _written_down(rows: list[Row], tempo: float) -> Phrase:
-    """Keys struck and released at times, as notes at the tempo."""
-    began = min(row[0] for row in rows)
+def _recorded(played: list[PlayedKey], tempo: float) -> Phrase:
+    """The phrase of keys struck and released, as notes at the tempo."""
+    began = min(struck for struck, *_ in played)
 
     def units(seconds: float) -> int:
         return round(seconds * tempo / 60 * FINE)
@@ -161,7 +164,7 @@ def _written_down(rows: list[Row], tempo: float) -> Phrase:
                 max(1, units(released - struck)),
                 velocity,
             )
-            for struck, released, channel, pitch, velocity in rows
+            for struck, released, channel, pitch, velocity in played
         ]
     )
     return Phrase(Score(notes, FINE, tempo), began)

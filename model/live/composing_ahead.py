@@ -1,7 +1,7 @@
-"""Music composed ahead of its playing: an endless series of events, and the thread that makes it.
+"""Music composed ahead of its playing: a series of events, and the thread that makes it.
 
-What has been composed so far is decoded again with every few tokens. All that lies before the last
-step reached cannot change any more, in any vocabulary; it is handed on.
+Every few tokens all ids so far are decoded again. Events before the last step reached cannot change
+any more, in any vocabulary: they are passed on.
 """
 
 from __future__ import annotations
@@ -12,20 +12,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.composing.composer import DEFAULT_MAX_TOKENS, Composer
+from model.composing.composer import Composer
+from model.composing.pieces import DEFAULT_MAX_TOKENS, whole_notes
 from model.composing.sampling import Sampling
-from model.live.clock import Event, events_between
+from model.live.clock import KeyEvent, events_between
 from pipeline.scores.notes import Score
-from pipeline.vocabulary.events import END
+from pipeline.vocabulary.grammar import END
 
-CHUNK = 16  # tokens at a time: a second or two of music, composed in some milliseconds
+CHUNK = 16  # tokens a call: one or two seconds of music, composed in a few milliseconds
 
 
 @dataclass(frozen=True)
 class Passage:
-    """Events in order, and the step before which all has been composed."""
+    """Events in order, and the step up to which the music is composed."""
 
-    events: list[Event]
+    events: list[KeyEvent]
     horizon: int
 
 
@@ -36,9 +37,9 @@ def compose_on(
     primer: Score | None,
     bar: int,
 ) -> Iterator[Passage]:
-    """Piece after piece without end, the first going on from the primer, which is played too.
+    """The passages of piece after piece, without end; the first continues the primer, included.
 
-    A piece begins at the bar line (every `bar` steps) where the one before has ended. Piece
+    A piece begins at the first bar line (every `bar` steps) after the end of the one before. Piece
     number i has the tokens that `Composer.compose` gives it for this seed.
     """
     start, index = 0, 0
@@ -59,14 +60,14 @@ def compose_piece(
     primer_ids: np.ndarray,
     endless: bool = False,
 ) -> Iterator[Passage]:
-    """One piece from its start, up to END or the bound on tokens that only a stuck model meets."""
-    ids, done = primer_ids, 0
+    """The passages of one piece, up to END or the bound on tokens that a stuck model meets."""
+    ids, done = primer_ids, 0  # `done`: events before this step have been passed on
     for chunk in composer.stream([index], sampling, seed, primer_ids, endless, CHUNK):
         ids = np.concatenate([ids, chunk[0]])
         over = ids.size - primer_ids.size >= DEFAULT_MAX_TOKENS or bool((ids == END).any())
         if (ids == END).any():
             ids = ids[: (ids == END).argmax()]
-        score = composer.vocabulary.decode(whole_notes(composer, ids))
+        score = composer.vocabulary.decode(whole_notes(ids, composer.vocabulary))
         reached = int(composer.vocabulary.times(ids)[-1])
         horizon = max(score.end + 1, reached) if over else reached
         yield Passage(events_between(score, done, horizon), max(score.end, 1) if over else horizon)
@@ -75,44 +76,37 @@ def compose_piece(
         done = horizon
 
 
-def whole_notes(composer: Composer, ids: np.ndarray) -> np.ndarray:
-    """The ids up to the last one after which a piece may end."""
-    may_end = np.flatnonzero(composer.vocabulary.follows[ids, END])
-    num_whole = may_end[-1] + 1 if may_end.size else 0
-    return ids[: max(num_whole, composer.vocabulary.opening.size)]
-
-
 class ComposingAhead:
-    """A thread that takes passages from a composer until it is as far ahead as wanted."""
+    """A thread that composes passages until it is as far ahead as wanted."""
 
     def __init__(self, passages: Iterator[Passage]) -> None:
-        """Start at once, for the first passage."""
+        """Start the thread, which composes the first passage at once."""
         self._passages = passages
         self._changed = threading.Condition()
-        self._ready: list[Event] = []
+        self._ready: list[KeyEvent] = []
         self._wanted = 0.0
         self._closed = False
         self._error: BaseException | None = None
-        self.horizon = 0  # all events before this step have been handed over or are ready
-        self.ended = False  # there is no more to come
+        self.horizon = 0  # all events before this step are ready or have been taken
+        self.ended = False  # no passage will follow
         self._thread = threading.Thread(target=self._run, name="composing", daemon=True)
         self._thread.start()
 
     def want(self, step: float) -> None:
-        """Compose until this step."""
+        """Ask the thread to compose up to this step."""
         with self._changed:
             self._wanted = max(self._wanted, step)
             self._changed.notify_all()
 
     def wait_for(self, step: float, seconds: float) -> bool:
-        """Whether all before the step is composed, after waiting so long at most."""
+        """Whether the music before the step is composed, after waiting at most `seconds`."""
         self.want(step)
         with self._changed:
             self._changed.wait_for(lambda: self._is_ready(step), seconds)
             self._raise_its_error()
             return self._is_ready(step)
 
-    def take(self) -> list[Event]:
+    def take(self) -> list[KeyEvent]:
         """The events composed since the last call. Raises what the composer raised."""
         with self._changed:
             self._raise_its_error()
@@ -120,7 +114,7 @@ class ComposingAhead:
             return ready
 
     def close(self) -> None:
-        """End the thread."""
+        """Stop the thread and wait for its end."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

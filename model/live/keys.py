@@ -1,4 +1,4 @@
-"""What a listener may change while music is played: tempo, temperature, top-p, by keys."""
+"""The keys by which a listener changes tempo, temperature and top-p while music is played."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COLDEST, HOTTEST = 0.05, 3.0
 
 
 class Controls:
-    """The settings in force now. The composing thread reads `sampling`, the playing one `tempo`."""
+    """The current settings. The composing thread reads `sampling`, the playing thread `tempo`."""
 
     def __init__(self, sampling: Sampling, tempo: float) -> None:
         self.sampling = sampling
@@ -27,7 +27,7 @@ class Controls:
         self.stop = False
 
     def press(self, key: str) -> str | None:
-        """What a key changed, as a line of text; None for a key without a meaning."""
+        """Change the setting of a key; all settings as text, None for a key without a meaning."""
         sampling = self.sampling
         if key in "+=-":
             factor = 1 / TEMPO_FACTOR if key == "-" else TEMPO_FACTOR
@@ -53,20 +53,20 @@ class Controls:
 
 
 class Keyboard:
-    """Waits as the playing thread must, and meanwhile hands the terminal's keys to the controls."""
+    """Waits for the playing thread, and meanwhile passes the terminal's keys to the controls."""
 
     def __init__(self, controls: Controls, descriptor: int | None) -> None:
-        """`descriptor` of the terminal; None where there is none: then it only waits."""
+        """`descriptor` of the terminal; without a terminal None: then `wait` only sleeps."""
         self._controls = controls
         self._descriptor = descriptor
 
     def wait(self, seconds: float) -> None:
-        """Return after so many seconds, or at a key."""
+        """Return after `seconds`, or earlier at a key."""
         if self._descriptor is None:
             time.sleep(seconds)
         elif select.select([self._descriptor], [], [], seconds)[0]:
             key = os.read(self._descriptor, 1)
-            if not key:  # the terminal has gone
+            if not key:  # the terminal was closed
                 self._descriptor = None
             elif said := self._controls.press(key.decode("latin-1")):
                 print(said, file=sys.stderr)
@@ -74,11 +74,11 @@ class Keyboard:
 
 @contextlib.contextmanager
 def keyboard(controls: Controls) -> Iterator[Keyboard]:
-    """The keys of the terminal on standard input, if it is one, each without Enter."""
+    """The keyboard of the terminal on standard input, if it is one; no key needs Enter."""
     try:
         descriptor = sys.stdin.fileno()
         is_terminal = os.isatty(descriptor)
-    except (AttributeError, OSError, ValueError):  # no standard input, or one that is no file
+    except (AttributeError, OSError, ValueError):  # no standard input, or one without a descriptor
         is_terminal = False
     if not is_terminal:
         yield Keyboard(controls, None)

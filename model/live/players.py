@@ -1,6 +1,6 @@
-"""Where live music goes: standard output, a MIDI port, or FluidSynth.
+"""The outputs of live music: standard output, a MIDI port, or FluidSynth.
 
-All are silent after `close`: every key still down is released, whatever happened before.
+After `close` all are silent: it releases every key that is still down.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, TextIO
 
-from model.live.clock import ON, Event
+from model.live.clock import ON, KeyEvent
 from pipeline.scores.midi.rules import MELODIC_CHANNELS, PERCUSSION_CHANNEL
 from pipeline.scores.notes import DRUMS
 
@@ -21,15 +21,15 @@ KINDS = ("stdout", "port:NAME", "virtual:NAME", "synth")
 
 
 class Player(ABC):
-    """Plays events at once. Remembers which keys are down, to release them at the end."""
+    """Plays events at once, and keeps the keys that are down, to release them at the end."""
 
     def __init__(self) -> None:
         self.sounding: set[tuple[int, int]] = set()  # (program, pitch)
 
-    def begin(self) -> None:  # noqa: B027 - most have nothing to do
-        """The music begins now."""
+    def begin(self) -> None:  # noqa: B027 - most players need no start
+        """Called when the music begins."""
 
-    def play(self, event: Event, seconds: float) -> None:
+    def play(self, event: KeyEvent, seconds: float) -> None:
         """Strike or release a key; `seconds` since the start, for the record."""
         key = (event.program, event.pitch)
         if event.kind == ON:
@@ -42,30 +42,30 @@ class Player(ABC):
     def release(self, seconds: float = 0.0) -> None:
         """Release every key that is down."""
         for program, pitch in sorted(self.sounding):
-            self._play(Event(0, 0, program, pitch, 0), seconds)
+            self._play(KeyEvent(0, 0, program, pitch, 0), seconds)
         self.sounding.clear()
 
     def abandon(self) -> None:
-        """Play nothing any more: whoever listened has gone."""
+        """Play nothing any more: the listener has left."""
         self.sounding.clear()
 
     @abstractmethod
-    def _play(self, event: Event, seconds: float) -> None: ...
+    def _play(self, event: KeyEvent, seconds: float) -> None: ...
 
     @abstractmethod
     def close(self, seconds: float = 0.0) -> None:
-        """All notes off, and nothing more will be played."""
+        """Release all keys; nothing more will be played."""
 
 
 class LinePlayer(Player):
-    """One JSON object a line for each event, written when it is due."""
+    """Writes one JSON object a line for each event, when it is due."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
         self._stream = stream
         self._has_reader = True
 
-    def _play(self, event: Event, seconds: float) -> None:
+    def _play(self, event: KeyEvent, seconds: float) -> None:
         line: dict[str, Any] = {
             "event": "note_on" if event.kind == ON else "note_off",
             "seconds": round(seconds, 4),
@@ -77,27 +77,27 @@ class LinePlayer(Player):
         print(json.dumps(line), file=self._stream, flush=True)
 
     def abandon(self) -> None:
-        """Write nothing any more: the reader has gone."""
+        """Write nothing any more: the reader has left."""
         super().abandon()
         self._has_reader = False
-        # Python flushes standard output once more at its end, and would complain there.
+        # Python flushes standard output once more at its end, and would report an error there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
     def close(self, seconds: float = 0.0) -> None:
-        """Release all keys, and say so."""
+        """Release all keys, and write a line that says so."""
         if self._has_reader:
             self.release(seconds)
             print(json.dumps({"event": "all_notes_off"}), file=self._stream, flush=True)
 
 
 class ChannelPlayer(Player):
-    """Programs on the 16 channels of a MIDI instrument, percussion on the tenth."""
+    """Plays programs on the 16 channels of a MIDI instrument, percussion on the tenth."""
 
     def __init__(self) -> None:
         super().__init__()
         self._channels: dict[int, int] = {}  # program -> channel, the least recently used first
 
-    def _play(self, event: Event, seconds: float) -> None:
+    def _play(self, event: KeyEvent, seconds: float) -> None:
         channel = self._channel(event.program, struck=event.kind == ON)
         if event.kind == ON:
             self._note_on(channel, event.pitch, event.velocity)
@@ -105,13 +105,13 @@ class ChannelPlayer(Player):
             self._note_off(channel, event.pitch)
 
     def close(self, seconds: float = 0.0) -> None:
-        """Release all keys, and tell each channel used to be silent."""
+        """Release all keys, and send All Notes Off to each channel used."""
         self.release(seconds)
         for channel in {*self._channels.values(), PERCUSSION_CHANNEL}:
             self._all_notes_off(channel)
 
     def _channel(self, program: int, *, struck: bool) -> int:
-        """The program's channel; a 16th program takes that of the one silent for longest."""
+        """The program's channel; a 16th program takes that of the program silent for longest."""
         if program == DRUMS:
             return PERCUSSION_CHANNEL
         if program not in self._channels:
@@ -142,7 +142,7 @@ class ChannelPlayer(Player):
 
 
 class PortPlayer(ChannelPlayer):
-    """A MIDI port through mido: an instrument, a sequencer, another program."""
+    """Plays on a MIDI port through mido: an instrument, a sequencer, another program."""
 
     def __init__(self, port: Any) -> None:
         """`port` is one of mido's outputs."""
@@ -162,7 +162,7 @@ class PortPlayer(ChannelPlayer):
         self._send("control_change", channel=channel, control=ALL_NOTES_OFF, value=0)
 
     def close(self, seconds: float = 0.0) -> None:
-        """All notes off, and the port closed."""
+        """Release all keys, and close the port."""
         super().close(seconds)
         self._port.close()
 
@@ -173,12 +173,12 @@ class PortPlayer(ChannelPlayer):
 
 
 class SynthPlayer(ChannelPlayer):
-    """FluidSynth inside this process, with an audio driver of its own."""
+    """Plays with FluidSynth inside this process, through an audio driver of its own."""
 
     def __init__(self, soundfont: Path, driver: str | None, audio_file: Path | None) -> None:
-        """Open the sound. Raises ValueError where the library, driver or SoundFont fails.
+        """Open the synthesizer. Raises ValueError if the library, driver or SoundFont fails.
 
-        `driver` is FluidSynth's own default where None; `file` writes `audio_file` in real time.
+        `driver` None is FluidSynth's own default; `file` writes `audio_file` in real time.
         """
         super().__init__()
         self._library = _fluidsynth()
@@ -191,19 +191,19 @@ class SynthPlayer(ChannelPlayer):
             self._synth.delete()
             raise ValueError(f"FluidSynth could not load the SoundFont {soundfont}")
         self._driver = driver
-        if driver != "file":  # a file would hold the silence until the music begins
+        if driver != "file":  # a file would also hold the silence before the music
             self._open_driver()
 
     def begin(self) -> None:
-        """Begin the recording, where a file is written."""
+        """Open the audio driver if that has waited for the music: a file."""
         if not self._synth.audio_driver:
             self._open_driver()
 
     def _open_driver(self) -> None:
         from model.rendering.audio import captured_output
 
-        with captured_output():  # ALSA and FluidSynth complain in a dozen lines
-            # Not Synth.start, which also opens a MIDI input and complains where there is none.
+        with captured_output():  # ALSA and FluidSynth write a dozen lines
+            # Not Synth.start, which also opens a MIDI input and reports an error without one.
             opened = self._library.new_fluid_audio_driver(self._synth.settings, self._synth.synth)
         if not opened:
             self._synth.delete()
@@ -227,12 +227,13 @@ class SynthPlayer(ChannelPlayer):
         self._synth.all_notes_off(channel)
 
     def close(self, seconds: float = 0.0) -> None:
-        """All notes off, and the sound closed."""
+        """Release all keys, and close the synthesizer."""
         super().close(seconds)
         self._synth.delete()
 
 
 def _fluidsynth() -> Any:
+    """The module of pyfluidsynth. Raises ValueError if it or its library is missing."""
     try:
         import fluidsynth
     except ImportError as error:  # it also raises this where the C library is missing
@@ -246,7 +247,7 @@ def _fluidsynth() -> Any:
 def open_player(
     kind: str, soundfont: Path | None, driver: str | None, audio_file: Path | None
 ) -> Player:
-    """The player of a --live value. Raises ValueError for one that does not exist or open."""
+    """The player of a --live value. Raises ValueError if it does not exist or does not open."""
     word, _, name = kind.partition(":")
     if kind == "stdout":
         return LinePlayer(sys.stdout)

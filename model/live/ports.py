@@ -8,7 +8,7 @@ from typing import Any
 
 
 def list_ports() -> str:
-    """The ports of this machine as lines of text."""
+    """The MIDI ports of this machine as lines of text."""
     with _midi_system() as mido:
         outputs, inputs = mido.get_output_names(), mido.get_input_names()
     lines = [f"output (--live port:NAME)  {name}" for name in outputs]
@@ -30,6 +30,7 @@ def open_input(name: str) -> Any:
 
 
 def _found(name: str, names: list[str], direction: str) -> str:
+    """The port of exactly this name, else the first that contains it. Raises ValueError."""
     matches = [known for known in names if known == name] or [n for n in names if name in n]
     if not matches:
         known = ", ".join(map(repr, names)) or "none"
@@ -41,9 +42,9 @@ def _found(name: str, names: list[str], direction: str) -> str:
 
 @contextlib.contextmanager
 def _midi_system() -> Iterator[Any]:
-    """mido; what its backend raises becomes a line that says what is missing.
+    """The module mido. Raises ValueError, naming what is missing, for any error of its backend.
 
-    ALSA talks on standard error while it fails; that is kept back.
+    ALSA writes to standard error while it fails; that is kept back.
     """
     try:
         import mido
@@ -60,7 +61,7 @@ def _midi_system() -> Iterator[Any]:
         ) from None
     except ValueError:
         raise
-    except Exception as error:  # rtmidi's own classes, which mido lets through
+    except Exception as error:  # rtmidi's own exceptions pass through mido
         raise ValueError(
             f"this machine's MIDI system does not answer: {error} On Linux the ALSA sequencer is "
             "needed (as root: modprobe snd-seq), which containers often lack; --live synth and "

@@ -1,4 +1,4 @@
-"""`generate.py --live`: opens the player and the composer, plays, reports."""
+"""`generate.py --live`: opens the player and the composer, plays, and reports."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 def run_live(flags: argparse.Namespace) -> None:
-    """Play as the flags say. Raises ValueError or OSError, with what to do.
+    """Play as the flags say. Raises ValueError or OSError, with advice.
 
-    Ctrl-C is how an endless performance ends: no error.
+    Ctrl-C ends an endless performance; it is no error.
     """
     file_driver = flags.live == "synth" and flags.audio_driver == "file"
     audio_file = flags.audio_file or flags.out / "live.wav" if file_driver else None
@@ -37,41 +37,40 @@ def run_live(flags: argparse.Namespace) -> None:
 
 
 def _perform(flags: argparse.Namespace, player: Player) -> None:
+    """Compose and play until the end that the flags ask for, then report."""
     load_tensorflow()
     import tensorflow as tf
 
-    # To have the loop's graph rewritten holds up the first note and makes no id come sooner.
+    # Rewriting the loop's graph would delay the first note, and makes no id faster.
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     from model.composing.composer import Composer
     from model.composing.sampling import Sampling
     from model.live.keys import Controls, keyboard
     from model.live.stage import Stage
-    from model.networks.checkpoint import find_checkpoint
-    from pipeline.runtime.command import interrupted_by_sigterm
+    from pipeline.runtime.command import signals_interrupt
 
     sampling = Sampling(flags.temperature, flags.top_k, flags.top_p)
     seed = secrets.randbits(32) if flags.seed is None else flags.seed
-    checkpoint = find_checkpoint(flags.run)
-    composer = Composer.load(checkpoint)
+    composer = Composer.load(flags.run)
     composer = composer.asked(wishes_of(flags, composer.vocabulary.conditions))
-    heard = _input_file(flags)
+    played = _input_file(flags)
     primer = _primer(flags, composer)
-    given = heard or primer
-    tempo = flags.tempo or (given.tempo if given else DEFAULT_TEMPO)
-    composer.warm_up(hears=bool(flags.input or flags.primer))
-    print(f"playing from {checkpoint}, seed {seed}, tempo {tempo:g}", file=sys.stderr)
+    known = played or primer
+    tempo = flags.tempo or (known.tempo if known else DEFAULT_TEMPO)
+    composer.warm_up(primer=bool(flags.input or flags.primer))
+    print(f"playing from {composer.checkpoint}, seed {seed}, tempo {tempo:g}", file=sys.stderr)
     controls = Controls(sampling, tempo)
-    with interrupted_by_sigterm(), keyboard(controls) as keys:
+    with signals_interrupt(), keyboard(controls) as keys:
         stage = Stage(player, controls, keys, flags.look_ahead)
         answered = None
         try:
             if flags.input:
-                answered = _answer(flags, stage, composer, heard, seed)
+                answered = _answer(flags, stage, composer, played, seed)
             else:
                 _play_on(flags, stage, composer, primer, seed)
         except KeyboardInterrupt:
             print("stopped", file=sys.stderr)
-        except BrokenPipeError:  # the reader of the lines has gone, and knows it
+        except BrokenPipeError:  # the reader of the lines has left
             player.abandon()
     print(stage.performance.report(), file=sys.stderr)
     if answered is not None:
@@ -79,7 +78,11 @@ def _perform(flags: argparse.Namespace, player: Player) -> None:
     if flags.json:
         from pipeline.runtime.files import write_json
 
-        contents = {"checkpoint": str(checkpoint), "seed": seed, **asdict(stage.performance)}
+        contents = {
+            "checkpoint": str(composer.checkpoint),
+            "seed": seed,
+            **asdict(stage.performance),
+        }
         write_json(flags.json, contents | {"answered": answered})
 
 
@@ -89,7 +92,7 @@ def _play_on(
     """Play piece after piece, as long as the flags say."""
     from model.live.clock import MusicClock
     from model.live.composing_ahead import compose_on
-    from model.live.stage import Limits
+    from model.live.stage import StopAt
 
     steps_per_quarter = composer.vocabulary.steps_per_quarter
     bar = flags.beats_per_bar * steps_per_quarter
@@ -98,18 +101,18 @@ def _play_on(
     stage.play(
         passages,
         lambda now: MusicClock(steps_per_quarter, stage.controls.tempo, now),
-        Limits(steps, flags.seconds),
+        StopAt(steps, flags.seconds),
     )
 
 
 def _answer(
-    flags: argparse.Namespace, stage: Stage, composer: Composer, heard: Score | None, seed: int
+    flags: argparse.Namespace, stage: Stage, composer: Composer, played: Score | None, seed: int
 ) -> int:
-    """Answer the phrases of the file or port; how many."""
+    """Answer the phrases of the file or port; the number of phrases answered."""
     from model.live.answering import answer_phrases, phrases_of_file, phrases_of_port
 
-    if heard:
-        phrases = phrases_of_file(heard, flags.beats_per_bar)
+    if played:
+        phrases = phrases_of_file(played, flags.beats_per_bar)
         return answer_phrases(stage, composer, phrases, seed, flags.beats_per_bar)
     from model.live.ports import open_input
 
@@ -120,6 +123,7 @@ def _answer(
 
 
 def _primer(flags: argparse.Namespace, composer: Composer) -> Score | None:
+    """The primer as the vocabulary can express it; None without --primer."""
     if flags.primer is None:
         return None
     from model.composing.primer import read_primer
@@ -128,7 +132,7 @@ def _primer(flags: argparse.Namespace, composer: Composer) -> Score | None:
 
 
 def _input_file(flags: argparse.Namespace) -> Score | None:
-    """The score of --input, if it names a file; else it is the name of a port."""
+    """The score of --input if that names a file; None if it names a port."""
     if not flags.input:
         return None
     from pipeline.scores.formats import SCORE_SUFFIXES
@@ -143,4 +147,4 @@ def _input_file(flags: argparse.Namespace) -> Score | None:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr)  # standard output may be the music
+    print(line, file=sys.stderr)  # standard output may carry the music

@@ -1,4 +1,4 @@
-"""A checkpoint folder: all that is needed to go on training or to compose. Data only, no pickle.
+"""A checkpoint folder: all that is needed to resume training or to compose. Data only, no pickle.
 
 weights.npz and optimizer.npz hold arrays by variable path; bundle.json holds the network's and
 the vocabulary's configuration, the training progress, versions, the sha256 of the other files, and
@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ from pipeline.runtime.provenance import library_versions
 
 SCHEMA_VERSION = 1
 FILE_NAME = "bundle.json"
-BEST = "checkpoints/best.json"  # {"step": N}, the best by validation loss
+WEIGHTS, OPTIMIZER = FILES = ("weights.npz", "optimizer.npz")
+BEST = "checkpoints/best.json"  # {"step": N}: the checkpoint with the lowest validation loss
 Arrays = dict[str, np.ndarray]
 
 
@@ -35,22 +37,24 @@ class Bundle:
     model: dict[str, Any]  # the configuration's fields and kind
     vocabulary: dict[str, Any]  # what vocabulary_from_dict takes
     weights: Arrays
-    optimizer: Arrays = field(default_factory=dict)  # empty in a bundle that is only composed from
+    optimizer: Arrays = field(default_factory=dict)  # empty if it was not read, or not kept
     progress: dict[str, Any] = field(default_factory=dict)  # step, best validation loss, ...
-    run: dict[str, Any] = field(default_factory=dict)  # the training configuration, where it ran
+    run: dict[str, Any] = field(
+        default_factory=dict
+    )  # the training configuration, and where it ran
     versions: dict[str, str] = field(default_factory=dict)
 
 
 def write_bundle(path: Path, bundle: Bundle) -> None:
-    """Write the folder beside its place, flush it to disk, then rename: whole or not at all.
+    """Write the folder beside its place, flush it to disk, then rename it: whole or not at all.
 
-    Raises OSError where it cannot be written (the disk is full, say); nothing is left behind then.
+    Raises OSError if it cannot be written (a full disk, say); nothing is left behind then.
     """
     partial = path.with_name(path.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
-        files = {"weights.npz": bundle.weights, "optimizer.npz": bundle.optimizer}
+        files = {WEIGHTS: bundle.weights, OPTIMIZER: bundle.optimizer}
         for name, arrays in files.items():
             with (partial / name).open("wb") as stream:
                 stream.write(_archive(arrays))
@@ -79,11 +83,27 @@ def write_bundle(path: Path, bundle: Bundle) -> None:
         ) from error
 
 
-def read_bundle(path: Path) -> Bundle:
-    """The contents of a checkpoint folder, every byte checked against its sha256.
+def read_bundle(path: Path, *, optimizer: bool = True) -> Bundle:
+    """The contents of a checkpoint folder; every byte that is read is checked against its sha256.
 
+    Without `optimizer` its arrays stay on disk: they are twice as large as the weights.
     Raises ValueError naming what is missing, damaged or of another schema version.
     """
+    wanted = FILES if optimizer else (WEIGHTS,)
+    contents = _verified_contents(path, wanted)
+    return Bundle(
+        model=contents["model"],
+        vocabulary=contents["vocabulary"],
+        weights=_read_arrays(path / WEIGHTS),
+        optimizer=_read_arrays(path / OPTIMIZER) if optimizer else {},
+        progress=contents["progress"],
+        run=contents["run"],
+        versions=contents["versions"],
+    )
+
+
+def _verified_contents(path: Path, files: Sequence[str]) -> dict[str, Any]:
+    """What bundle.json says, after its own sha256 and those of the files have been checked."""
     advice = "Use another checkpoint of the run"
     try:
         contents = json.loads((path / FILE_NAME).read_text())
@@ -98,53 +118,75 @@ def read_bundle(path: Path) -> Bundle:
         raise ValueError(f"{path / FILE_NAME} is damaged: its sha256 is not its own. {advice}")
     for name, expected in contents["sha256"].items():
         file = path / name
+        if name not in files:
+            continue
         if not file.is_file():
             raise ValueError(f"{file} is missing. {advice}")
         if file_sha256(file) != expected:
             raise ValueError(f"{file} is damaged: its sha256 is not the recorded one. {advice}")
-    return Bundle(
-        model=contents["model"],
-        vocabulary=contents["vocabulary"],
-        weights=_read_arrays(path / "weights.npz"),
-        optimizer=_read_arrays(path / "optimizer.npz"),
-        progress=contents["progress"],
-        run=contents["run"],
-        versions=contents["versions"],
-    )
+    return dict(contents)
+
+
+def open_checkpoint(path: Path, *, optimizer: bool = True) -> tuple[Path, Bundle]:
+    """The checkpoint folder that a run folder or a checkpoint folder stands for, and its contents.
+
+    Of a run: the best by validation if it is whole, else the newest whole one; those passed over
+    are named on stderr. Raises ValueError if none is whole.
+    """
+    if (path / FILE_NAME).is_file():
+        return path, read_bundle(path, optimizer=optimizer)
+    candidates = _candidates(path)
+    for candidate in candidates:
+        try:
+            return candidate, read_bundle(candidate, optimizer=optimizer)
+        except ValueError as error:
+            print(f"warning: {error}", file=sys.stderr)
+    raise _none_whole(path, len(candidates))
 
 
 def find_checkpoint(path: Path) -> Path:
-    """The checkpoint folder that a run folder or a checkpoint folder stands for.
-
-    Of a run: the best by validation if it is whole, else the newest whole one; those passed over
-    are named on stderr. Raises ValueError where there is none.
-    """
+    """The folder that `open_checkpoint` would open; of a run, all its files have been checked."""
     if (path / FILE_NAME).is_file():
         return path
-    candidates = list_checkpoints(path)
-    if (path / BEST).is_file():
-        best = step_folder(path, json.loads((path / BEST).read_text())["step"])
-        candidates.append(best)
-    for candidate in reversed(candidates):
+    candidates = _candidates(path)
+    for candidate in candidates:
         try:
-            read_bundle(candidate)
+            _verified_contents(candidate, FILES)
         except ValueError as error:
             print(f"warning: {error}", file=sys.stderr)
             continue
         return candidate
-    raise ValueError(
-        f"no whole checkpoint in {path} ({len(candidates)} looked at). "
+    raise _none_whole(path, len(candidates))
+
+
+def _candidates(run_dir: Path) -> list[Path]:
+    """The checkpoints of a run in the order of preference: the best one, then the newest first."""
+    newest_first = list_checkpoints(run_dir)[::-1]
+    best_file = run_dir / BEST
+    if not best_file.is_file():
+        return newest_first
+    try:
+        step = int(json.loads(best_file.read_text())["step"])
+    except (ValueError, KeyError, TypeError) as error:
+        print(f"warning: {best_file} is damaged ({error!r}): the newest is used", file=sys.stderr)
+        return newest_first
+    return [step_folder(run_dir, step), *newest_first]
+
+
+def _none_whole(path: Path, num_candidates: int) -> ValueError:
+    return ValueError(
+        f"no whole checkpoint in {path} ({num_candidates} looked at). "
         f"Train one with: python hpc/train.py --run {path}"
     )
 
 
 def list_checkpoints(run_dir: Path) -> list[Path]:
-    """The checkpoint folders of a run, oldest first; their contents are not checked."""
+    """The checkpoint folders of a run, the oldest first; their contents are not checked."""
     return sorted((run_dir / "checkpoints").glob("step-" + "[0-9]" * 8))
 
 
 def step_folder(run_dir: Path, step: int) -> Path:
-    """Where the checkpoint of a step lies."""
+    """The folder of the checkpoint of a step."""
     return run_dir / "checkpoints" / f"step-{step:08d}"
 
 
@@ -155,7 +197,7 @@ def _contents_sha256(contents: dict[str, Any]) -> str:
 
 
 def _put_in_place(partial: Path, path: Path) -> None:
-    """Rename a finished folder; an older one of that name goes away."""
+    """Rename a finished folder; it replaces an older one of that name."""
     _flush_folder(partial)
     replaced = path.with_name(path.name + ".replaced.partial")
     if path.exists():
@@ -166,7 +208,7 @@ def _put_in_place(partial: Path, path: Path) -> None:
 
 
 def _flush_folder(path: Path) -> None:
-    """A new name is on disk only when its folder is, too: a power cut would undo it."""
+    """Flush a folder to disk: without that a power cut would undo the new names in it."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -175,7 +217,7 @@ def _flush_folder(path: Path) -> None:
 
 
 def _archive(arrays: Arrays) -> memoryview:
-    """The bytes of an .npz file. Made in memory: on a full disk a ZipFile prints a traceback."""
+    """The bytes of an .npz file, made in memory: on a full disk a ZipFile prints a traceback."""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getbuffer()

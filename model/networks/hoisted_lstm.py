@@ -2,13 +2,13 @@
 
 `keras.layers.LSTM` multiplies inputs and state at every step, and its gradient adds up the weights'
 gradient at every step. Here one product serves the inputs of all steps; the loop over time holds
-only the recurrent product and the gates. Backwards the loop holds only the gates' gradients and the
-recurrent product, and one product each for the weights, the bias and the inputs follows it, over
-all steps at once: what cuDNN does on a GPU (Appleyard et al., 2016, arXiv:1604.01946).
+only the recurrent product and the gates. Backwards, the loop holds only the gradients of the gates
+and the recurrent product. One product each for the weights, the bias and the inputs follows, over
+all steps at once. cuDNN does the same on a GPU (Appleyard et al., 2016, arXiv:1604.01946).
 
-Inside the loops a step is [features, batch], not [batch, features]: with a batch of 32 and 512
-units `U^T h` then runs at the rate of a large product, twice that of `h U`, and the four gates are
-blocks of rows, which `tf.split` hands out without copying. Figures: hpc/results/lstm.md.
+Inside the loops a step is [features, batch], not [batch, features]. With a batch of 32 and 512
+units `U^T h` then runs at the rate of a large product, twice that of `h U`; and the four gates are
+blocks of rows, which `tf.split` returns without copying. Figures: hpc/results/lstm.md.
 """
 
 from __future__ import annotations
@@ -20,18 +20,16 @@ import keras
 import tensorflow as tf
 
 Tensors = tuple[tf.Tensor, ...]
-SAVED = 6  # tensors a step leaves for the gradient
+SAVED = 6  # tensors that a step saves for the gradient
 
 
 class HoistedLSTM(keras.layers.LSTM):
     """`keras.layers.LSTM` with the same weights and numbers, about twice as fast to train on CPU.
 
-    Takes the arguments of `keras.layers.LSTM`. Raises ValueError for those it does not compute:
-    masks, other activations, no bias, dropout inside the layer, going backwards, unrolling.
-    Dropout of the state comes from outside, as `recurrent_scale`.
+    Takes the arguments of `keras.layers.LSTM`. Raises ValueError for those that it does not
+    support: masks, other activations, no bias, dropout inside the layer, going backwards,
+    unrolling. The caller passes dropout of the hidden state as `recurrent_scale`.
     """
-
-    _recurrent_scale: tf.Tensor | None = None
 
     def __init__(self, units: int, **options: Any) -> None:
         super().__init__(units, use_cudnn=False, **options)
@@ -58,12 +56,16 @@ class HoistedLSTM(keras.layers.LSTM):
         training: bool = False,
         recurrent_scale: tf.Tensor | None = None,
     ) -> Any:
-        """As `keras.layers.LSTM`; the hidden state is scaled [batch, units] before each product."""
-        self._recurrent_scale = recurrent_scale  # Keras hands nothing of its own to inner_loop
-        try:
-            return super().call(sequences, initial_state, mask, training)
-        finally:
-            self._recurrent_scale = None
+        """What `keras.layers.LSTM` returns.
+
+        `recurrent_scale` [batch, units] multiplies the hidden state before each recurrent product.
+        """
+        if recurrent_scale is not None:
+            # Keras passes nothing of ours to inner_loop: the scale travels with the initial state.
+            if initial_state is None:
+                initial_state = self.get_initial_state(batch_size=tf.shape(sequences)[0])
+            initial_state = [*initial_state, recurrent_scale]
+        return super().call(sequences, initial_state, mask, training)
 
     def inner_loop(
         self,
@@ -72,21 +74,25 @@ class HoistedLSTM(keras.layers.LSTM):
         mask: Any,
         training: bool = False,
     ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
-        """The last output, all outputs, and the final state: what `keras.layers.RNN` asks for."""
+        """The last output, all outputs, and the final state: what `keras.layers.RNN` needs.
+
+        `initial_state` is the hidden and the cell state, and the recurrent scale if there is one.
+        """
         if any(part is not None for part in tf.nest.flatten(mask)):
             raise ValueError("HoistedLSTM takes no mask: use keras.layers.LSTM")
-        # Inside a custom gradient MultiWorkerMirroredStrategy takes tensors, not its variables.
+        hidden, cell, *optional_scale = initial_state
+        scale = optional_scale[0] if optional_scale else None
+        # Inside a custom gradient MultiWorkerMirroredStrategy accepts tensors, not its variables.
         weights = [
             tf.convert_to_tensor(weight.value)
             for weight in (self.cell.kernel, self.cell.recurrent_kernel, self.cell.bias)
         ]
-        scale = self._recurrent_scale
 
         @tf.custom_gradient
         def run(*tensors: tf.Tensor) -> tuple[Tensors, Callable[..., Tensors]]:
             return hoisted_lstm(scale, *tensors)
 
-        outputs, hidden, cell = run(sequences, *initial_state, *weights)
+        outputs, hidden, cell = run(sequences, hidden, cell, *weights)
         return hidden, outputs, [hidden, cell]
 
 
@@ -103,9 +109,9 @@ def hoisted_lstm(
 
     inputs [batch, time, features]; hidden and cell [batch, units]: the state before the first step;
     kernel [features, 4 units], recurrent_kernel [units, 4 units], bias [4 units]: the blocks of
-    columns are input gate, forget gate, candidate, output gate, as in Keras. All of one dtype;
-    with bfloat16 or float16 only the products are in it, gates and state are float32. The scale
-    [batch, units] of what the recurrent product is given has no gradient.
+    columns are input gate, forget gate, candidate, output gate, as in Keras. All have one dtype.
+    If it is bfloat16 or float16, only the products are in it; gates and state are float32. `scale`
+    [batch, units] multiplies the hidden state before each recurrent product; it has no gradient.
     """
     columns = None if scale is None else _accumulator(tf.transpose(scale))
     projected = tf.nn.bias_add(tf.matmul(_flatten(inputs), kernel), bias)
@@ -118,7 +124,7 @@ def hoisted_lstm(
         columns,
     )
     dtype = inputs.dtype
-    states = tf.cast(states, dtype)  # [time + 1, units, batch], from the one before the first step
+    states = tf.cast(states, dtype)  # [time + 1, units, batch]: first the one before the first step
     outputs = _to_rows(states[1:])
     outputs.set_shape([*inputs.shape[:2], hidden.shape[-1]])
 
@@ -132,7 +138,7 @@ def hoisted_lstm(
             saved,
         )
         d_gates = _flatten(_to_rows(d_gates))  # [batch * time, 4 units]
-        before = _to_rows(states[:-1])  # the hidden state that went into every step
+        before = _to_rows(states[:-1])  # [batch, time, units]: the hidden state before each step
         if scale is not None:
             before *= tf.cast(scale, dtype)[:, None]
         factors = tf.concat([_flatten(inputs), _flatten(before)], axis=1)
@@ -157,7 +163,7 @@ def _forward(
 ) -> Tensors:
     """All hidden states [time + 1, units, batch], the last cell, and a stack for `_backward`.
 
-    `projected[time]` is a view; reading from a TensorArray would copy them all into it first.
+    `projected[time]` is a view; a TensorArray would first copy all steps into itself.
     """
     length, units = tf.shape(projected)[0], transposed.shape[1]
     states = tf.TensorArray(hidden.dtype, length + 1).write(0, hidden)
@@ -172,8 +178,8 @@ def _forward(
         states: tf.TensorArray,
         saved: tf.Tensor,
     ) -> tuple[Any, ...]:
-        given = hidden if scale is None else hidden * scale
-        recurrent = tf.matmul(transposed, tf.cast(given, transposed.dtype))
+        scaled = hidden if scale is None else hidden * scale
+        recurrent = tf.matmul(transposed, tf.cast(scaled, transposed.dtype))
         sums = _accumulator(projected[time]) + _accumulator(recurrent)
         sigmoids, candidate, out = tf.split(sums, [2 * units, units, units])
         keep_in, forget = tf.split(tf.sigmoid(sigmoids), 2)
@@ -198,9 +204,9 @@ def _backward(
     scale: tf.Tensor | None,
     saved: tf.Tensor,
 ) -> Tensors:
-    """Gradients of the gates' sums [time, 4 units, batch], and of the state before the first step.
+    """Gradients of the gates' sums [time, 4 units, batch] and of the state before the first step.
 
-    d_outputs [time, units, batch]; d_hidden and d_cell [units, batch]: of the last state.
+    d_outputs [time, units, batch]; d_hidden and d_cell [units, batch]: those of the last state.
     """
     length = tf.shape(d_outputs)[0]
     d_gates = tf.TensorArray(kernel.dtype, length)
@@ -232,14 +238,14 @@ def _backward(
 
 
 def _push(stack: tf.Tensor, *tensors: tf.Tensor) -> tf.Tensor:
-    """The stack with the tensors on top."""
+    """The stack with the tensors on its top."""
     for tensor in tensors:
         stack = tf.raw_ops.TensorListPushBack(input_handle=stack, tensor=tensor)
     return stack
 
 
 def _pop(stack: tf.Tensor, like: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
-    """The stack without the tensors that a step saved, and these, each of the shape of `like`."""
+    """The stack without the tensors of a step, and these tensors, each of the shape of `like`."""
     tensors: list[tf.Tensor] = []
     for _ in range(SAVED):
         stack, tensor = tf.raw_ops.TensorListPopBack(

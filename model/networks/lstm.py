@@ -1,4 +1,4 @@
-"""The LSTM over token ids: its configuration, its presets, the network, its loss."""
+"""The LSTM over token ids: its configuration, its presets, the network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ State = Any  # per layer (hidden, cell), each [batch, units]; a subclass may car
 
 @dataclass(frozen=True)
 class LSTMConfig:
-    """The network's shape: all that is needed, besides the weights, to build it again."""
+    """The network's shape: with the weights, all that is needed to build it again."""
 
     vocab_size: int
     embedding_size: int = 128
@@ -37,7 +37,7 @@ class LSTMConfig:
             raise ValueError(f"dropout is {self.dropout}; it must be at least 0 and below 1")
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields, for a checkpoint."""
+        """The fields, as a checkpoint keeps them."""
         return asdict(self)
 
 
@@ -62,8 +62,9 @@ class MusicLSTM(keras.Model):
         # On a GPU a setting that would lose the cuDNN kernel must raise, not run ten times slower.
         has_gpu = bool(tf.config.list_logical_devices("GPU"))
         lstm = partial(keras.layers.LSTM, use_cudnn=True) if has_gpu else HoistedLSTM
-        # At 1 the gates hear the tokens from the first step on; at Keras' 0.05 at most they hardly
-        # do, and learning starts late. A table of logits wants size**-0.5; a shared one is between.
+        # With a standard deviation of 1 the tokens drive the gates from the first step on; with
+        # Keras' default (0.05 at most) they hardly do, and learning starts late. A table of logits
+        # would need size**-0.5; a shared table takes the value between.
         deviation = config.embedding_size**-0.25 if config.tied_output else 1.0
         self.embedding = keras.layers.Embedding(
             config.vocab_size,
@@ -101,7 +102,7 @@ class MusicLSTM(keras.Model):
         """Logits [batch, time, vocab] float32 and the state after `tokens` [batch, time].
 
         Without a state the sequences start from zeros. `dropout_seeds` [num_slices, 2] int32 turns
-        dropout on: the batch is cut into that many equal slices, and the mask of each depends on
+        dropout on: the batch is cut into that many equal slices. The mask of a slice depends on
         its seed alone, so it does not matter which worker holds which slice.
         """
         x, new_state = self._outputs(tokens, state, dropout_seeds)
@@ -109,11 +110,11 @@ class MusicLSTM(keras.Model):
 
     @property
     def steps(self) -> list[Callable[..., Any]]:
-        """What sampling calls for the ids of a row: here each id is a row."""
+        """One function for each id of a row, which sampling calls in turn: here a row is one id."""
         return [self.step]
 
     def step(self, tokens: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
-        """Logits [batch, vocab] float32 and state after one token [batch]."""
+        """Logits [batch, vocab] float32 and the state after one token [batch]."""
         x, new_state = self._step_outputs(tokens, state)
         return self._logits(x, None), new_state
 

@@ -1,8 +1,7 @@
 """The LSTM over token ids whose last layer attends over its own past.
 
-Luong, Pham and Manning 2015 (arXiv 1508.04025), "general" score, here over the network's own
-outputs: the context found is joined to the output, h~ = tanh(W [context; h]), and gives the logits.
-The rest is `MusicLSTM`.
+Luong, Pham and Manning 2015 (arXiv 1508.04025) with the "general" score, over the network's own
+outputs h: h~ = tanh(W [context; h]) gives the logits. Everything else is `MusicLSTM`.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from model.networks.attention import Past, attend, empty_past
+from model.networks.attention import KVCache, attend, empty_cache
 from model.networks.lstm import LSTMConfig, MusicLSTM, State
 
 
@@ -29,7 +28,7 @@ class AttentionLSTMConfig(LSTMConfig):
             raise ValueError(f"{self}: sizes must be 1 or more")
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields, for a checkpoint."""
+        """The fields, as a checkpoint keeps them."""
         return {"kind": "lstm-attention", **asdict(self)}
 
 
@@ -41,12 +40,12 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-class Remembering(NamedTuple):
-    """What a composing model carries from id to id."""
+class DecodingState(NamedTuple):
+    """The state between one id and the next while decoding."""
 
-    count: tf.Tensor  # [] int32: ids heard so far
+    count: tf.Tensor  # [] int32: ids read so far
     recurrent: State
-    past: Past  # of the last layer's outputs
+    cache: KVCache  # of the last layer's outputs
 
 
 class AttentionLSTM(MusicLSTM):
@@ -64,40 +63,42 @@ class AttentionLSTM(MusicLSTM):
     def call(
         self,
         tokens: tf.Tensor,
-        state: Remembering | None = None,
+        state: DecodingState | None = None,
         dropout_seeds: tf.Tensor | None = None,
-    ) -> tuple[tf.Tensor, Remembering | None]:
+    ) -> tuple[tf.Tensor, DecodingState | None]:
         """Logits [batch, time, vocab] float32 and the state after `tokens` [batch, time].
 
-        Without a state the sequences start from zeros, and none is returned. `dropout_seeds`
+        Without a state the sequences start from zeros, and no state is returned. `dropout_seeds`
         [num_slices, 2]: as in `MusicLSTM.call`.
         """
         x, recurrent = self._outputs(tokens, state.recurrent if state else None, dropout_seeds)
         if state is None:
             joined, _ = self._attend(x, None, tf.constant(0))
             return self._logits(joined, dropout_seeds), None
-        joined, past = self._attend(x, state.past, state.count)
+        joined, cache = self._attend(x, state.cache, state.count)
         count = state.count + tf.shape(tokens)[1]
-        return self._logits(joined, dropout_seeds), Remembering(count, recurrent, past)
+        return self._logits(joined, dropout_seeds), DecodingState(count, recurrent, cache)
 
-    def step(self, tokens: tf.Tensor, state: Remembering) -> tuple[tf.Tensor, Remembering]:
-        """Logits [batch, vocab] float32 and state after one token [batch]: what sampling calls."""
+    def step(self, tokens: tf.Tensor, state: DecodingState) -> tuple[tf.Tensor, DecodingState]:
+        """Logits [batch, vocab] float32 and the state after one token [batch]."""
         x, recurrent = self._step_outputs(tokens, state.recurrent)
-        joined, past = self._attend(x[:, None], state.past, state.count)
-        return self._logits(joined[:, 0], None), Remembering(state.count + 1, recurrent, past)
+        joined, cache = self._attend(x[:, None], state.cache, state.count)
+        return self._logits(joined[:, 0], None), DecodingState(state.count + 1, recurrent, cache)
 
-    def zero_state(self, batch_size: int) -> Remembering:
+    def zero_state(self, batch_size: int) -> DecodingState:
         """The state before the first token."""
         config = self.config
-        past = empty_past(batch_size, config.window, 1, config.units, self.compute_dtype)
-        return Remembering(tf.constant(0), super().zero_state(batch_size), past)
+        cache = empty_cache(batch_size, config.window, 1, config.units, self.compute_dtype)
+        return DecodingState(tf.constant(0), super().zero_state(batch_size), cache)
 
-    def _attend(self, x: tf.Tensor, past: Past | None, count: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        """Outputs x [batch, time, units] joined with what they find, and the past after them."""
-        one_head = x[:, :, None]
-        queries = self.query(x)[:, :, None]
-        found, past = attend(queries, one_head, one_head, self.config.window, past, count)
-        return self.joined(tf.concat([found[:, :, 0], x], -1)), past
+    def _attend(
+        self, x: tf.Tensor, cache: KVCache | None, count: tf.Tensor
+    ) -> tuple[tf.Tensor, Any]:
+        """h~ [batch, time, units] of the outputs x [batch, time, units], and the cache after it."""
+        queries = self.query(x)[:, :, None]  # [batch, time, 1 head, units]
+        outputs = x[:, :, None]
+        context, cache = attend(queries, outputs, outputs, self.config.window, cache, count)
+        return self.joined(tf.concat([context[:, :, 0], x], -1)), cache
 
 
 def build_lstm_attention(config: AttentionLSTMConfig, precision: str = "float32") -> AttentionLSTM:

@@ -1,20 +1,20 @@
-"""Dropout whose masks do not depend on which worker holds which part of the batch."""
+"""Masks: the logit of an impossible id, and dropout that is the same on any number of workers."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
-NEVER = -1e9  # the logit of an id that cannot come: finite, so that 0 times it is 0
+NEVER = -1e9  # the logit of an impossible id: finite, because 0 times infinity is not 0
 
 
 def dropout(
     x: tf.Tensor, rate: float, site: int, seeds: tf.Tensor | None, *, whole_steps: bool = False
 ) -> tf.Tensor:
-    """The activations [batch, time, features] with a share `rate` zero, the rest scaled up.
+    """The activations [batch, time, features] with a share `rate` set to 0, the rest scaled up.
 
     `seeds` [num_slices, 2] int32, None for no dropout: the batch is cut into that many equal
-    slices, and the mask of each depends on its seed and the `site` in the network alone: not even
-    on how long the batch is, which on another worker may be cut to another longest piece.
+    slices. The mask of a slice depends on its seed and the `site` in the network alone, not on the
+    length of the batch: another worker's batch may be cut to another longest piece.
     `whole_steps` drops all features of a time step together.
     """
     if seeds is None or not rate:

@@ -1,4 +1,4 @@
-"""The networks by name, and their configurations as a checkpoint keeps them."""
+"""The networks by name: their presets, their configurations, their construction."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 from model.networks import lstm, lstm_attention, transformer
 from model.networks.frames import network as frames
-from model.networks.frames.network import FrameModel, FramesConfig
+from model.networks.frames.decoding import FrameModel
+from model.networks.frames.network import FramesConfig
 from model.networks.lstm import LSTMConfig, MusicLSTM
 from model.networks.lstm_attention import AttentionLSTMConfig
 from model.networks.transformer import MusicTransformer, TransformerConfig
@@ -17,7 +18,7 @@ from pipeline.vocabulary.registry import Vocabulary
 Network = MusicLSTM | MusicTransformer | FrameModel  # AttentionLSTM is a MusicLSTM
 NetworkConfig = LSTMConfig | TransformerConfig | FramesConfig
 
-# Over tokens of any vocabulary: the kind of configuration, and the sizes of its presets.
+# Networks over the tokens of any vocabulary: the class of the configuration, and its presets.
 OVER_TOKENS: dict[str, tuple[Any, dict[str, dict[str, Any]]]] = {
     "lstm": (LSTMConfig, lstm.PRESETS),
     "lstm-attention": (AttentionLSTMConfig, lstm_attention.PRESETS),
@@ -26,9 +27,9 @@ OVER_TOKENS: dict[str, tuple[Any, dict[str, dict[str, Any]]]] = {
 
 
 def network_config(kind: str, preset: str, vocabulary: Vocabulary) -> NetworkConfig:
-    """The configuration of a preset, for a vocabulary.
+    """The configuration of a preset for a vocabulary.
 
-    Raises ValueError where the network cannot speak it.
+    Raises ValueError if the network cannot use the vocabulary.
     """
     if kind in OVER_TOKENS:
         make, presets = OVER_TOKENS[kind]
@@ -43,9 +44,10 @@ def network_config(kind: str, preset: str, vocabulary: Vocabulary) -> NetworkCon
 
 
 def within(config: NetworkConfig, sequence_length: int) -> Any:
-    """The configuration for windows of so many positions in training.
+    """The configuration for training windows of `sequence_length` positions.
 
-    Attention must not meet a distance when it composes that it never met in training.
+    Attention is bounded to them: while composing it must not see a distance that it never saw in
+    training.
     """
     if isinstance(config, AttentionLSTMConfig | TransformerConfig):
         return replace(config, window=min(config.window, max(sequence_length - 1, 1)))
@@ -53,9 +55,9 @@ def within(config: NetworkConfig, sequence_length: int) -> Any:
 
 
 def with_dropout(config: NetworkConfig, dropout: float, **of_frames: Any) -> Any:
-    """The configuration with other rates of dropout; those over tokens have only the first.
+    """The configuration with other dropout rates.
 
-    `of_frames`: rates by the names that `FramesConfig` has for them.
+    `of_frames`: the rates that only `FramesConfig` has, by its names; other networks ignore them.
     """
     if isinstance(config, FramesConfig):
         return replace(config, dropout=dropout, **of_frames)
@@ -63,7 +65,7 @@ def with_dropout(config: NetworkConfig, dropout: float, **of_frames: Any) -> Any
 
 
 def config_from_dict(settings: dict[str, Any]) -> NetworkConfig:
-    """The configuration that `to_dict` described. Raises ValueError for one unknown here."""
+    """The configuration that `to_dict` described. Raises ValueError for an unknown kind."""
     settings = dict(settings)
     kind = settings.pop("kind", "lstm")
     kinds = {name: make for name, (make, _) in OVER_TOKENS.items()} | {"frames": FramesConfig}

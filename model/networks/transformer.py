@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from model.networks.attention import Past, attend, empty_past, rotate
+from model.networks.attention import KVCache, attend, empty_cache, rotate
 from model.networks.masks import dropout
 
 
 @dataclass(frozen=True)
 class TransformerConfig:
-    """The network's shape: all that is needed, besides the weights, to build it again."""
+    """The network's shape: with the weights, all that is needed to build it again."""
 
     vocab_size: int
     width: int = 128
@@ -39,7 +39,7 @@ class TransformerConfig:
             raise ValueError(f"dropout is {self.dropout}; it must be at least 0 and below 1")
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields, for a checkpoint."""
+        """The fields, as a checkpoint keeps them."""
         return {"kind": "transformer", **asdict(self)}
 
 
@@ -51,11 +51,11 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-class Listening(NamedTuple):
-    """What a composing model carries from id to id."""
+class DecodingState(NamedTuple):
+    """The state between one id and the next while decoding."""
 
-    count: tf.Tensor  # [] int32: ids heard so far
-    pasts: tuple[Past, ...]  # of each layer
+    count: tf.Tensor  # [] int32: ids read so far
+    caches: tuple[KVCache, ...]  # of each layer
 
 
 class MusicTransformer(keras.Model):
@@ -76,11 +76,11 @@ class MusicTransformer(keras.Model):
             config.vocab_size, config.width, name="embedding", dtype=precision
         )
         self.attention_norms = [norm(f"attention_norm_{layer}") for layer in layers]
-        self.inputs_of_heads = [dense(3 * config.width, f"heads_{layer}") for layer in layers]
-        self.outputs_of_heads = [dense(config.width, f"joined_{layer}") for layer in layers]
-        self.feed_norms = [norm(f"feed_norm_{layer}") for layer in layers]
-        self.expansions = [dense(config.feed_forward, f"wide_{layer}", "gelu") for layer in layers]
-        self.contractions = [dense(config.width, f"narrow_{layer}") for layer in layers]
+        self.qkv = [dense(3 * config.width, f"heads_{layer}") for layer in layers]
+        self.attention_out = [dense(config.width, f"joined_{layer}") for layer in layers]
+        self.ffn_norms = [norm(f"feed_norm_{layer}") for layer in layers]
+        self.ffn_in = [dense(config.feed_forward, f"wide_{layer}", "gelu") for layer in layers]
+        self.ffn_out = [dense(config.width, f"narrow_{layer}") for layer in layers]
         self.last_norm = norm("last_norm")
         self.projection = dense(config.vocab_size, "logits")
         self(tf.zeros([1, 1], tf.int32))
@@ -88,67 +88,67 @@ class MusicTransformer(keras.Model):
     def call(
         self,
         tokens: tf.Tensor,
-        state: Listening | None = None,
+        state: DecodingState | None = None,
         dropout_seeds: tf.Tensor | None = None,
-    ) -> tuple[tf.Tensor, Listening | None]:
+    ) -> tuple[tf.Tensor, DecodingState | None]:
         """Logits [batch, time, vocab] float32 and the state after `tokens` [batch, time].
 
-        Without a state nothing came before, and none is returned. `dropout_seeds` [num_slices, 2]:
-        as in `MusicLSTM.call`.
+        Without a state the window is the start of a piece, and no state is returned.
+        `dropout_seeds` [num_slices, 2]: as in `MusicLSTM.call`.
         """
-        x = self._dropped(self.embedding(tokens), 0, dropout_seeds)
+        x = self._dropout(self.embedding(tokens), 0, dropout_seeds)  # [batch, time, width]
         count = tf.constant(0) if state is None else state.count
-        pasts = []
+        caches = []
         for layer in range(self.config.num_layers):
-            past = None if state is None else state.pasts[layer]
-            heard, past = self._hear(layer, x, past, count)
-            pasts.append(past)
-            x = x + self._dropped(heard, 2 * layer + 1, dropout_seeds)
-            wide = self.expansions[layer](self.feed_norms[layer](x))
-            x = x + self._dropped(self.contractions[layer](wide), 2 * layer + 2, dropout_seeds)
+            cache = None if state is None else state.caches[layer]
+            attended, cache = self._self_attention(layer, x, cache, count)
+            caches.append(cache)
+            x = x + self._dropout(attended, 2 * layer + 1, dropout_seeds)
+            hidden = self.ffn_in[layer](self.ffn_norms[layer](x))  # [batch, time, feed_forward]
+            x = x + self._dropout(self.ffn_out[layer](hidden), 2 * layer + 2, dropout_seeds)
         logits = tf.cast(self.projection(self.last_norm(x)), tf.float32)
         if state is None:
             return logits, None
-        return logits, Listening(count + tf.shape(tokens)[1], tuple(pasts))
+        return logits, DecodingState(count + tf.shape(tokens)[1], tuple(caches))
 
     @property
     def steps(self) -> list[Callable[..., Any]]:
-        """What sampling calls for the ids of a row: here each id is a row."""
+        """One function for each id of a row, which sampling calls in turn: here a row is one id."""
         return [self.step]
 
-    def step(self, tokens: tf.Tensor, state: Listening) -> tuple[tf.Tensor, Listening]:
+    def step(self, tokens: tf.Tensor, state: DecodingState) -> tuple[tf.Tensor, DecodingState]:
         """Logits [batch, vocab] float32 and state after one token [batch]."""
         logits, state = self(tokens[:, None], state)
         return logits[:, 0], state
 
-    def state_after(self, tokens: tf.Tensor, state: Listening) -> Listening:
+    def state_after(self, tokens: tf.Tensor, state: DecodingState) -> DecodingState:
         """The state after ids [batch, time] from the given one on."""
         return self(tokens, state)[1]
 
-    def zero_state(self, batch_size: int) -> Listening:
+    def zero_state(self, batch_size: int) -> DecodingState:
         """The state before the first token."""
         config = self.config
         size = config.width // config.num_heads
-        past = empty_past(batch_size, config.window, config.num_heads, size, self.compute_dtype)
-        return Listening(tf.constant(0), (past,) * config.num_layers)
+        cache = empty_cache(batch_size, config.window, config.num_heads, size, self.compute_dtype)
+        return DecodingState(tf.constant(0), (cache,) * config.num_layers)
 
     def named_weights(self) -> dict[str, keras.Variable]:
         """Every weight by its path, e.g. 'music/heads_0/kernel'."""
         return {weight.path: weight for weight in self.weights}
 
-    def _hear(
-        self, layer: int, x: tf.Tensor, past: Past | None, count: tf.Tensor
+    def _self_attention(
+        self, layer: int, x: tf.Tensor, cache: KVCache | None, count: tf.Tensor
     ) -> tuple[tf.Tensor, Any]:
-        """What self-attention adds to x [batch, time, width], and the past after it."""
+        """What self-attention adds to x [batch, time, width], and the cache after it."""
         batch, time = tf.unstack(tf.shape(x)[:2])
         heads = self.config.num_heads
-        inputs = self.inputs_of_heads[layer](self.attention_norms[layer](x))
-        inputs = tf.reshape(inputs, [batch, time, 3 * heads, self.config.width // heads])
-        queries, keys, values = tf.split(inputs, 3, axis=2)
+        qkv = self.qkv[layer](self.attention_norms[layer](x))  # [batch, time, 3 * width]
+        qkv = tf.reshape(qkv, [batch, time, 3 * heads, self.config.width // heads])
+        queries, keys, values = tf.split(qkv, 3, axis=2)  # [batch, time, heads, size] each
         queries, keys = rotate(queries, count), rotate(keys, count)
-        found, past = attend(queries, keys, values, self.config.window, past, count)
-        joined = tf.reshape(found, [batch, time, self.config.width])
-        return self.outputs_of_heads[layer](joined), past
+        attended, cache = attend(queries, keys, values, self.config.window, cache, count)
+        attended = tf.reshape(attended, [batch, time, self.config.width])
+        return self.attention_out[layer](attended), cache
 
-    def _dropped(self, x: tf.Tensor, site: int, seeds: tf.Tensor | None) -> tf.Tensor:
+    def _dropout(self, x: tf.Tensor, site: int, seeds: tf.Tensor | None) -> tf.Tensor:
         return dropout(x, self.config.dropout, site, seeds)

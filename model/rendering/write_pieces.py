@@ -1,4 +1,4 @@
-"""The composed pieces written as files, and what is reported of them."""
+"""Composed pieces as files, and the report of them."""
 
 from __future__ import annotations
 
@@ -13,61 +13,9 @@ from pipeline.dataset.manifest import SPLITS, Manifest
 from pipeline.scores.notes import Score
 
 if TYPE_CHECKING:
-    from model.composing.composer import Piece
+    from model.composing.pieces import ComposedPiece
     from model.rendering.engraving import Engraver
     from model.rendering.piece_files import RenderedPiece, Renderer
-
-
-def write_pieces(
-    flags: argparse.Namespace,
-    renderer: Renderer,
-    pieces: Sequence[Piece],
-    scores: Sequence[Score],
-    checkpoint: Path,
-    settings: dict[str, Any],
-    speed: dict[str, float],
-) -> None:
-    """Write the pieces, and what the flags ask for beside them."""
-    rendered = _render(renderer, pieces, scores)
-    if flags.data:
-        _compare(flags.data, scores)
-    if flags.json:
-        _write_json(flags.json, checkpoint, settings, speed, rendered)
-    if flags.page:
-        from model.rendering.listening_page import write_page
-
-        told = {"model": checkpoint, **settings}
-        page = write_page(flags.page, list(zip(rendered, scores, strict=True)), told, renderer)
-        print(page.report())
-
-
-def _write_json(
-    path: Path,
-    checkpoint: Path,
-    settings: dict[str, Any],
-    speed: dict[str, float],
-    rendered: Sequence[RenderedPiece],
-) -> None:
-    from pipeline.runtime.files import write_json
-
-    contents = {
-        "checkpoint": str(checkpoint),
-        "settings": settings,
-        **speed,
-        "pieces": [asdict(piece) for piece in rendered],
-    }
-    write_json(path, contents)
-
-
-def choose_engraver(flags: argparse.Namespace) -> Engraver | None:
-    """The program that prints scores, where one is asked for."""
-    from model.rendering.formats import PRINTED
-
-    if not set(PRINTED) & set(flags.formats):
-        return None
-    from model.rendering.engraving import find_engraver
-
-    return find_engraver()
 
 
 def choose_soundfont(flags: argparse.Namespace) -> Path:
@@ -78,12 +26,22 @@ def choose_soundfont(flags: argparse.Namespace) -> Path:
     return find_soundfont(flags.soundfont)
 
 
-def _name(piece: Piece) -> str:
-    return f"piece-{piece.index + 1:03d}"
+def choose_engraver(flags: argparse.Namespace) -> Engraver | None:
+    """The program that prints scores; None if no printed score is asked for."""
+    from model.rendering.formats import PRINTED
+
+    if not set(PRINTED) & set(flags.formats):
+        return None
+    from model.rendering.engraving import find_engraver
+
+    return find_engraver()
 
 
-def require_notes(pieces: Sequence[Piece], scores: Sequence[Score], bounded: bool) -> None:
-    """Refuse a piece without notes; say where one did not reach the end it was asked for."""
+def require_notes(pieces: Sequence[ComposedPiece], scores: Sequence[Score], bounded: bool) -> None:
+    """Raise ValueError for a piece without notes; warn of a piece that did not reach its end.
+
+    `bounded`: the pieces were asked for by a number of tokens, which is their end.
+    """
     for piece, score in zip(pieces, scores, strict=True):
         if not score.notes.size:
             raise ValueError(
@@ -98,10 +56,33 @@ def require_notes(pieces: Sequence[Piece], scores: Sequence[Score], bounded: boo
             )
 
 
+def write_pieces(
+    flags: argparse.Namespace,
+    renderer: Renderer,
+    pieces: Sequence[ComposedPiece],
+    scores: Sequence[Score],
+    checkpoint: Path | None,
+    settings: dict[str, Any],
+    speed: dict[str, float],
+) -> None:
+    """Write the pieces, and what else the flags ask for: a comparison, JSON, a page."""
+    rendered = _render(renderer, pieces, scores)
+    if flags.data:
+        _compare(flags.data, scores)
+    if flags.json:
+        _write_json(flags.json, checkpoint, settings, speed, rendered)
+    if flags.page:
+        from model.rendering.listening_page import write_page
+
+        shown = {"model": checkpoint, **settings}
+        page = write_page(flags.page, list(zip(rendered, scores, strict=True)), shown, renderer)
+        print(page.report())
+
+
 def _render(
-    renderer: Renderer, pieces: Sequence[Piece], scores: Sequence[Score]
+    renderer: Renderer, pieces: Sequence[ComposedPiece], scores: Sequence[Score]
 ) -> list[RenderedPiece]:
-    """Write the files of each piece, and say where they are and what is odd about it."""
+    """The files of each piece, written; prints where they are, and warnings about the music."""
     rendered = []
     for piece, score in zip(pieces, scores, strict=True):
         rendered.append(renderer.render(_name(piece), score))
@@ -109,6 +90,10 @@ def _render(
         for warning in rendered[-1].warnings:
             print(f"warning: {rendered[-1].name}: {warning}", file=sys.stderr)
     return rendered
+
+
+def _name(piece: ComposedPiece) -> str:
+    return f"piece-{piece.index + 1:03d}"
 
 
 def _compare(data_dir: Path, scores: Sequence[Score]) -> None:
@@ -126,3 +111,22 @@ def _compare(data_dir: Path, scores: Sequence[Score]) -> None:
             columns[f"{manifest.num_pieces(split)} {split}"] = mean_metrics(real)
     print(f"music metrics, mean over pieces, beside the real ones in {data_dir}:")
     print(compare_table(columns))
+
+
+def _write_json(
+    path: Path,
+    checkpoint: Path | None,
+    settings: dict[str, Any],
+    speed: dict[str, float],
+    rendered: Sequence[RenderedPiece],
+) -> None:
+    """Write the result for programs."""
+    from pipeline.runtime.files import write_json
+
+    contents = {
+        "checkpoint": str(checkpoint),
+        "settings": settings,
+        **speed,
+        "pieces": [asdict(piece) for piece in rendered],
+    }
+    write_json(path, contents)

@@ -1,17 +1,17 @@
 """Shards -> tf.data batches of one worker. The order of operations lives here.
 
 The data set is cut into `num_lanes` lanes, and every step takes `global_batch_size / num_lanes`
-windows from each. A worker holds the lanes rank, rank + size, ..., so the global batch of a step
+windows from each. A worker reads the lanes rank, rank + size, ..., so the global batch of a step
 is the same set of windows on any number of workers, and the place in the data is two integers:
 epoch, and step within the epoch. (The idea is the "elastic determinism" of MosaicML Streaming.)
 
 A lane is one endless stream of tokens: its pieces in a new order and new keys on every pass. A
 window is `sequence_length + 1` ids, the inputs [:, :-1] and targets [:, 1:]; windows overlap by
 one id, so every token of the stream is a target once, and nothing is padded, cut off or skipped.
-What the last step of an epoch leaves over, the next epoch takes up.
+The next epoch begins where the last step of an epoch ended.
 
-Or every window is one whole piece, END before it and PAD after it, and batches are cut to their
-longest piece: for networks that are to hear each piece from its beginning, as when they compose.
+With `whole_pieces` every window is one piece, END before it and PAD after it, and a batch is cut
+to its longest piece: for networks that read each piece from its beginning, as when they compose.
 
 Each worker shards by lane itself, the same way for every strategy; every random choice is a pure
 function of (seed, lane, pass), without a stateful generator, so any (epoch, step) can be the first.
@@ -25,15 +25,8 @@ from pathlib import Path
 import tensorflow as tf
 
 from pipeline.dataset.lanes import LaneReader
-from pipeline.dataset.manifest import Manifest
-from pipeline.dataset.schedule import (
-    check_fit,
-    check_sharing,
-    evaluation_steps,
-    local_lanes,
-    steps_per_epoch,
-)
-from pipeline.vocabulary.events import PAD, START
+from pipeline.dataset.schedule import BatchPlan
+from pipeline.vocabulary.grammar import PAD, START
 
 WINDOWS_PER_BLOCK = 256  # shuffled together; all lanes must fill one before the first batch
 
@@ -49,19 +42,7 @@ def target_weights(tokens: tf.Tensor) -> tf.Tensor:
 
 @tf.autograph.experimental.do_not_convert  # no Python loop to convert; saves a second
 def training_batches(
-    data_dir: Path,
-    manifest: Manifest,
-    *,
-    sequence_length: int,
-    global_batch_size: int,
-    rank: int,
-    size: int,
-    seed: int,
-    max_transpose: int,
-    own_key: float = 0.0,
-    whole_pieces: bool = False,
-    epoch: int = 0,
-    step: int = 0,
+    data_dir: Path, plan: BatchPlan, *, epoch: int = 0, step: int = 0
 ) -> tf.data.Dataset:
     """Endless batches [rows, sequence_length + 1] int32 of one worker, from (epoch, step) on.
 
@@ -69,142 +50,119 @@ def training_batches(
     is moved by up to `max_transpose` semitones, anew on each pass over the lane, except in a share
     `own_key` of the passes. With `whole_pieces` a batch is cut to its longest piece.
     """
-    check_fit(
-        manifest,
-        size=size,
-        global_batch_size=global_batch_size,
-        sequence_length=sequence_length,
-        whole_pieces=whole_pieces,
-    )
-    steps = steps_per_epoch(
-        manifest,
-        sequence_length=sequence_length,
-        global_batch_size=global_batch_size,
-        whole_pieces=whole_pieces,
-    )
-    rows = global_batch_size // manifest.num_lanes
-    first_window = (epoch * steps + step) * rows
+    rows, length = plan.rows_per_lane, plan.sequence_length
+    first_window = (epoch * plan.steps_per_epoch + step) * rows  # of every lane
     reader = LaneReader.of(
-        data_dir, manifest, "train", seed=seed, max_transpose=max_transpose, own_key=own_key
+        data_dir,
+        plan.manifest,
+        "train",
+        seed=plan.seed,
+        max_transpose=plan.max_transpose,
+        own_key=plan.own_key,
     )
 
     def slices_of_lane(lane: tf.Tensor) -> tf.data.Dataset:
+        """Slices [rows, length + 1] of one lane without end, the one of `first_window` first."""
         # At most one pass in a block, or the same music would come twice within a few steps.
-        per_pass = (
+        windows_per_pass = (
             reader.pieces_per_pass(lane)
-            if whole_pieces
-            else reader.tokens_per_pass(lane) // sequence_length
+            if plan.whole_pieces
+            else reader.tokens_per_pass(lane) // length
         )
-        num_windows = tf.clip_by_value(per_pass, 1, WINDOWS_PER_BLOCK)
+        num_windows = tf.clip_by_value(windows_per_pass, 1, WINDOWS_PER_BLOCK)
         first_block = first_window // num_windows
-        if whole_pieces:
-            pieces = reader.endless_pieces(lane, sequence_length, skip=first_block * num_windows)
+        if plan.whole_pieces:
+            # pieces [length + 1] -> blocks [num_windows, length + 1]
+            pieces = reader.endless_pieces(lane, length, skip=first_block * num_windows)
             blocks = pieces.batch(num_windows)
         else:
-            tokens = reader.endless(lane, skip=first_block * num_windows * sequence_length)
-            blocks = _windows(tokens, num_windows, sequence_length)
+            # chunks of ids [None] -> blocks [num_windows, length + 1]
+            tokens = reader.endless(lane, skip=first_block * num_windows * length)
+            blocks = _windows(tokens, num_windows, length)
         # Neighbouring windows are of one piece: shuffled, a batch holds more than a few pieces.
         blocks = blocks.enumerate(first_block).map(
             lambda index, block: reader.shuffled(block, "windows", lane, index)
         )
-        # After the shuffle: a run that starts within a block must cut the same block.
+        # blocks [num_windows, length + 1] -> windows [length + 1] -> slices [rows, length + 1].
+        # Skipped after the shuffle: a run that starts within a block must cut the same block.
         return blocks.unbatch().skip(first_window % num_windows).batch(rows, drop_remainder=True)
 
-    lanes = local_lanes(manifest.num_lanes, rank=rank, size=size)
-    shape = [len(lanes) * rows, sequence_length + 1]
-    unit = manifest.open_vocabulary.tokens_per_frame if whole_pieces else 0
-    return _lane_major(lanes, slices_of_lane, shape, unit)
+    return _lane_major(plan, slices_of_lane)
 
 
 @tf.autograph.experimental.do_not_convert  # no Python loop to convert; saves a second
-def evaluation_batches(
-    data_dir: Path,
-    manifest: Manifest,
-    split: str,
-    *,
-    sequence_length: int,
-    global_batch_size: int,
-    rank: int,
-    size: int,
-    whole_pieces: bool = False,
-) -> tf.data.Dataset:
+def evaluation_batches(data_dir: Path, plan: BatchPlan, split: str) -> tf.data.Dataset:
     """One pass: (tokens [rows, sequence_length + 1] int32, weights [rows, sequence_length]).
 
     Every token of the split but START has weight 1 exactly once over all ranks, in its own key and
     stored order; where a lane has ended the rows are PAD with weight 0. The windows are the same
-    on any number of workers, and every rank has `evaluation_steps` batches. With `whole_pieces` a
-    batch is cut to its longest piece.
+    on any number of workers, and every rank has `plan.evaluation_steps` batches. With
+    `whole_pieces` a batch is cut to its longest piece.
     """
-    check_sharing(manifest, size=size, global_batch_size=global_batch_size)
-    if not manifest.num_pieces(split):
+    if not plan.manifest.num_pieces(split):
         raise ValueError(f"the {split} split of {data_dir} has no piece to evaluate on")
-    steps = evaluation_steps(
-        manifest,
-        split,
-        sequence_length=sequence_length,
-        global_batch_size=global_batch_size,
-        whole_pieces=whole_pieces,
-    )
-    rows = global_batch_size // manifest.num_lanes
-    reader = LaneReader.of(data_dir, manifest, split)
+    steps, rows, length = plan.evaluation_steps(split), plan.rows_per_lane, plan.sequence_length
+    reader = LaneReader.of(data_dir, plan.manifest, split)
 
     def slices_of_lane(lane: tf.Tensor) -> tf.data.Dataset:
+        """The `steps` slices [rows, length + 1] of one lane, PAD where it has ended."""
         # Padded without end, then cut: every lane, even an empty one, has as many slices.
-        if whole_pieces:
-            pieces = reader.pieces_of_one_pass(lane, sequence_length)
-            padding = tf.data.Dataset.from_tensors(tf.fill([sequence_length + 1], PAD)).repeat()
+        if plan.whole_pieces:
+            # pieces [length + 1] -> slices [rows, length + 1]
+            pieces = reader.pieces_of_one_pass(lane, length)
+            padding = tf.data.Dataset.from_tensors(tf.fill([length + 1], PAD)).repeat()
             return pieces.concatenate(padding).batch(rows).take(steps)
-        padding = tf.data.Dataset.from_tensors(tf.fill([rows * sequence_length], PAD)).repeat()
+        # chunks of ids [None] -> slices [rows, length + 1]
+        padding = tf.data.Dataset.from_tensors(tf.fill([rows * length], PAD)).repeat()
         tokens = reader.one_pass(lane).concatenate(padding)
-        return _windows(tokens, rows, sequence_length).take(steps)
+        return _windows(tokens, rows, length).take(steps)
 
-    lanes = local_lanes(manifest.num_lanes, rank=rank, size=size)
-    shape = [len(lanes) * rows, sequence_length + 1]
-    unit = manifest.open_vocabulary.tokens_per_frame if whole_pieces else 0
-    batches = _lane_major(lanes, slices_of_lane, shape, unit)
+    batches = _lane_major(plan, slices_of_lane)
     return batches.map(lambda tokens: (tokens, target_weights(tokens)))
 
 
-def _windows(
-    tokens: tf.data.Dataset, num_windows: int | tf.Tensor, sequence_length: int
-) -> tf.data.Dataset:
-    """Blocks [num_windows, sequence_length + 1] of windows from endless chunks [None] of ids."""
-    block_tokens = tf.cast(num_windows * sequence_length, tf.int64)
-    # Chunks are cut anew as a whole: an element for each token would cost 100 times as much.
+def _windows(tokens: tf.data.Dataset, num_windows: int | tf.Tensor, length: int) -> tf.data.Dataset:
+    """Blocks [num_windows, length + 1] of windows from endless chunks [None] of ids."""
+    block_tokens = tf.cast(num_windows * length, tf.int64)
+    # Chunks are cut anew as a whole, [None] -> [block_tokens]: an element for each token would
+    # cost 100 times as much.
     blocks = tokens.rebatch(block_tokens)
 
     def cut(block: tf.Tensor, following: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        inputs = tf.reshape(block, [-1, sequence_length])
-        next_starts = tf.concat([inputs[1:, 0], following[:1]], 0)
-        return following, tf.concat([inputs, next_starts[:, None]], 1)
+        """The next state and the output: the windows of `block`, which `following` completes."""
+        inputs = tf.reshape(block, [-1, length])  # [num_windows, length]
+        next_starts = tf.concat([inputs[1:, 0], following[:1]], 0)  # [num_windows]
+        return following, tf.concat([inputs, next_starts[:, None]], 1)  # [.., length + 1]
 
-    # A block waits for the first id of the next one; what comes of the initial zeros is skipped.
+    # A block waits for the first id of the next one; the first output, of zeros, is skipped.
     return blocks.scan(tf.zeros([block_tokens], tf.int32), cut).skip(1)
 
 
 def _lane_major(
-    lanes: range,
-    slices_of_lane: Callable[[tf.Tensor], tf.data.Dataset],
-    shape: list[int],
-    unit: int,
+    plan: BatchPlan, slices_of_lane: Callable[[tf.Tensor], tf.data.Dataset]
 ) -> tf.data.Dataset:
-    """Batches [rows, time] of the given shape: a slice of every lane in turn, stacked.
+    """Batches [rows of the worker, time]: a slice of each of its lanes, one below the other.
 
-    With a `unit` they are cut to the longest of their pieces, to at least so many targets.
+    `time` is sequence_length + 1; with `whole_pieces` less, what the longest piece needs.
     """
+    lanes = plan.local_lanes
     order = tf.data.Dataset.from_tensor_slices(tf.constant(list(lanes), tf.int64))
+    # Slices [rows, length + 1], one of each lane in turn -> [lanes, rows, length + 1].
     slices = order.interleave(slices_of_lane, cycle_length=len(lanes))
     batches = slices.batch(len(lanes), drop_remainder=True)
+    # [lanes, rows, length + 1] -> [lanes * rows, length + 1]
+    shape = [plan.local_batch_size, plan.sequence_length + 1]
     batches = batches.map(lambda stacked: tf.reshape(stacked, shape))
-    if unit:
-        batches = batches.map(lambda tokens: _cut(tokens, 1 + unit))
+    if plan.whole_pieces:
+        frame = plan.manifest.open_vocabulary.tokens_per_frame
+        batches = batches.map(lambda tokens: _cut_padding(tokens, 1 + frame))
     # While the model computes one batch the next is made; more would only hold memory.
     return batches.prefetch(2).with_options(_options())
 
 
-def _cut(tokens: tf.Tensor, least: int) -> tf.Tensor:
-    """The batch [rows, time] without the PAD that stands behind all of its pieces."""
-    in_use = tf.where(tf.reduce_any(tokens != PAD, axis=0))[:, 0]
+def _cut_padding(tokens: tf.Tensor, least: int) -> tf.Tensor:
+    """The batch [rows, time] without the columns that are PAD in every row; `least` stay."""
+    in_use = tf.where(tf.reduce_any(tokens != PAD, axis=0))[:, 0]  # [columns in use] int64
     return tokens[:, : tf.maximum(tf.reduce_max(in_use) + 1, least)]
 
 

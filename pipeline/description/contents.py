@@ -1,4 +1,4 @@
-"""What is in a data set, in numbers: pieces, notes, tokens, pitches, durations, coverage."""
+"""The contents of a data set in numbers: pieces, notes, tokens, pitches, durations, coverage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.dataset.manifest import SPLITS, Manifest
 from pipeline.description.sequence_length import Recommendation, recommend_sequence_length
 from pipeline.scores.labels import summarise
 from pipeline.scores.notes import DRUMS
-from pipeline.vocabulary.events import PAD
+from pipeline.vocabulary.grammar import PAD
 from pipeline.vocabulary.registry import Vocabulary
 
 
@@ -56,10 +56,10 @@ class Description:
     vocabulary: Vocabulary
     splits: dict[str, SplitDescription]
     recommendation: Recommendation | None  # None without train pieces
-    features: dict[str, dict[str, dict[str, Any]]]  # split -> what features.summarise says
+    features: dict[str, dict[str, dict[str, Any]]]  # split -> labels.summarise of it
 
     def coverage(self) -> dict[str, tuple[int, int]]:
-        """Kind of token -> (ids that the train split uses, ids there are). PAD is never used."""
+        """Kind of token -> (number of ids in the train split, number of ids). PAD is left out."""
         used: Counter[str] = Counter()
         size: Counter[str] = Counter()
         for token in range(PAD + 1, self.vocabulary.size):
@@ -69,9 +69,9 @@ class Description:
         return {kind: (used[kind], size[kind]) for kind in size}
 
     def unseen(self, split: str) -> dict[str, int]:
-        """Tokens of a split that no train piece has, by name -> occurrences.
+        """Name -> occurrences in a split, of the tokens that no train piece has.
 
-        They are learned only as far as transposition makes them.
+        A model can learn them only where transposition makes them.
         """
         tokens = self.splits[split].tokens
         new = np.flatnonzero((tokens > 0) & (self.splits["train"].tokens == 0))
@@ -97,10 +97,7 @@ class Description:
 
 
 def describe(data_dir: Path) -> Description:
-    """The description of a data folder, whose shards are checked first; reads piece by piece.
-
-    Raises ValueError for what is missing or damaged.
-    """
+    """The description of a data folder. Raises ValueError for missing or damaged files."""
     manifest = Manifest.load(data_dir)
     manifest.verify(data_dir)
     return Description(
@@ -150,13 +147,13 @@ def _describe_features(data_dir: Path, manifest: Manifest, split: str) -> dict[s
 
 
 def _added(counts: np.ndarray, more: np.ndarray) -> np.ndarray:
-    """The sum of two rows of counts of different length."""
+    """The sum of two arrays of counts of different length."""
     longer, shorter = (counts, more) if len(counts) >= len(more) else (more, counts)
     return longer + np.pad(shorter, (0, len(longer) - len(shorter)))
 
 
 def _spread(lengths: np.ndarray) -> tuple[int, float, int]:
-    """Smallest, median and largest; zeros of nothing."""
+    """Smallest, median and largest; zeros for an empty array."""
     if not lengths.size:
         return 0, 0.0, 0
     return int(lengths.min()), float(np.median(lengths)), int(lengths.max())

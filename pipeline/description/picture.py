@@ -9,15 +9,14 @@ import numpy as np
 
 from pipeline.description.contents import Description
 from pipeline.description.sequence_length import ENOUGH_REPETITION, MIN_STEPS, Recommendation
+from pipeline.runtime.plotting import COLOURS, GREY, calm, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-DOTS_PER_INCH = 110
-# Okabe and Ito's colours, which colour-blind readers tell apart.
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#9AA0A8"
+BLUE, ORANGE, GREEN = COLOURS[:3]
 SPLIT_COLOURS = {"train": BLUE, "valid": ORANGE, "test": GREEN}
-GRID, TEXT, UNUSED = "#E5E7EB", "#333333", "#DCE3EA"
+TEXT, UNUSED = "#333333", "#DCE3EA"
 NOTE_VALUES = {1: "1", 2: "1/2", 4: "1/4", 8: "1/8", 16: "1/16", 32: "1/32"}
 
 
@@ -46,20 +45,13 @@ def save_description(found: Description, path: Path) -> None:
     if found.recommendation:
         _plot_repetition(panels[1, 1], found.recommendation)
         _plot_sequence_length(panels[1, 2], found.recommendation)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        figure.savefig(partial, format="png", dpi=DOTS_PER_INCH)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    save(figure, path)
 
 
 def _tidy(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(GREY)
-    axes.tick_params(colors=TEXT, labelsize=9)
-    axes.grid(axis="y", color=GRID)
-    axes.set_axisbelow(True)
+    calm(axes)
+    axes.xaxis.grid(visible=False)
+    axes.tick_params(labelsize=9)
 
 
 def _title(axes: Axes, title: str, x: str, y: str) -> None:
@@ -73,7 +65,7 @@ def _plot_lengths(axes: Axes, found: Description) -> None:
 
     lengths = {name: split.piece_tokens for name, split in found.splits.items()}
     every = np.concatenate(list(lengths.values()))
-    # A few giants would press all others into one bar: lengths are counted on a log scale.
+    # On a log scale, or a few very long pieces would press all others into one bar.
     bins = np.geomspace(max(every.min(), 1), every.max() + 1, 30)
     present = [name for name in lengths if lengths[name].size]
     axes.hist(

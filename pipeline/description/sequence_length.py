@@ -1,8 +1,8 @@
-"""Which sequence length fits a data set, and why.
+"""Recommends a sequence length for a data set, with the reason.
 
-A longer window lets the model see further back, a shorter one gives more windows and so more steps
-for the same music. Looked at are: how far apart the music repeats itself, how long the pieces are,
-and how many steps an epoch has.
+A longer window lets the model see further back; a shorter one gives more windows, and so more steps
+for the same music. The choice depends on three things: how far apart the music repeats itself, how
+long the pieces are, and how many steps an epoch has.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ LENGTHS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 SAMPLED_PIECES = 200
 SAMPLED_QUARTERS = 1024  # of a piece: enough for its repetitions, whatever its length
 MAX_LAG = 64  # quarters: 16 bars of 4/4
-MIN_LAG = 2  # quarters: what is alike at one is mostly a harmony that goes on
+MIN_LAG = 2  # quarters: at a lag of 1, likeness is mostly a harmony that is held
 ENOUGH_REPETITION = 0.8
-MIN_STEPS = 16  # an epoch: with fewer, one update is already a large part of the music
+MIN_STEPS = 16  # of an epoch: with fewer, one update is a large part of the music
 SLOTS_PER_QUARTER = 4  # onsets are counted in 16ths
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What one sequence length means for a data set."""
+    """The figures of a data set at one sequence length."""
 
     sequence_length: int  # tokens
-    quarters: float  # the music of a typical piece in as many tokens
+    quarters: float  # length of a window in the music of a typical piece
     repetition: float  # share of the repetitions that are no further apart than a window
     whole_pieces: float  # share of the pieces that fit into one window
     cuts: float  # window borders within a piece, on average
@@ -42,7 +42,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """The sequence length for a data set, the reason in words, and the figures behind it."""
+    """The sequence length for a data set, the reason as a sentence, and the figures behind it."""
 
     sequence_length: int
     reason: str
@@ -50,17 +50,18 @@ class Recommendation:
     tokens_per_quarter: float  # median over pieces
     median_tokens: float  # of a piece
     repetition_by_lag: tuple[float, ...]  # share of the repetitions at 0, 1, ... quarters
-    num_pieces: int  # looked at
+    num_pieces: int  # in the sample
 
 
 def recommend_sequence_length(
     data_dir: Path, manifest: Manifest, global_batch_size: int = 64
 ) -> Recommendation:
-    """The recommended sequence length of a data set; the same on every host that has it.
+    """The recommended sequence length of a data set, the same on every host.
 
     It is the shortest that holds 80 % of the repetitions, unless that is longer than half of the
-    pieces or leaves fewer than 16 steps an epoch. Raises ValueError for a split without pieces.
+    pieces or leaves fewer than 16 steps an epoch. Raises ValueError for an empty train split.
     """
+    # The figures of each sampled piece.
     vocabulary = manifest.open_vocabulary
     lengths, densities, profiles = [], [], []
     for tokens in _sample(data_dir, manifest):
@@ -71,10 +72,11 @@ def recommend_sequence_length(
     if not lengths:
         raise ValueError(f"{data_dir} holds no train piece: no sequence length can be chosen")
 
+    # The figures of each candidate.
     pieces = np.array(lengths)
     profile, tokens_per_quarter = np.array(profiles), np.array(densities)
     strength = profile.sum()
-    lag_tokens = np.arange(MAX_LAG + 1) * tokens_per_quarter[:, None]
+    lag_tokens = np.arange(MAX_LAG + 1) * tokens_per_quarter[:, None]  # [num_pieces, lags]
     longest = manifest.longest("train")
     candidates = tuple(
         Candidate(
@@ -103,16 +105,16 @@ def recommend_sequence_length(
 def repetition_profile(score: Score) -> np.ndarray:
     """How strongly a score repeats itself at each lag: [MAX_LAG + 1], by quarters, summing to 1.
 
-    Quarters are compared by sounding pitch classes and by onsets in 16ths (the mean of both
-    cosines), for each lag averaged over the piece: its autocorrelation. Counted is what rises
-    above the mean of all lags by more than one standard deviation; all zeros if nothing does.
+    This is the autocorrelation of the piece: quarters are compared by sounding pitch classes and by
+    onsets in 16ths (the mean of both cosines), averaged over the piece for each lag. Only what
+    exceeds the mean of all lags by more than one standard deviation counts; else all are zeros.
     """
     profile = np.zeros(MAX_LAG + 1)
     features = _quarters(score)
     lags = np.arange(MIN_LAG, min(MAX_LAG, len(features) // 2) + 1)
     if lags.size < 2:
         return profile
-    # By the Fourier transform, as a product of all pairs would be quadratic in the length.
+    # By the Fourier transform: a product of all pairs would be quadratic in the length.
     spectrum = np.fft.rfft(features, 2 * len(features), axis=0)
     sums = np.fft.irfft(np.square(np.abs(spectrum)).sum(1), 2 * len(features))[lags]
     likeness = sums / (len(features) - lags)
@@ -124,7 +126,7 @@ def repetition_profile(score: Score) -> np.ndarray:
 def _quarters(score: Score) -> np.ndarray:
     """[quarters, 12 + 4]: sounding time of each pitch class, onsets in each 16th; rows of norm 1.
 
-    Both halves have the same norm, so that harmony and rhythm count alike.
+    Both parts have the same norm, so that harmony and rhythm have equal weight.
     """
     num_quarters = min(-(-score.end // score.resolution), SAMPLED_QUARTERS)
     num_units = num_quarters * score.resolution
@@ -145,8 +147,8 @@ def _quarters(score: Score) -> np.ndarray:
 def _sample(data_dir: Path, manifest: Manifest) -> Iterator[np.ndarray]:
     """Tokens of the first train pieces of every lane, about SAMPLED_PIECES in all.
 
-    Preprocessing puts pieces into lanes by size, not by kind, so the first are as good as any; and
-    a data set of any size takes the same time.
+    The first pieces are a fair sample, since preprocessing sorts a lane by hash. A data set of any
+    size takes the same time.
     """
     from pipeline.dataset.records import read_shards
 
@@ -159,7 +161,7 @@ def _sample(data_dir: Path, manifest: Manifest) -> Iterator[np.ndarray]:
 def _choose(
     candidates: tuple[Candidate, ...], median_tokens: float, global_batch_size: int
 ) -> tuple[int, str]:
-    """The recommended length, and why."""
+    """The recommended length and the reason for it."""
     enough = next((c for c in candidates if c.repetition >= ENOUGH_REPETITION), candidates[-1])
     shorter = [c for c in candidates if c.sequence_length <= median_tokens] or [candidates[0]]
     often = [c for c in candidates if c.steps_per_epoch >= MIN_STEPS] or [candidates[0]]

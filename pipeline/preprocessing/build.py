@@ -1,14 +1,15 @@
-"""Scores -> a data folder: parsed by many processes, split, balanced over lanes, complete."""
+"""Scores -> a data folder: collected, parsed, assigned to splits, written as shards."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,13 @@ from pipeline.preprocessing.output_folder import complete_folder
 from pipeline.preprocessing.parsing import parse_pieces
 from pipeline.preprocessing.rejects import REJECTS_FILE, check_rejects, write_rejects
 from pipeline.preprocessing.shards import good_number_of_shards, write_split
-from pipeline.preprocessing.spool import Spool
+from pipeline.preprocessing.spool import Entry, Spool
 from pipeline.scores.formats import AS_WRITTEN, Reading
 from pipeline.scores.labels import NO_FEATURES, summarise
 from pipeline.scores.notes import Score
 from pipeline.sources.collect import content_digests, label_digests, open_sources
 from pipeline.sources.piece import Piece
-from pipeline.sources.splits import assign_splits
+from pipeline.sources.splits import assign_splits, copies
 from pipeline.vocabulary.conditions import check_labelled
 from pipeline.vocabulary.events import EventVocabulary
 from pipeline.vocabulary.registry import Vocabulary
@@ -34,7 +35,7 @@ from pipeline.vocabulary.registry import Vocabulary
 
 @dataclass(frozen=True)
 class Settings:
-    """What to preprocess, and how."""
+    """What is preprocessed, and how."""
 
     sources: tuple[str, ...]
     out: Path
@@ -49,7 +50,7 @@ class Settings:
     max_rejects: float = 0.1  # a share of the files, or a number of files from 1 on
     force: bool = False
     reading: Reading = AS_WRITTEN
-    cache: Path | None = None  # folder of scores that were read before; None: none
+    cache: Path | None = None  # folder of scores that were read before; None: no cache
     reader: Callable[[Path], list[Score]] | None = None  # None: pipeline/scores/reading.py
 
     def __post_init__(self) -> None:
@@ -73,9 +74,9 @@ class Settings:
         return dict(zip(SPLITS, (1 - self.valid - self.test, self.valid, self.test), strict=True))
 
     def for_manifest(self, digests: Mapping[str, str], labels: Mapping[str, str]) -> dict[str, Any]:
-        """All that decides the output, and a digest of it and of the sources' contents and labels.
+        """All settings that decide the output, with a digest of them, the contents and the labels.
 
-        The number of processes, the place of the output and what only stops a run are left out.
+        The number of processes, the output's path and what only stops a run are left out.
         """
         decisive: dict[str, Any] = {
             "vocabulary": self.vocabulary.to_dict(),
@@ -89,19 +90,19 @@ class Settings:
             **self.reading.for_manifest(),
             "contents": _digest(sorted(digests.items())),
         }
-        if labels:  # data sets made before there were any stay what they are
+        if labels:  # left out where there are none: older data sets keep their digests
             decisive["labels"] = _digest(sorted(labels.items()))
         return {"sources": list(self.sources), "digest": _digest(decisive), **decisive}
 
 
 def build_data_set(settings: Settings, ranks: Ranks | None = None) -> dict[str, Any]:
-    """Write the data set of these settings; a summary of it, as `--json` prints it.
+    """Write the data set of these settings; returns the summary that `--json` writes.
 
-    Where `settings.out` holds the data set of the same sources and settings already, nothing is
-    done. Raises ValueError for sources, settings or a folder that cannot be, and where more files
-    are rejected than `settings.max_rejects`; nothing half-written stays then. A run that is killed
-    or interrupted leaves its work beside the folder, and the next one of the same settings goes on
-    from there. `ranks`: other processes that parse, too.
+    Does nothing if `settings.out` holds the data set of the same sources and settings. Raises
+    ValueError for sources, settings or a folder that cannot be used, and where more files are
+    rejected than `settings.max_rejects`; then nothing half-written stays. A run that is killed or
+    interrupted leaves its work beside the folder, and the next one of the same settings continues
+    there. `ranks` are other processes that parse too.
     """
     settings.reading.check()
     started = time.monotonic()
@@ -126,7 +127,10 @@ def build_data_set(settings: Settings, ranks: Ranks | None = None) -> dict[str, 
 
 
 def _existing(settings: Settings, request: Mapping[str, Any]) -> Manifest | None:
-    """The manifest in the output folder, if it is of this very request and its files are whole."""
+    """The manifest in the output folder, if it is of this request and its files are undamaged.
+
+    Raises ValueError for a data set of other settings.
+    """
     if settings.force or not (settings.out / FILE_NAME).is_file():
         return None
     manifest = Manifest.load(settings.out)
@@ -155,10 +159,11 @@ def _write(
 ) -> Manifest:
     """Parse all pieces and write shards, list of rejects and manifest into the folder.
 
-    Where a run of the same request was killed in this folder, the work goes on from there.
+    Continues where a run of the same request was killed in this folder.
     """
     spool = Spool(folder, request["digest"])
     try:
+        # Parse.
         entries, rejects, adjustments = parse_pieces(
             pieces,
             digests,
@@ -174,12 +179,17 @@ def _write(
             settings.max_rejects,
             settings.out.with_name(f"{settings.out.name}.{REJECTS_FILE}"),
         )
+
+        # Assign the pieces to splits.
         parsed = {entry.source for entry in entries}
         remaining = [piece for piece in pieces if piece.id in parsed]
         features = {p.id: p.features for p in remaining if p.features != NO_FEATURES}
-        splits = assign_splits(remaining, digests, settings.shares, settings.seed)
-        members = {name: [e for e in entries if splits[e.source] == name] for name in SPLITS}
+        splits = _split(entries, {piece.id: piece for piece in remaining}, settings)
+        members = {name: [e for e in entries if splits[e.piece] == name] for name in SPLITS}
+        _warn_of_empty_valid(len(members["valid"]), settings)
         _check_lanes(len(members["train"]), settings)
+
+        # Write the shards, then what describes them.
         shards = [
             shard
             for split in SPLITS
@@ -211,6 +221,31 @@ def _write(
     write_rejects(folder / REJECTS_FILE, rejects)
     (folder / FILE_NAME).write_text(manifest.to_json())
     return manifest
+
+
+def _split(
+    entries: Sequence[Entry], sources: Mapping[str, Piece], settings: Settings
+) -> dict[str, str]:
+    """Piece id -> split; the tunes of a book are split apart. Prints how many pieces are copies."""
+    pieces = [replace(sources[entry.source], id=entry.piece) for entry in entries]
+    music = {entry.piece: entry.music for entry in entries}
+    num_copies, num_groups = copies(music[piece.id] for piece in pieces if piece.split is None)
+    if num_copies:
+        print(
+            f"{num_copies} pieces are copies of others (in another key, velocity, program or note "
+            f"value): {num_groups} groups of copies each stay in one split"
+        )
+    return assign_splits(pieces, music, settings.shares, settings.seed)
+
+
+def _warn_of_empty_valid(num_pieces: int, settings: Settings) -> None:
+    if not num_pieces:
+        print(
+            f"warning: the valid split is empty (--valid {settings.valid:g}), and a training needs "
+            "one to evaluate on. Use a larger --valid or more scores, or a data set whose official "
+            "split has one",
+            file=sys.stderr,
+        )
 
 
 def _check_lanes(num_pieces: int, settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""One score file -> the ids of its pieces: the work of a parsing process."""
+"""One score file -> the ids of its pieces: the task of a parsing process."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pipeline.scores.formats import AS_WRITTEN, SYMUSIC, Reading
 from pipeline.scores.labels import Features
 from pipeline.scores.notes import DRUMS, Score
 from pipeline.sources.piece import Piece
+from pipeline.sources.splits import music_digest
 from pipeline.vocabulary.conditions import CHORDS, is_understood
 from pipeline.vocabulary.events import EventVocabulary
 from pipeline.vocabulary.registry import Vocabulary
@@ -21,50 +22,53 @@ from pipeline.vocabulary.registry import Vocabulary
 
 @dataclass(frozen=True)
 class Encoded:
-    """What a file gave: ids [num_tokens] int32 of each piece, and the notes that rules changed."""
+    """Ids [num_tokens] int32 of each piece of a file, and how many notes each rule changed."""
 
     pieces: list[np.ndarray]
     adjustments: Counter[str] = field(default_factory=Counter)
+    music: list[str] = field(default_factory=list)  # `music_digest` of each piece
 
 
 class AllLeftOutError(ValueError):
-    """A score of which the vocabulary can say no note."""
+    """Raised for a score without a note that the vocabulary can encode."""
 
     kind = "empty"  # for the list of rejects
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """Callable that reads a file and encodes it; travels to other processes."""
+    """Callable that reads and encodes a file; it is sent to other processes."""
 
     vocabulary: Vocabulary
-    reader: Callable[[Path], list[Score]] | None = None  # None: the piece's own, or scores.py
+    # None: the piece's own reader, else that of pipeline/scores/reading.py
+    reader: Callable[[Path], list[Score]] | None = None
     reading: Reading = AS_WRITTEN
-    cache: Path | None = None  # folder of scores that were read before; None: none
+    cache: Path | None = None  # folder of scores that were read before; None: no cache
 
     @property
     def modules(self) -> list[str]:
-        """Names of modules that it may load, for a process to load them beforehand."""
+        """Names of the modules that a process should import before its first file."""
         return ["pipeline.scores.midi.by_symusic"] if self.reading.midi_reader == SYMUSIC else []
 
     def __call__(self, piece: Piece) -> Encoded:
-        """The file's pieces in ids. Raises ValueError or OSError with the true reason."""
-        encoded, adjustments = [], Counter[str]()
+        """The file's pieces as ids. Raises ValueError or OSError with the reason."""
+        encoded, adjustments, music = [], Counter[str](), []
         for score in self._scores(piece):
             fitted, changed = self.vocabulary.fit(score)
             adjustments += changed + Counter(score.adjustments)
             if fitted.notes.size:
                 encoded.append(self._encode(fitted, score, piece.features))
+                music.append(music_digest(score))
         adjustments += self._chords_not_understood(piece.features)
         if not encoded:
             raise AllLeftOutError("only percussion, which needs --instruments")
-        return Encoded(encoded, adjustments)
+        return Encoded(encoded, adjustments, music)
 
     def _encode(self, fitted: Score, score: Score, features: Features) -> np.ndarray:
-        """Ids of a fitted score, which says what is known of it where the vocabulary can."""
+        """Ids of a fitted score, with its conditions where the vocabulary has any."""
         if not isinstance(self.vocabulary, EventVocabulary) or not self.vocabulary.conditions:
             return self.vocabulary.encode_fitted(fitted)
-        # The labels' time starts with the file, a vocabulary's with the first note.
+        # Chord labels count time from the start of the file, ids from the first note.
         onsets = score.notes["onset"]
         if not self.vocabulary.instruments:
             onsets = onsets[score.notes["program"] != DRUMS]

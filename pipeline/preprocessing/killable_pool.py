@@ -1,4 +1,4 @@
-"""Processes that work through tasks and may be killed: by a bad file's time, memory or crash."""
+"""A pool of processes in which a task that takes too long, too much memory or crashes is killed."""
 
 from __future__ import annotations
 
@@ -16,33 +16,46 @@ from typing import Any, Generic, TypeVar
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
+# A task may take this many times its limit of processor time until it is done: far more than a
+# busy machine makes of it, and an end for a reader that only waits.
+WALL_TIMES = 20
+
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a task gave no result."""
+    """The reason why a task has no result."""
 
-    kind: str  # "timeout", "memory", "crash", or what the error's class says in `kind`
+    kind: str  # "timeout", "memory", "crash", or the attribute `kind` of the error's class
     reason: str
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one task may use."""
+    """The most that one task may use."""
 
-    seconds: float = 60.0
+    seconds: float = 60.0  # of processor time, so that a busy machine rejects the same files
     memory_gib: float = 2.0  # address space of a worker, its libraries included
+
+    @property
+    def wall_seconds(self) -> float:
+        """Seconds after which a task is killed, however little processor time it took."""
+        return WALL_TIMES * self.seconds
 
 
 class ParsePool(Generic[Task, Result]):
-    """Workers, each a process of its own, that turn tasks into results.
+    """Pool of worker processes that turn tasks into results.
 
-    A task that raises ValueError or OSError fails with that reason; one that takes too long, too
-    much memory or its process down fails too, and a new worker takes the place of the lost one.
+    A task that raises ValueError or OSError fails with that reason. A task fails too if it takes
+    too long, needs too much memory or ends its process; a new worker then replaces the lost one.
 
-    Workers come from a fork server that has the named modules loaded and never had TensorFlow, so
-    that a new one costs milliseconds and is safe whatever threads the parent runs. They stay for
-    the next `run`, until `close`. A pool that is sent to another process makes its own there.
+    Workers are forked from a server that has loaded the modules named in `preload` but never
+    TensorFlow: so a new worker costs milliseconds and is safe whatever threads the parent runs.
+    Workers live on for the next `run`, until `close`. A copy of a pool that is sent to another
+    process starts its own workers there.
     """
+
+    # By hand and not pebble.ProcessPool (5.2.3): that limits wall time only, by the parent's clock,
+    # and has no limit of processor time or memory; a worker that hangs outlives a killed parent.
 
     def __init__(
         self,
@@ -69,24 +82,25 @@ class ParsePool(Generic[Task, Result]):
         self.close()
 
     def close(self) -> None:
-        """End the workers."""
+        """Kill the idle workers."""
         while self._idle:
             self._idle.pop().kill()
 
     def _new_worker(self) -> _Worker:
         context = multiprocessing.get_context("forkserver")
-        # Not of our own: the fork server finds those of the folder it is started in, or of another
-        # checkout that is installed. A worker looks where this process does.
+        # No modules of our own: the fork server would import them from the folder it is started in,
+        # or from another checkout that is installed. A worker has the sys.path of this process.
         own = f"{__package__.partition('.')[0]}."
         context.set_forkserver_preload([name for name in self._preload if not name.startswith(own)])
         return _Worker(context, self._work, self._limits, self._preload)
 
     def run(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Result | Failure]]:
-        """Each task with its result or failure, as they are done: in no order to rely on."""
+        """Yield each task with its result or failure, in the order in which they are done."""
         waiting = iter(tasks)
         busy: dict[Connection, tuple[_Worker, Task]] = {}
         try:
             while True:
+                # Give every free worker a task.
                 while len(busy) < self.num_processes:
                     try:
                         task = next(waiting)
@@ -97,6 +111,8 @@ class ParsePool(Generic[Task, Result]):
                     busy[worker.connection] = (worker, task)
                 if not busy:
                     return
+
+                # Wait for the first results.
                 for connection in wait(list(busy)):
                     assert isinstance(connection, Connection)
                     worker, task = busy.pop(connection)
@@ -121,10 +137,10 @@ class _Worker:
             target=_serve, args=(theirs, work, limits, preload), daemon=True
         )
         self._process.start()
-        theirs.close()  # else the end of the worker would not be seen here
+        theirs.close()  # else no end of file would show that the worker has died
 
     def start(self, task: Any) -> None:
-        with suppress(BrokenPipeError):  # it died while idle: finish() says how
+        with suppress(BrokenPipeError):  # it died while idle: finish() returns the reason
             self.connection.send(task)
 
     def finish(self) -> tuple[Any, bool]:
@@ -144,8 +160,13 @@ class _Worker:
         self.connection.close()
 
     def _cause_of_death(self, exit_code: int) -> Failure:
+        limits = self._limits
+        if exit_code == -signal.SIGPROF:
+            reason = f"took more than {limits.seconds:g} seconds of processor time"
+            return Failure("timeout", reason)
         if exit_code == -signal.SIGALRM:
-            return Failure("timeout", f"took more than {self._limits.seconds:g} seconds")
+            reason = f"was not done after {limits.wall_seconds:g} seconds, nearly all of them"
+            return Failure("timeout", f"{reason} spent waiting")
         if exit_code == -signal.SIGKILL:
             return Failure("memory", "killed by the system, most likely for lack of memory")
         if exit_code < 0:
@@ -156,12 +177,13 @@ class _Worker:
 def _serve(
     connection: Connection, work: Callable[[Any], Any], limits: Limits, preload: list[str]
 ) -> None:
-    """The worker's side: tasks in, results out, until the parent closes the pipe or is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    # The alarm's default action ends the process inside any C code too, and needs no parent: a
+    """Turn tasks into results until the parent closes the pipe or has ended."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    # The default action of both alarms ends the process, inside C code too and without a parent: a
     # worker that hangs while its parent is killed does not stay behind.
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    for module in preload:  # where the fork server could not: no file's time pays for it
+    for number in (signal.SIGPROF, signal.SIGALRM):
+        signal.signal(number, signal.SIG_DFL)
+    for module in preload:  # those that the fork server did not load; before any file's time
         importlib.import_module(module)
     max_bytes = int(limits.memory_gib * 2**30)
     resource.setrlimit(resource.RLIMIT_AS, (max_bytes, max_bytes))
@@ -170,8 +192,11 @@ def _serve(
             task = connection.recv()
         except EOFError:
             return
-        signal.setitimer(signal.ITIMER_REAL, limits.seconds)
+        # Processor time of this process and its threads; readers start no other processes.
+        signal.setitimer(signal.ITIMER_PROF, limits.seconds)
+        signal.setitimer(signal.ITIMER_REAL, limits.wall_seconds)
         outcome, is_usable = _attempt(work, task, limits)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
         try:
             connection.send((outcome, is_usable))
@@ -182,7 +207,7 @@ def _serve(
 
 
 def _attempt(work: Callable[[Any], Any], task: Any, limits: Limits) -> tuple[Any, bool]:
-    """The outcome of a task, and whether this process is fit for another one."""
+    """The outcome of a task, and whether this process can take another one."""
     try:
         return work(task), True
     except MemoryError:

@@ -1,4 +1,4 @@
-"""Parsing by all ranks of an mpirun, on one host or many: each with killable workers of its own."""
+"""Parsing on all ranks of an mpirun, on one host or many: each rank has its own worker pool."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from typing import Any
 
 from pipeline.preprocessing.killable_pool import Failure, ParsePool
 
-# How Open MPI and the MPICH family tell a process how many there are, in all and on its host.
+# Variables of Open MPI and the MPICH family: the number of processes, in all and on this host.
 SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 LOCAL_SIZES = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS")
-# Files that a process is given at once: a tenth of a second of MIDI, against a millisecond's way.
+# Files sent to a worker process at once: 0.1 s of MIDI, while sending takes 1 ms.
 SHARE = 16
-SHARES_UNDER_WAY = 2  # per rank: the next one is there when one is done
+SHARES_UNDER_WAY = 2  # per rank: the next share has arrived when one is done
 
 
 def num_ranks(environment: Mapping[str, str] = os.environ) -> int:
@@ -29,7 +29,7 @@ def num_ranks(environment: Mapping[str, str] = os.environ) -> int:
 
 
 def cores_of_this_process(environment: Mapping[str, str] = os.environ) -> int:
-    """Cores for this process: those it is bound to; unbound, its share of the host's."""
+    """Cores that this process may use: those it is bound to, else its share of the host's."""
     cores = len(os.sched_getaffinity(0))
     is_bound = cores < (os.cpu_count() or 1)
     return cores if is_bound else max(1, cores // _first_of(LOCAL_SIZES, environment))
@@ -41,7 +41,7 @@ def _first_of(names: Iterable[str], environment: Mapping[str, str]) -> int:
 
 @contextmanager
 def open_ranks() -> Iterator[Ranks | None]:
-    """On the first rank the others, waiting for work; None on a rank that has done all its work.
+    """The other ranks, on the first rank; elsewhere work for it, and then yield None.
 
     Raises RuntimeError where mpi4py is missing.
     """
@@ -63,7 +63,7 @@ def open_ranks() -> Iterator[Ranks | None]:
 
 @dataclass(frozen=True)
 class Ranks:
-    """The ranks but this one."""
+    """All ranks but this one."""
 
     executor: Executor
     number: int
@@ -71,10 +71,10 @@ class Ranks:
     def run(
         self, pool: ParsePool[Any, Any], tasks: Iterable[Any]
     ) -> Iterator[tuple[Any, Any | Failure]]:
-        """Each task with its result or failure, in no order: by `pool`, here and on every rank.
+        """Yield each task with its result or failure, from copies of `pool` on this and all ranks.
 
-        Who has done a share takes the next, so that slow files hold up nobody. Raises RuntimeError
-        where a host does not see the file of a task, its `path`.
+        A rank that has done a share of the tasks gets the next one, so slow files delay no other
+        rank. The order is not fixed. Raises RuntimeError where a host cannot see a task's `path`.
         """
         waiting = iter(tasks)
         under_way: dict[Future[list[tuple[Any, Any]]], Executor] = {}
@@ -85,6 +85,7 @@ class Ranks:
 
         with ThreadPoolExecutor(1) as here:
             try:
+                # Every rank has its first shares before any rank has done one.
                 for _ in range(SHARES_UNDER_WAY):
                     for executor in (here, *[self.executor] * self.number):
                         give(executor)
@@ -97,17 +98,18 @@ class Ranks:
                     future.cancel()
 
 
-# The pool of this rank, by what it was sent as: its workers live from share to share.
+# This rank's pool by its pickled form. Global, because mpi4py calls a plain function for each
+# share, and the workers have to live from share to share.
 _pools: dict[bytes, ParsePool[Any, Any]] = {}
 
 
 def _parse_share(pool: ParsePool[Any, Any], share: list[Any]) -> list[tuple[Any, Any]]:
-    """The tasks with their outcomes, parsed by this rank's own copy of the pool."""
+    """The tasks with their outcomes, parsed by this rank's copy of the pool."""
     outcomes = list(_pools.setdefault(pickle.dumps(pool), pool).run(share))
     for task, outcome in outcomes:
         if isinstance(outcome, Failure) and not os.path.lexists(task.path):
             raise RuntimeError(
-                f"{socket.gethostname()} has no {task.path}: the sources must lie where all hosts "
-                "see them. Copy them to a shared folder; of an archive, set TMPDIR to one"
+                f"{socket.gethostname()} has no {task.path}: all hosts must see the sources. Copy "
+                "them to a shared folder; for an archive, set TMPDIR to one"
             )
     return outcomes

@@ -1,4 +1,4 @@
-"""The output folder: it appears under its name when it is complete."""
+"""The output folder, which gets its name only when it is complete."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from pipeline.preprocessing.spool import JOURNAL, SPOOL
 
 @contextmanager
 def complete_folder(out: Path, *, replace: bool) -> Iterator[Path]:
-    """A new folder beside `out` that becomes `out` at the end; after an error it is gone.
+    """A new folder beside `out` that is renamed to `out` at the end and removed after an error.
 
-    A process that is killed or interrupted in between leaves `out` as it was, and its work in a
-    `.partial` folder, which the next one is given. Raises ValueError where another process writes
-    the same folder, or where `out` exists and is not to be replaced or no data set.
+    A process that is killed or interrupted leaves `out` as it was, and its work in a `.partial`
+    folder, with which the next process continues. Raises ValueError where another process writes
+    the same folder, or where `out` exists and is no data set or must not be replaced.
     """
+    # What is there already.
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file; needed: the name of a folder to write")
     if out.is_dir() and any(out.iterdir()):
@@ -31,6 +32,9 @@ def complete_folder(out: Path, *, replace: bool) -> Iterator[Path]:
             )
         if not replace:
             raise ValueError(f"{out} exists. Use --force to replace it, or another --out")
+
+    # The folder, locked. By flock on the folder itself: filelock needs a file of its own, which
+    # would stay behind beside the data set.
     partial, replaced = out.with_name(out.name + ".partial"), out.with_name(out.name + ".replaced")
     partial.mkdir(parents=True, exist_ok=True)
     lock = os.open(partial, os.O_RDONLY)
@@ -44,8 +48,10 @@ def complete_folder(out: Path, *, replace: bool) -> Iterator[Path]:
         try:
             yield partial
             _synchronise(partial)
-            for name in (JOURNAL, SPOOL):  # last: until here they save all the work
+            for name in (JOURNAL, SPOOL):  # last: up to here a kill loses no work
                 (partial / name).unlink(missing_ok=True)
+
+            # The new data set takes the place of the old one.
             shutil.rmtree(replaced, ignore_errors=True)
             if out.exists():
                 out.rename(replaced)
@@ -53,7 +59,7 @@ def complete_folder(out: Path, *, replace: bool) -> Iterator[Path]:
             shutil.rmtree(replaced, ignore_errors=True)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
-                f"what is done is kept in {partial}, and the same command goes on from there"
+                f"finished work is kept in {partial}, and the same command continues there"
             ) from None
         except BaseException as error:
             shutil.rmtree(partial, ignore_errors=True)
@@ -65,7 +71,7 @@ def complete_folder(out: Path, *, replace: bool) -> Iterator[Path]:
 
 
 def _synchronise(folder: Path) -> None:
-    """Return when the folder's files are on the disk, and not only in memory."""
+    """Wait until the folder's files are on the disk, and not only in memory."""
     for path in [*folder.iterdir(), folder]:
         descriptor = os.open(path, os.O_RDONLY)
         try:

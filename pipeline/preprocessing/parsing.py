@@ -1,4 +1,4 @@
-"""Files -> ids in the spool: each different file once, by as many processes as there are."""
+"""Files -> ids in the spool: each different file once, on all processes."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ def parse_pieces(
     limits: Limits,
     ranks: Ranks | None = None,
 ) -> tuple[list[Entry], dict[str, Failure], Counter[str]]:
-    """What came of every file: pieces in the spool, why it was rejected, notes changed by rules.
+    """(pieces in the spool, rejected files with reasons, number of notes changed by each rule).
 
-    Files that the spool has from a run that was killed are not read again. Of files with equal
-    bytes, and of pieces with equal ids, the first by id stays; but an official split stays whole,
-    as published figures are of all its pieces. The order in which files are done changes nothing.
+    Files that are in the spool already, from a run that was killed, are not read again. Of files
+    with equal bytes, and of pieces with equal ids, only the first by name is kept; but a piece with
+    an official split is always kept, as published figures are of all pieces of that split. The
+    order in which files are done changes nothing.
     """
+    # Files with equal bytes: one is kept.
     official = {piece.id for piece in pieces if piece.split is not None}
     first: dict[str, Piece] = {}
     kept: list[Piece] = []
@@ -38,16 +40,20 @@ def parse_pieces(
             kept.append(piece)
         else:
             rejects[piece.id] = Failure("duplicate", f"the same bytes as {same.id}")
+
+    # The files that are left to parse.
     left = [piece for piece in kept if piece.id not in spool.done]
     if len(left) < len(kept):
         print(f"{len(kept) - len(left)} of {len(kept)} files were parsed before: going on there")
-    # Workers load music21 once, in the server they are forked from.
+    # music21 is loaded once, in the server from which the workers are forked.
     preload = ["numpy", "music21", "pipeline.scores.reading", *encoder.modules]
     pool: ParsePool[Piece, Encoded] = ParsePool(encoder, num_processes, limits, preload)
     with pool:
         outcomes = ranks.run(pool, left) if ranks else pool.run(left)
         for piece, outcome in progress(outcomes, len(left), "files parsed"):
             spool.append(piece.id, outcome)
+
+    # Pieces with equal ids: one is kept.
     entries = _distinct(spool.entries, official, rejects)
     return entries, rejects | spool.failures, +spool.adjustments
 
@@ -55,7 +61,7 @@ def parse_pieces(
 def _distinct(
     entries: Sequence[Entry], official: Set[str], rejects: dict[str, Failure]
 ) -> list[Entry]:
-    """The entries by id, without those whose ids are those of an earlier one: they are rejected."""
+    """The entries sorted by name, each token sequence once; the others are added to `rejects`."""
     first: dict[bytes, Entry] = {}
     kept: list[Entry] = []
     for entry in sorted(entries, key=lambda entry: (entry.source not in official, entry.piece)):

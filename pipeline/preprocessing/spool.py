@@ -1,4 +1,4 @@
-"""The ids of parsed files on disk, with a journal that lets a killed run go on where it was."""
+"""The ids of parsed files on disk, with a journal from which a killed run continues."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from pipeline.preprocessing.killable_pool import Failure
 from pipeline.runtime.files import file_sha256
 
 SPOOL, JOURNAL = "spool", "journal.jsonl"
+VERSION = 2  # of the journal; 1 had no `music` and no version, and its work is not continued
 
 
 @dataclass(frozen=True, slots=True)  # there may be a million
@@ -25,24 +26,25 @@ class Entry:
     """A piece in the spool."""
 
     piece: str  # id
-    source: str  # id of the file it came from
+    source: str  # id of the file that it was read from
     digest: bytes  # sha256 of its ids
     offset: int  # bytes
     num_tokens: int
+    music: str = ""  # `music_digest` of its score
 
 
 class Spool:
-    """Ids in the order they came, so that memory does not grow with the music.
+    """Ids of pieces in the order in which they were parsed, on disk to save memory.
 
-    The journal has a line for each file that was parsed and each shard that was written, appended
-    once its bytes are in place. So it never says more than is there, and opening it again checks
-    even that: by their sha256, ids up to the first that differ and shards that do are as before.
+    The journal has a line for each parsed file and each written shard, appended once its bytes are
+    in place. Opening it again compares sha256 digests: ids from the first difference on are
+    dropped, and a shard that differs is written again.
     """
 
     def __init__(self, folder: Path, request: str) -> None:
-        """Go on in the folder if its journal is of this request, a digest; else start anew there.
+        """Continue in the folder if its journal is of this request (a digest), else start anew.
 
-        Whatever else lies in the folder is removed when it starts anew.
+        Starting anew removes all files in the folder.
         """
         self._folder = folder
         self.entries: list[Entry] = []
@@ -54,28 +56,30 @@ class Spool:
         if not _is_of(folder, request):
             for leftover in folder.iterdir():
                 leftover.unlink()
-            (folder / JOURNAL).write_text(json.dumps({"request": request}) + "\n")
+            first = json.dumps({"request": request, "version": VERSION})
+            (folder / JOURNAL).write_text(first + "\n")
             (folder / SPOOL).touch()
         self._ids = (folder / SPOOL).open("r+b")
         self._journal = (folder / JOURNAL).open("r+b")
         self._restore()
 
     def append(self, source: str, outcome: Encoded | Failure) -> None:
-        """Keep what became of a file. Raises OSError when the disk is full."""
+        """Store the outcome of a file. Raises OSError when the disk is full."""
         line: dict[str, Any] = {"file": source}
         if isinstance(outcome, Failure):
             line["failure"] = asdict(outcome)
         else:
             line["adjustments"] = outcome.adjustments
+            payloads = [ids.astype("<i4").tobytes() for ids in outcome.pieces]
             line["pieces"] = [
-                [hashlib.sha256(payload).hexdigest(), len(payload) // 4]
-                for payload in (ids.astype("<i4").tobytes() for ids in outcome.pieces)
+                [hashlib.sha256(payload).hexdigest(), len(payload) // 4, music]
+                for payload, music in zip(payloads, outcome.music, strict=True)
             ]
             self._ids.seek(self._end)
-            self._ids.write(b"".join(ids.astype("<i4").tobytes() for ids in outcome.pieces))
+            self._ids.write(b"".join(payloads))
             self._ids.flush()
-        self._note(line)
-        self._take(line)
+        self._add_line(line)
+        self._apply(line)
 
     def read(self, entry: Entry) -> np.ndarray:
         """The ids [num_tokens] of a piece."""
@@ -83,25 +87,25 @@ class Spool:
         return np.frombuffer(self._ids.read(4 * entry.num_tokens), "<i4")
 
     def shard(self, file: str) -> Shard | None:
-        """The shard of this name, if it was written before and is whole."""
+        """The shard of this name, if it was written before and is undamaged."""
         shard, path = self._shards.get(file), self._folder / file
         return shard if shard and path.is_file() and file_sha256(path) == shard.sha256 else None
 
     def add_shard(self, shard: Shard) -> None:
-        """Remember that a shard is written."""
-        self._note({"shard": asdict(shard)})
+        """Record that a shard is written."""
+        self._add_line({"shard": asdict(shard)})
 
     def close(self) -> None:
-        """Give the files back."""
+        """Close the files."""
         self._ids.close()
         self._journal.close()
 
-    def _note(self, line: dict[str, Any]) -> None:
+    def _add_line(self, line: dict[str, Any]) -> None:
         self._journal.write(json.dumps(line).encode() + b"\n")
         self._journal.flush()
 
-    def _take(self, line: dict[str, Any]) -> None:
-        """Count in what a line of the journal says."""
+    def _apply(self, line: dict[str, Any]) -> None:
+        """Add what a line of the journal reports."""
         if "shard" in line:
             shard = Shard(**line["shard"])
             self._shards[shard.file] = shard
@@ -112,48 +116,48 @@ class Spool:
             self.failures[source] = Failure(**line["failure"])
             return
         self.adjustments += Counter(line["adjustments"])
-        for number, (digest, num_tokens) in enumerate(line["pieces"], 1):
+        for number, (digest, num_tokens, music) in enumerate(line["pieces"], 1):
             name = source if len(line["pieces"]) == 1 else f"{source}#{number}"
-            entry = Entry(name, source, bytes.fromhex(digest), self._end, num_tokens)
+            entry = Entry(name, source, bytes.fromhex(digest), self._end, num_tokens, music)
             self.entries.append(entry)
             self._end += 4 * num_tokens
 
     def _restore(self) -> None:
-        """Take the lines up to the first that is cut or tells of other ids; forget the rest."""
+        """Apply the lines up to the first that is cut off or reports other ids; drop the rest."""
         self._journal.readline()  # the request
         good = self._journal.tell()
         for line in _lines(self._journal):
-            if not self._is_there(line):
+            if not self._ids_match(line):
                 break
-            self._take(line)
+            self._apply(line)
             good = self._journal.tell()
         self._journal.seek(good)
         self._journal.truncate()
         self._ids.truncate(self._end)
 
-    def _is_there(self, line: dict[str, Any]) -> bool:
-        """Are the ids that a line speaks of the next ones in the spool?"""
+    def _ids_match(self, line: dict[str, Any]) -> bool:
+        """Whether the ids that a line reports are the next ones in the spool."""
         self._ids.seek(self._end)
         return all(
             hashlib.sha256(self._ids.read(4 * num_tokens)).hexdigest() == digest
-            for digest, num_tokens in line.get("pieces", ())
+            for digest, num_tokens, _ in line.get("pieces", ())
         )
 
 
 def _is_of(folder: Path, request: str) -> bool:
-    """Is the folder's journal, if it has one, of this request?"""
+    """Whether the folder has a journal, and of this request."""
     try:
         with (folder / JOURNAL).open() as stream:
             line = stream.readline()
-        # A line without its end was cut: what is appended would become part of it.
+        # A line without its end was cut off: the next one would be appended to it.
         whole = line.endswith("\n") and (folder / SPOOL).is_file()
-        return whole and json.loads(line)["request"] == request
+        return whole and json.loads(line) == {"request": request, "version": VERSION}
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
 def _lines(journal: BinaryIO) -> Iterator[dict[str, Any]]:
-    """Whole lines of a journal, up to the first that is none."""
+    """The lines of a journal, up to the first that is cut off or no JSON."""
     while (line := journal.readline()).endswith(b"\n"):
         try:
             yield json.loads(line)

@@ -1,30 +1,27 @@
-"""How commands begin and end: flags and help; 0 when the work is done, else one line on stderr."""
+"""How commands begin and end: flags, help, exit codes, errors in one line, signals."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import TypeVar
 
 T = TypeVar("T")
 
 
 def run_command(work: Callable[[], int | None], who: str = "") -> int:
-    """The exit code of `work`: its own, 0 for None, 1 after an error that a user can mend.
+    """The exit code of a command: what `work` returns, 0 for None, 1 after an error of the user's.
 
-    `who` names the process in the error, where there are several.
-
-    ValueError, OSError and RuntimeError carry a message made for the user and are printed as one
-    line; anything else is our fault and keeps its traceback.
+    ValueError, OSError and RuntimeError carry a message for the user and are printed as one line;
+    any other exception is a fault of the program and keeps its traceback. `who` names the process
+    in the error line where several run.
     """
-    # Off by default on processors without AVX-512, where it makes the LSTM's products up to 1.5
-    # times faster all the same (hpc/results/lstm.md).
+    # oneDNN is off by default on processors without AVX-512, but makes the LSTM's products up to
+    # 1.5 times faster there too (hpc/results/lstm.md).
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     prefix = f"error: {who}: " if who else "error: "
     try:
@@ -42,7 +39,7 @@ def run_command(work: Callable[[], int | None], who: str = "") -> int:
 
 
 def flag_type(parse: Callable[[str], T]) -> Callable[[str], T]:
-    """`parse` as the type of a flag: the words of its ValueError are what argparse prints."""
+    """`parse` as the type of a flag: argparse prints the message of its ValueError."""
 
     def parse_flag(text: str) -> T:
         try:
@@ -54,7 +51,7 @@ def flag_type(parse: Callable[[str], T]) -> Callable[[str], T]:
 
 
 def described_parser(doc: str | None) -> argparse.ArgumentParser:
-    """A parser whose help is the command's own docstring, as it is written."""
+    """A parser whose help text is the command's docstring, with its line breaks."""
     summary, _, rest = (doc or "").removeprefix("Command: ").partition("\n")
     return argparse.ArgumentParser(
         description=summary,
@@ -64,25 +61,12 @@ def described_parser(doc: str | None) -> argparse.ArgumentParser:
     )
 
 
-@contextlib.contextmanager
-def interrupted_by_sigterm() -> Iterator[None]:
-    """A request to end, from a batch system or a window that closes, ends as Ctrl-C does."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    signals = (signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, interrupt) for number in signals}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 @contextmanager
 def signals_interrupt() -> Iterator[None]:
-    """Meanwhile SIGTERM and SIGHUP raise KeyboardInterrupt, as Ctrl-C does."""
+    """In this block SIGTERM and SIGHUP raise KeyboardInterrupt, as Ctrl-C does.
+
+    A batch system ends a job by the first, a window that closes by the second.
+    """
     numbers = (signal.SIGTERM, signal.SIGHUP)
     before = [signal.signal(number, signal.default_int_handler) for number in numbers]
     try:

@@ -17,9 +17,9 @@ def file_sha256(path: Path) -> str:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The entries of a .jsonl file; a last line that a kill cut short is left out.
+    """The entries of a .jsonl file, without a last line that a kill cut short.
 
-    Raises ValueError naming a line before it that is no JSON object: something else wrote there.
+    Raises ValueError naming any other line that is not a JSON object.
     """
     if not path.is_file():
         return []
@@ -34,8 +34,8 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
             entries.append(None)
         if not isinstance(entries[-1], dict):
             raise ValueError(
-                f"line {number} of {path} is no JSON object: {line.strip()[:60]!r}. Take the line "
-                "out, or begin another run"
+                f"line {number} of {path} is no JSON object: {line.strip()[:60]!r}. Remove the "
+                "line, or begin another run"
             )
     return entries
 
@@ -44,8 +44,8 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 def new_file(path: Path, *, keep_suffix: bool = False) -> Iterator[Path]:
     """A path beside `path` to write to; at the end of the block the file is renamed to `path`.
 
-    So a kill leaves the old file or the new one, never half of one; an error removes the half.
-    With `keep_suffix` the path ends as `path` does, for libraries that choose a format by it.
+    So a kill leaves the old file or the new one, never half of one; an error removes the new file.
+    With `keep_suffix` the name has the suffix of `path`, for libraries that choose a format by it.
     """
     name = f"{path.stem}.partial{path.suffix}" if keep_suffix else f"{path.name}.partial"
     partial = path.with_name(name)
@@ -58,7 +58,7 @@ def new_file(path: Path, *, keep_suffix: bool = False) -> Iterator[Path]:
 
 
 def replace_file(path: Path, content: str) -> None:
-    """Write a text file, whole or not at all. Raises OSError naming it where that fails."""
+    """Write a text file, whole or not at all. Raises OSError naming the file."""
     try:
         with new_file(path) as partial:
             partial.write_text(content)
@@ -67,10 +67,7 @@ def replace_file(path: Path, content: str) -> None:
 
 
 def add_line(path: Path, entry: dict[str, Any]) -> None:
-    """Add an entry to a .jsonl file, and close it: what was said is in the file.
-
-    Raises OSError naming the file where it cannot be written.
-    """
+    """Append an entry to a .jsonl file and close it. Raises OSError naming the file."""
     try:
         with path.open("a") as stream:
             stream.write(json.dumps(entry) + "\n")
@@ -79,7 +76,7 @@ def add_line(path: Path, entry: dict[str, Any]) -> None:
 
 
 def not_written(path: Path, error: Exception) -> OSError:
-    """The error, in words, of a file that could not be written."""
+    """The error of a file that could not be written, with what to do."""
     reason = getattr(error, "strerror", None) or str(error)
     return OSError(
         f"{path} could not be written ({reason}); the checkpoints are untouched. Free some space "
@@ -88,7 +85,7 @@ def not_written(path: Path, error: Exception) -> OSError:
 
 
 def write_json(path: Path, contents: dict[str, Any]) -> None:
-    """Write the contents for programs, whole or not at all; the folder is made if need be."""
+    """Write an indented JSON file, whole or not at all; makes its folder if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with new_file(path) as partial:
         partial.write_text(json.dumps(contents, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""How far a long loop is: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of a long loop: a bar on a terminal, a line every few seconds in a log file."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ SECONDS_BETWEEN_LINES = 5.0
 
 
 def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
-    """The items, while standard error shows how many of `total` have come."""
+    """Yield the items, and show on standard error how many of `total` there have been."""
     if sys.stderr.isatty():
         yield from _bar(items, total, what)
         return
+    # By hand, because rich writes nothing to a pipe or file until its bar is complete.
     shown = time.monotonic()
     for count, item in enumerate(items, 1):
         yield item
@@ -25,6 +26,7 @@ def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
 
 
 def _bar(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
+    """Yield the items under a bar, which vanishes at the end."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,

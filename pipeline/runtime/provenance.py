@@ -12,7 +12,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def commit() -> str:
-    """The commit of the program, with '+' if files were changed since; 'unknown' without git."""
+    """The first 12 digits of the program's commit, and '+' where files differ from it.
+
+    'unknown' where git is missing or the program does not lie in a repository.
+    """
     git = ["git", "-C", str(REPOSITORY)]
     try:
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
@@ -26,9 +29,9 @@ def commit() -> str:
     return head.stdout.strip()[:12] + ("+" if changed.stdout.strip() else "")
 
 
-@functools.cache  # 10 ms of looking around in site-packages, as much as all else of a small write
+@functools.cache  # 10 ms in site-packages, as much as all the rest of a small write
 def library_versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that shape a result, those installed."""
+    """Versions of Python and of the installed libraries that influence a result."""
     versions = {"python": platform.python_version()}
     for name in ("tensorflow", "keras", "horovod", "numpy", "music21"):
         try:

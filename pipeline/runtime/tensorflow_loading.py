@@ -1,4 +1,4 @@
-"""TensorFlow loaded without its talk, which would bury what a user has to read, and sooner."""
+"""Loading TensorFlow without its log lines, and in less time."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# What its C++ libraries say before they can be told to be quiet: that CUDA's parts are registered
-# twice, that there is no GPU, that a server has started. Anything else is passed on.
+# Log lines that its C++ libraries print before their log level is set: that CUDA's parts are
+# registered twice, that there is no GPU, that a server has started.
 NOISE = re.compile(
     rb"[IWE]0000 \d|WARNING: All log messages before absl|\d{4}-\d\d-\d\d .*: [IWE] "
 )
@@ -19,7 +19,7 @@ NOISE = re.compile(
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Keep back what libraries say on stderr in here; all but NOISE is said at the end."""
+    """Keep back what is written to stderr in this block; at the end, print all but NOISE."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as kept:
         terminal = os.dup(2)
@@ -38,11 +38,12 @@ def quiet_libraries() -> Iterator[None]:
 
 @contextmanager
 def left_out(name: str) -> Iterator[None]:
-    """Who tries to import the package in here finds it missing, unless it is loaded already."""
+    """In this block the package cannot be imported, unless it is loaded already."""
     if name in sys.modules:
         yield
         return
-    sys.modules[name] = None  # type: ignore[assignment]  # the import system's word for missing
+    # None is how the import system marks a package as missing; for the length of one import only.
+    sys.modules[name] = None  # type: ignore[assignment]
     try:
         yield
     finally:
@@ -51,7 +52,7 @@ def left_out(name: str) -> Iterator[None]:
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """What is made in here is not looked through for garbage, neither now nor later."""
+    """Objects made in this block are never examined by the garbage collector."""
     gc.disable()
     try:
         yield
@@ -61,16 +62,15 @@ def uncollected() -> Iterator[None]:
 
 
 def load_tensorflow() -> None:
-    """Import TensorFlow for the first time; what it raises is raised.
+    """Import TensorFlow, in two thirds of the processor time of a plain import.
 
-    Takes two thirds of the processor time of a plain import: Keras loads all of matplotlib for a
-    plot of images that we never make, and the collector would go through the growing modules again
-    and again.
+    Saved are matplotlib, which Keras imports for a plot of images that we never make, and garbage
+    collections while the modules load.
     """
-    # C++ logging has its own levels, from 0 (all) to 3 (fatal errors only).
+    # The level of C++ log lines, from 0 (all) to 3 (fatal errors only).
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # Else whoever comes first, were it to compose one piece, takes all of a GPU's memory, and a
-    # training or a second composer beside it ends with "out of memory".
+    # By default the first process takes all of a GPU's memory, even to compose one piece, and a
+    # training beside it ends with "out of memory".
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     with quiet_libraries(), left_out("matplotlib"), uncollected():
         import tensorflow  # noqa: F401

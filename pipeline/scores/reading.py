@@ -17,6 +17,7 @@ from pipeline.scores.formats import (
     SCORE_SUFFIXES,
     Reading,
 )
+from pipeline.scores.kern.reader import read_kern
 from pipeline.scores.midi.by_music21 import score_by_music21
 from pipeline.scores.midi.rules import split_chunks
 from pipeline.scores.musicxml.reader import read_musicxml
@@ -41,9 +42,9 @@ def read_scores(path: Path, reading: Reading = AS_WRITTEN) -> list[Score]:
     """The scores in a file: one, or several where an ABC or kern file holds several tunes.
 
     `midi.rules.score_from_tracks` states the rules for MIDI, `musicxml.reader.read_musicxml` those
-    for MusicXML, `notation.notated_score` those for other notation. Raises ValueError saying what
-    is wrong with the file: another format than its suffix says, cut off, damaged, without notes
-    (NoNotesError).
+    for MusicXML, `kern.reader.kern_scores` those for kern, `notation.notated_score` those for other
+    notation. Raises ValueError saying what is wrong with the file: another format than its suffix
+    says, cut off, damaged, without notes (NoNotesError).
     """
     suffix = path.suffix.lower()
     if suffix not in SCORE_SUFFIXES:
@@ -52,6 +53,8 @@ def read_scores(path: Path, reading: Reading = AS_WRITTEN) -> list[Score]:
         raise ValueError(f"has more than {MAX_MEBIBYTES} MiB; no score does")
     if suffix in MIDI_SUFFIXES:
         scores = [read_midi(path.read_bytes(), reading.midi_reader)]
+    elif suffix == ".krn":
+        scores = read_kern(path, expand_repeats=reading.expand_repeats)
     elif suffix in MUSICXML_SUFFIXES:
         scores = [read_musicxml(path, expand_repeats=reading.expand_repeats)]
     else:

@@ -11,7 +11,7 @@ Vocabulary = EventVocabulary | GridVocabulary
 
 
 def vocabulary_from_dict(settings: dict[str, Any]) -> Vocabulary:
-    """The vocabulary that `to_dict` described. Raises ValueError for a kind unknown here."""
+    """The vocabulary with the settings that `to_dict` returned. Raises ValueError."""
     kinds: dict[str, type[Vocabulary]] = {"events": EventVocabulary, "grid": GridVocabulary}
     settings = dict(settings)
     kind = str(settings.pop("kind", None))

@@ -38,7 +38,7 @@ def mpi_command(num_processes: int, *flags: object, script: str = "hpc/train.py"
 
 
 def run_training(
-    num_processes: int, *flags: object, timeout: float = 180, **environment: str
+    num_processes: int, *flags: object, timeout: float = 600, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Train with the given flags and wait; stdout and stderr are captured as text."""
     return subprocess.run(

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import pytest
 
 from hpc import bench
-from hpc.benchmarks.rows import Row, alternate, paired_ratio
+from hpc.benchmarks.rows import BenchmarkRow, alternate, paired_ratio
 
 
 def measure_two_rows(names, options):
-    return [Row.judged(name, 2.0 * options.rounds, ">= 5") for name in names]
+    return [BenchmarkRow.judged(name, 2.0 * options.rounds, ">= 5") for name in names]
 
 
 @pytest.fixture()
@@ -33,7 +33,7 @@ def one_group(monkeypatch):
     ],
 )
 def test_a_row_is_met_by_its_value_alone(value, target, met):
-    assert Row.judged("row", value, target).met is met
+    assert BenchmarkRow.judged("row", value, target).met is met
 
 
 def test_parts_run_in_turn_and_the_first_round_is_warm_up():

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hpc import doctor
-from hpc.diagnostics import checks as findings
-from hpc.diagnostics import shared_network as subnets
+from hpc.diagnostics import checks
 from hpc.diagnostics.checks import Finding
-from hpc.diagnostics.host_facts import collect
+from hpc.diagnostics.host_facts import collect, interfaces
 from hpc.diagnostics.remote_hosts import Answer, Trial
+from hpc.diagnostics.shared_network import network, shared_networks
 from pipeline.dataset.manifest import FILE_NAME, Manifest
 from pipeline.vocabulary.events import EventVocabulary
 
@@ -47,15 +49,15 @@ def facts(data_dir: Path) -> dict[str, dict[str, Any]]:
 
 def worst(found: list[Finding]) -> Finding:
     """The finding that would decide the exit code."""
-    return max(found, key=lambda finding: findings.STATUSES.index(finding.status))
+    return max(found, key=lambda finding: checks.STATUSES.index(finding.status))
 
 
 def all_findings(facts: dict[str, dict[str, Any]]) -> list[Finding]:
     """What the facts alone lead to."""
     slots = dict.fromkeys(facts, 1)
-    checks = (findings.versions, findings.libraries, findings.mpi, subnets.network)
-    found = [finding for check in checks for finding in check(facts)]
-    return [*found, *findings.devices(facts, slots), *findings.files(facts, True)]
+    by_facts = (checks.versions, checks.libraries, checks.mpi, network)
+    found = [finding for check in by_facts for finding in check(facts)]
+    return [*found, *checks.devices(facts, slots), *checks.files(facts, True)]
 
 
 def test_this_machine_gets_a_table_and_a_file_that_agree_with_the_exit_code(
@@ -64,7 +66,7 @@ def test_this_machine_gets_a_table_and_a_file_that_agree_with_the_exit_code(
     report = tmp_path / "report.json"
     code = doctor.main(["--quick", "--data", str(data_dir), "--json", str(report)])
     table = json.loads(report.read_text())
-    assert code == max(findings.STATUSES.index(entry["status"]) for entry in table)
+    assert code == max(checks.STATUSES.index(entry["status"]) for entry in table)
     printed = capsys.readouterr().out
     assert all(entry["found"] in printed and entry["advice"] in printed for entry in table)
     by_check = {entry["check"]: entry for entry in table}
@@ -86,10 +88,6 @@ def test_a_host_list_that_is_none_is_an_error_of_one_line(
     assert doctor.main([f"--hosts={text}"]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: -H") and error.count("\n") == 1
-
-
-def test_slots_add_up_as_with_mpirun() -> None:
-    assert doctor.parse_hosts("a:4,b,a") == {"a": 5, "b": 1}
 
 
 def test_hosts_that_fit_have_nothing_but_ok(facts: dict[str, dict[str, Any]]) -> None:
@@ -137,15 +135,15 @@ def test_one_host_that_differs_is_named_with_what_to_do(
 def test_a_gpu_host_whose_horovod_lacks_nccl_is_warned(facts: dict[str, dict[str, Any]]) -> None:
     for fact in facts.values():
         fact["gpus"], fact["libraries"]["tensorflow_gpus"] = ["NVIDIA H100"], 1
-    assert "NCCL" in worst(findings.libraries(facts)).found
+    assert "NCCL" in worst(checks.libraries(facts)).found
 
 
 def test_more_processes_than_gpus_or_cores_is_a_warning_with_the_number_that_fits(
     facts: dict[str, dict[str, Any]],
 ) -> None:
-    assert worst(findings.devices(facts, {"dorchester": 9, "bath": 1})).advice == "-H dorchester:8"
+    assert worst(checks.devices(facts, {"dorchester": 9, "bath": 1})).advice == "-H dorchester:8"
     facts["bath"]["gpus"] = ["NVIDIA H100", "NVIDIA H100"]
-    found = findings.devices(facts, {"dorchester": 1, "bath": 4})
+    found = checks.devices(facts, {"dorchester": 1, "bath": 4})
     assert "-H bath:2" in [finding.advice for finding in found]
 
 
@@ -155,7 +153,7 @@ def test_a_bridge_with_the_same_address_on_every_host_is_no_shared_network(
     bridge = {"name": "docker0", "address": "172.17.0.1/16", "megabits": 40_000}
     for fact in facts.values():
         fact["interfaces"].insert(0, bridge)
-    (shared,) = subnets.shared_networks(facts)
+    (shared,) = shared_networks(facts)
     assert str(shared.subnet) == "10.0.0.0/24"
 
 
@@ -166,13 +164,13 @@ def test_the_network_that_the_names_lead_to_comes_first_then_the_faster_one(
         for third, megabits in ((1, 100_000), (2, 1_000)):
             address = f"10.0.{third}.{number}/24"
             fact["interfaces"].append({"name": "x", "address": address, "megabits": megabits})
-    order = [str(shared.subnet) for shared in subnets.shared_networks(facts)]
+    order = [str(shared.subnet) for shared in shared_networks(facts)]
     assert order == ["10.0.0.0/24", "10.0.1.0/24", "10.0.2.0/24"]
 
 
 def test_the_options_name_the_subnet_and_every_interface(facts: dict[str, dict[str, Any]]) -> None:
     facts["bath"]["interfaces"][0]["name"] = "enp3s0"
-    (shared,) = subnets.shared_networks(facts)
+    (shared,) = shared_networks(facts)
     options = " ".join(shared.mpirun_options)
     assert "--mca btl_tcp_if_include 10.0.0.0/24 --mca oob_tcp_if_include 10.0.0.0/24" in options
     assert shared.nccl == "NCCL_SOCKET_IFNAME=eno1,enp3s0"
@@ -182,12 +180,12 @@ def test_clocks_that_differ_by_more_than_the_measurement_explains_are_a_warning(
     facts: dict[str, dict[str, Any]],
 ) -> None:
     answers = {host: Answer(fact, 0.2, 0.001) for host, fact in facts.items()}
-    assert worst(findings.clocks(answers)).status == "ok"
+    assert worst(checks.clocks(answers)).status == "ok"
     answers["bath"] = Answer(facts["bath"], 3.0, 0.001)
-    late = worst(findings.clocks(answers))
+    late = worst(checks.clocks(answers))
     assert late.status == "warning" and "bath: +3.0 s" in late.found
     answers["bath"] = Answer(facts["bath"], 3.0, 2.5)  # a slow link, not a wrong clock
-    assert worst(findings.clocks(answers)).status == "ok"
+    assert worst(checks.clocks(answers)).status == "ok"
 
 
 def test_a_process_bound_to_one_of_many_cores_is_a_warning(
@@ -195,11 +193,11 @@ def test_a_process_bound_to_one_of_many_cores_is_a_warning(
 ) -> None:
     slots = {"dorchester": 1, "bath": 1}
     bound = Trial("mpirun", [("dorchester", "/p", 1), ("bath", "/p", 1)])
-    found = worst(findings.launch(facts, slots, bound, None))
+    found = worst(checks.launch(facts, slots, bound, None))
     assert (found.check, found.status) == ("CPU binding", "warning")
     assert "--bind-to none" in found.advice
     free = Trial("mpirun", [("dorchester", "/p", 8), ("bath", "/p", 8)])
-    assert worst(findings.launch(facts, slots, free, None)).status == "ok"
+    assert worst(checks.launch(facts, slots, free, None)).status == "ok"
 
 
 def test_a_launch_that_fails_says_so_and_one_mended_by_settings_is_a_warning(
@@ -207,11 +205,11 @@ def test_a_launch_that_fails_says_so_and_one_mended_by_settings_is_a_warning(
 ) -> None:
     slots = {"dorchester": 1, "bath": 1}
     silent = Trial("mpirun -np 2 -H dorchester,bath", [], "no answer within 40 s")
-    assert worst(findings.launch(facts, slots, silent, silent)).status == "failed"
+    assert worst(checks.launch(facts, slots, silent, silent)).status == "failed"
     mended = Trial("mpirun", [("dorchester", "/p", 8), ("bath", "/p", 8)])
-    assert worst(findings.launch(facts, slots, silent, mended)).status == "warning"
+    assert worst(checks.launch(facts, slots, silent, mended)).status == "warning"
     other = Trial("mpirun", [("dorchester", "/p", 8), ("bath", "/usr/bin/python", 8)])
-    assert worst(findings.launch(facts, slots, other, None)).status == "failed"
+    assert worst(checks.launch(facts, slots, other, None)).status == "failed"
 
 
 def test_this_host_needs_no_ssh_to_itself(
@@ -220,3 +218,70 @@ def test_this_host_needs_no_ssh_to_itself(
     monkeypatch.setenv("PATH", "")  # neither ssh nor mpirun
     doctor.main(["--quick", "-H", socket.gethostname(), "--data", str(data_dir)])
     assert "ssh" not in capsys.readouterr().out
+
+
+@pytest.mark.skipif(shutil.which("ip") is None, reason="no ip command here")
+def test_the_interfaces_are_those_that_linux_lists_but_loopback() -> None:
+    listed = subprocess.run(
+        ["ip", "-json", "-4", "address", "show", "up"], capture_output=True, text=True, check=True
+    )
+    expected = {
+        (interface["ifname"], f"{address['local']}/{address['prefixlen']}")
+        for interface in json.loads(listed.stdout)
+        if "LOOPBACK" not in interface["flags"] and interface["operstate"] != "DOWN"
+        for address in interface["addr_info"]
+    }
+    found = interfaces()
+    assert {(card["name"], card["address"]) for card in found} == expected
+    assert all(card["megabits"] is None or card["megabits"] > 0 for card in found)
+
+
+KEEPALIVE = {
+    "oob_tcp_keepalive_time": "5",
+    "oob_tcp_keepalive_intvl": "2",
+    "oob_tcp_keepalive_probes": "3",
+}
+
+
+def test_the_settings_stand_in_the_files_and_under_the_names_of_the_open_mpi_that_is_there(
+    facts: dict[str, dict[str, Any]],
+) -> None:
+    (shared,) = shared_networks(facts)
+    messages = {"btl_tcp_if_include": "10.0.0.0/24", "mca_base_env_list": "PATH"}
+    four = {"oob_tcp_if_include": "10.0.0.0/24", "hwloc_base_binding_policy": "none"}
+    assert shared.mca_files(4) == {"~/.openmpi/mca-params.conf": messages | four | KEEPALIVE}
+    five = {"prte_if_include": "10.0.0.0/24", "hwloc_default_binding_policy": "none"}
+    assert shared.mca_files(5) == {
+        "~/.openmpi/mca-params.conf": messages,
+        "~/.prte/mca-params.conf": five | KEEPALIVE,  # which Open MPI 5's launcher reads instead
+    }
+
+
+@pytest.mark.parametrize(
+    ("mpirun", "lines"),
+    [
+        ("mpirun (Open MPI) 4.1.4", ["in ~/.openmpi/mca-params.conf on every host:"]),
+        ("mpirun (Open MPI) 5.0.11", ["in ~/.prte/mca-params.conf on every host:"]),
+    ],
+)
+def test_the_settings_are_printed_file_by_file(
+    facts: dict[str, dict[str, Any]],
+    mpirun: str,
+    lines: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (shared,) = shared_networks(facts)
+    doctor.print_settings("dorchester,bath", 2, shared, mpirun)
+    printed = capsys.readouterr().out
+    assert all(line in printed for line in lines)
+    assert "    oob_tcp_keepalive_time = 5\n" in printed
+
+
+def test_a_process_bound_under_open_mpi_5_is_told_the_name_that_works_there(
+    facts: dict[str, dict[str, Any]],
+) -> None:
+    for fact in facts.values():
+        fact["mpirun"] = "mpirun (Open MPI) 5.0.11"
+    bound = Trial("mpirun", [("dorchester", "/p", 1), ("bath", "/p", 1)])
+    advice = worst(checks.launch(facts, {"dorchester": 1, "bath": 1}, bound, None)).advice
+    assert "hwloc_default_binding_policy = none in ~/.prte/mca-params.conf" in advice

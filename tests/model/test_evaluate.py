@@ -1,4 +1,4 @@
-"""The protocols: floors that need no model come out as published; the command and its errors."""
+"""The protocols: baselines that need no model come out as published; the command and its errors."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from model import evaluate
-from model.evaluation import baselines as floors
-from model.evaluation import protocols
+from model.evaluation import baselines, protocols
 from pipeline.sources.json_frames import FrameSet, read_frames
 
 JSB = "jsb/Jsb16thSeparated.json"
@@ -28,7 +27,7 @@ def mean(nats: list[np.ndarray]) -> float:
 
 
 @pytest.mark.parametrize(
-    ("floor", "valid", "test"),
+    ("baseline", "valid", "test"),
     [
         ("uniform", 3.850, 3.850),
         ("unigram", 2.611, 2.639),
@@ -37,9 +36,9 @@ def mean(nats: list[np.ndarray]) -> float:
     ],
 )
 def test_floors_on_sixteenths_are_the_known_ones(
-    sixteenths: FrameSet, floor: str, valid: float, test: float
+    sixteenths: FrameSet, baseline: str, valid: float, test: float
 ) -> None:
-    fitted = getattr(floors, floor)
+    fitted = getattr(baselines, baseline)
     splits = sixteenths.splits
     assert mean(fitted(splits["train"], splits["valid"])) == pytest.approx(valid, abs=0.01)
     assert mean(fitted(splits["train"], splits["test"])) == pytest.approx(test, abs=0.01)
@@ -49,7 +48,7 @@ def test_floors_on_sixteenths_are_the_known_ones(
 def test_the_bernoulli_floor_on_frames_is_the_known_one(
     shared_data: Path, file: str, nats: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    written = tmp_path / "floor.json"
+    written = tmp_path / "baseline.json"
     source = f"{file.partition('/')[0]}:{shared_data / file}"
     flags = ["--model", "bernoulli", "--data", source, "--split", "test", "--json", str(written)]
     assert evaluate.main(flags) == 0
@@ -67,15 +66,15 @@ def test_a_quarter_of_the_test_chorales_share_their_tune_with_train(sixteenths: 
     assert (overlap >= 0.5).sum() == 18
 
 
-@pytest.mark.parametrize("floor", ["uniform", "unigram", "hold", "bigram"])
-def test_the_probabilities_of_a_floor_sum_to_one(floor: str) -> None:
+@pytest.mark.parametrize("baseline", ["uniform", "unigram", "hold", "bigram"])
+def test_the_probabilities_of_a_baseline_sum_to_one(baseline: str) -> None:
     generator = np.random.default_rng(0)
     train = [generator.integers(35, 82, [40, 2]).astype(np.int16) for _ in range(3)]
     train = [np.where(piece == 35, -1, piece) for piece in train]
     symbols = np.append(-1, np.arange(36, 82))
     last = np.repeat([[60, 62]], 47, 0)
     pairs = np.stack([last, np.stack([symbols, symbols], 1)], 1)  # every symbol after the same one
-    nats = np.array(getattr(floors, floor)(train, list(pairs)))
+    nats = np.array(getattr(baselines, baseline)(train, list(pairs)))
     np.testing.assert_allclose(np.exp(-nats[:, 1]).sum(0), 1, rtol=1e-6)
 
 
@@ -84,7 +83,7 @@ def test_a_floor_of_the_other_protocol_is_refused(
 ) -> None:
     flags = ["--model", "bigram", "--data", f"jsb:{shared_data / QUARTERS}"]
     assert evaluate.main(flags) == 1
-    assert "no floor of this protocol" in capsys.readouterr().err
+    assert "no baseline of this protocol" in capsys.readouterr().err
 
 
 def test_a_source_without_a_protocol_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,10 +12,13 @@ import mido
 import numpy as np
 import pytest
 
-from model.composing.composer import Composer, Length
+from model.composing.composer import Composer
+from model.composing.pieces import Length
 from model.composing.sampling import Sampling
 from model.generate import main
+from model.networks import checkpoint
 from model.networks.checkpoint import Bundle, read_bundle, step_folder, write_bundle
+from pipeline.runtime.files import file_sha256
 from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import DRUMS, NOTE, Score, make_notes
 from pipeline.scores.reading import read_score
@@ -57,7 +60,7 @@ def refused(capsys: pytest.CaptureFixture[str], run: Path, *flags: str) -> str:
 
 
 def starting_as(score: Score, primer: Score) -> list[bool]:
-    """Which notes of the primer the score holds, its durations aside."""
+    """For each note of the primer: does the score hold it, whatever its duration?"""
     held = {tuple(row) for row in score.notes[["onset", "pitch"]].tolist()}
     return [tuple(row) in held for row in primer.notes[["onset", "pitch"]].tolist()]
 
@@ -83,12 +86,31 @@ def test_a_primer_is_heard_alike_compiled_or_not(
 ) -> None:
     primer = Score(make_notes([(12 * i, 0, 60 + i, 12, 80) for i in range(8)]), 12)
     ids = composer.primer_ids(primer)
-    heard = []
+    logits = []
     for few in (ids.size - 1, ids.size):  # compiled, and not
-        monkeypatch.setattr("model.composing.composer.FEW", few)
-        previous, state = composer.listen(ids, 2)
-        heard.append(composer.steps[0](previous, state)[0].numpy())
-    np.testing.assert_allclose(*heard, atol=1e-5)
+        monkeypatch.setattr("model.composing.decoder.FEW", few)
+        previous, state = composer.decoder.prefill(ids, 2)
+        logits.append(composer.decoder.steps[0](previous, state)[0].numpy())
+    np.testing.assert_allclose(*logits, atol=1e-5)
+
+
+def test_composing_reads_the_weights_of_one_checkpoint_once_and_nothing_else_large(
+    run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def arrays_of(path: Path) -> dict[str, np.ndarray]:
+        read.append(path)
+        return read_arrays(path)
+
+    read_arrays = checkpoint._read_arrays
+    monkeypatch.setattr(checkpoint, "_read_arrays", arrays_of)
+    hashed: list[Path] = []
+    monkeypatch.setattr(
+        checkpoint, "file_sha256", lambda path: hashed.append(path) or file_sha256(path)
+    )
+    generate(run_dir, tmp_path / "out", "--length-tokens", "40", "--seed", "1", "--formats", "mid")
+    assert read == hashed == [step_folder(run_dir, 1) / "weights.npz"]
 
 
 def test_without_a_seed_pieces_differ_and_the_seed_is_told(
@@ -155,7 +177,7 @@ def test_metrics_are_printed_beside_those_of_real_pieces(
     assert "1 composed  12 train   3 valid    1 test" in said
     rows = [line for line in said.splitlines() if line.startswith(("pitch", "scale", "groove"))]
     assert len(rows) >= 4
-    # Chorales keep to a scale; a network that learnt nothing does not.
+    # Chorales stay in a scale; an untrained network does not.
     (consistency,) = (line.split()[2:4] for line in rows if line.startswith("scale"))
     assert float(consistency[0]) < 0.8 < float(consistency[1])
 

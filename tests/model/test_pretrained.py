@@ -1,4 +1,4 @@
-"""The chorale model that is shipped: it loads, composes, and is as likely as its card says."""
+"""The chorale model that is shipped: it loads, composes, and has the likelihood on its card."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from model import evaluate
-from model.composing.composer import Composer, Length
+from model.composing.composer import Composer
+from model.composing.pieces import Length
 from model.composing.sampling import Sampling
 from model.networks.checkpoint import read_bundle
 from pipeline.vocabulary.grid import GridVocabulary

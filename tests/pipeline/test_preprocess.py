@@ -255,7 +255,7 @@ def test_a_file_that_hangs_eats_memory_or_crashes_is_killed_and_the_rest_goes_on
         "breaks.mid": ("crash", "its reader ended with exit code 1"),
         "crashes.mid": ("crash", "its reader died of SIGSEGV"),
         "eats.mid": ("memory", "needs more than 1 GiB of memory"),
-        "hangs.mid": ("timeout", "took more than 5 seconds"),
+        "hangs.mid": ("timeout", "took more than 5 seconds of processor time"),
     }
     assert sum(shard.num_pieces for shard in Manifest.load(out).shards) == 16
 
@@ -427,7 +427,7 @@ def test_a_package_of_the_same_name_where_it_is_called_from_is_not_taken_for_our
     assert not rejected(tmp_path / "data")
 
 
-def wait_until(happened, seconds: float = 60.0) -> None:
+def wait_until(happened, seconds: float = 300.0) -> None:
     deadline = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -10,7 +10,7 @@ import pytest
 from tests.hpc.launching import TINY_FLAGS, final_weights, losses
 from tests.testbed.cluster import Testbed
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 
 FLAGS = (*TINY_FLAGS, "--strategy=horovod", "--steps=60", "--log-every=1", "--dropout=0.1")
 # Slurm looks at the clock every 30 s and warns when these 40 s and those are left: 50 to 80 s after
@@ -26,14 +26,14 @@ def test_a_job_requeued_at_its_time_limit_ends_with_the_weights_of_an_uninterrup
 ) -> None:
     launch = ["mpirun", "-np", "2", "-H", "dorchester,bath", "python", "hpc/train.py"]
     whole = testbed.run(
-        "dorchester", [*launch, "--run=runs/whole", *FLAGS], cwd=checkout, timeout=200
+        "dorchester", [*launch, "--run=runs/whole", *FLAGS], cwd=checkout, timeout=600
     )
     assert whole.returncode == 0, whole.stdout + whole.stderr
 
     testbed.set_rate(SLOW_LINK)
     script = Path("slurm/train_2nodes.sh")
     number = testbed.sbatch(script, *FLAGS, env=LIMIT, cwd=checkout)
-    job = testbed.wait_job(number, timeout=800)
+    job = testbed.wait_job(number, timeout=1200)
 
     assert job.state == "COMPLETED", job.output
     assert job.restarts >= 1

@@ -1,21 +1,20 @@
 """The frame model over the `grid` vocabulary: one recurrent step a frame, then voice after voice.
 
-LSTM layers carry the piece from frame to frame. Within a frame a small head chooses the voices one
-after another, each seeing those already chosen, so the recurrent part takes a fifth of the steps of
-a network over tokens. Both are told features of the past (past.py): what each voice
-sang and for how long, the intervals between voices, what followed where the past was like now, and
-which key the music is in (tonality.py).
+LSTM layers carry the piece from frame to frame. Within a frame a small head chooses one voice after
+another, given the voices already chosen. With four voices the LSTM thus takes a fifth of the steps
+of a network over tokens. The inputs of both are features of the past (past.py): each voice's last
+pitches and their age, the intervals between voices, what followed where the past was like now, and
+the key (tonality.py).
 
 Inputs and outputs are those of `MusicLSTM`: ids in, logits of the next ids out. A window must begin
-with a whole row of ids: STEP (or END) and one id a voice.
+with a whole row of ids: STEP (or END) and one id for each voice. `FrameModel` in decoding.py is the
+same network one id at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -25,12 +24,8 @@ from model.networks.frames.past import (
     LONGEST_AGE,
     NUM_MATCHES,
     VIEWS,
-    Features,
-    Memory,
-    empty_memory,
-    features,
+    PastFeatures,
     features_of_frames,
-    remember,
 )
 from model.networks.frames.pitch_codes import PitchCodes
 from model.networks.frames.voice_head import VoiceHead, degrees, flat
@@ -38,15 +33,13 @@ from model.networks.hoisted_lstm import HoistedLSTM
 from model.networks.masks import NEVER, dropout
 from pipeline.vocabulary.grammar import END, MARKS
 
-MEMORY_FRAMES = 640  # a composing model looks back so far; the longest chorale has 640
-
 
 @dataclass(frozen=True)
 class FramesConfig:
-    """The network's shape: all that is needed, besides the weights, to build it again."""
+    """The network's shape: with the weights, all that is needed to build it again."""
 
     num_voices: int
-    num_pitches: int  # of a voice, the rest not counted
+    num_pitches: int  # of a voice, not counting the rest
     num_places: int  # of a bar
     embedding_size: int = 256
     units: int = 256
@@ -54,8 +47,8 @@ class FramesConfig:
     head_units: int = 256
     dropout: float = 0.5  # of the LSTM layers' outputs
     head_dropout: float = 0.4
-    history_dropout: float = 0.1  # share of frames of which the LSTM is told nothing
-    recurrent_dropout: float = 0.0  # of the state that goes from frame to frame
+    history_dropout: float = 0.1  # share of frames whose input features are dropped
+    recurrent_dropout: float = 0.0  # of the hidden state between frames
 
     def __post_init__(self) -> None:
         sizes = (self.num_voices, self.num_pitches, self.num_places, self.embedding_size)
@@ -73,7 +66,7 @@ class FramesConfig:
         return MARKS + self.num_places + self.num_voices * (1 + self.num_pitches)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields, for a checkpoint."""
+        """The fields, as a checkpoint keeps them."""
         return {"kind": "frames", **asdict(self)}
 
 
@@ -84,27 +77,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-class Row(NamedTuple):
-    """Ids of frames, taken apart."""
-
-    place: tf.Tensor  # [...] int32: 0 .. num_places - 1, num_places for none
-    voices: tf.Tensor  # [..., voices] int32 pitch indices, see model/networks/frames/past.py
-
-
-class Composing(NamedTuple):
-    """What a composing model carries from id to id."""
-
-    row: tf.Tensor  # [batch, voices] int32: the pitch indices of this frame so far
-    place: tf.Tensor  # [batch] int32
-    memory: Memory
-    known: Features  # of the memory, once a frame: they take longer than a voice
-    hidden: tuple[tf.Tensor, ...]  # per layer [batch, units]: after this frame's recurrent step
-    cell: tuple[tf.Tensor, ...]
-    output: tf.Tensor  # [batch, units]: of the last layer
-    contexts: tuple[tf.Tensor, ...]  # per voice [batch, head_units]: of the output
-
-
-class FrameModel(keras.Model):
+class FrameNetwork(keras.Model):
     """Features, LSTM layers over frames, and a head for one voice after another."""
 
     def __init__(self, config: FramesConfig, precision: str = "float32") -> None:
@@ -123,7 +96,7 @@ class FrameModel(keras.Model):
             )
             for layer in range(config.num_layers)
         ]
-        # The recurrent output is projected once for all voices; each adds what it alone sees.
+        # One projection of the LSTM's output serves all voices; each head adds its own features.
         voices = config.num_voices
         self.context = dense(voices * config.head_units, name="context", dtype=precision)
         self.heads = [
@@ -134,11 +107,8 @@ class FrameModel(keras.Model):
         self.build()
 
     def build(self, input_shape: object = None) -> None:
-        """Make the weights by a call, at once: Keras by itself would trace a graph first."""
-        self.call(self._smallest_window())
-
-    def _smallest_window(self) -> tf.Tensor:
-        return tf.zeros([1, 1 + self.config.num_voices], tf.int32)
+        """Create the weights by an eager call: Keras by itself would trace a graph first."""
+        self.call(tf.zeros([1, 1 + self.config.num_voices], tf.int32))
 
     def call(
         self, tokens: tf.Tensor, state: None = None, dropout_seeds: tf.Tensor | None = None
@@ -149,25 +119,31 @@ class FrameModel(keras.Model):
         the window is unknown. `dropout_seeds` [num_slices, 2]: as in `MusicLSTM.call`.
         """
         if state is not None:
-            raise ValueError("a frame model takes whole windows: compose with its steps")
+            raise ValueError("this takes whole windows: decode with `steps`")
+        # Ids as rows [batch, frames, 1 + voices], then as places [batch, frames] and pitch indices
+        # [batch, frames, voices]. A frame that END begins is unknown, as before a piece.
         shape = tf.shape(tokens)
         rows = tf.reshape(tokens, [shape[0], -1, 1 + self.config.num_voices])
-        row = self._take_apart(rows)
-        known = features_of_frames(row.voices, self.codes.unknown, self.config.num_places)
-        x = self.embedding(self._told(known, row.place))
-        x = self._dropped(x, "history_dropout", 0, dropout_seeds)
+        place, pitches = self._places(rows[..., 0]), self._pitch_indices(rows[..., 1:])
+        known = features_of_frames(pitches, self.codes.unknown, self.config.num_places)
+
+        # From frame to frame: x [batch, frames, units].
+        x = self.embedding(self._input_features(known, place))
+        x = self._dropout(x, "history_dropout", 0, dropout_seeds)
         for layer, lstm in enumerate(self.recurrent):
             if layer:
-                x = self._dropped(x, "dropout", layer, dropout_seeds)
+                x = self._dropout(x, "dropout", layer, dropout_seeds)
             scale = self._recurrent_scale(layer, shape[0], dropout_seeds)
             x, _, _ = lstm(x, recurrent_scale=scale)
-        x = self._dropped(x, "dropout", self.config.num_layers, dropout_seeds)
+        x = self._dropout(x, "dropout", self.config.num_layers, dropout_seeds)
+
+        # Within the frames: the voices, then the STEP or END that follows.
         contexts = self._contexts(x)
         logits = [
-            self._voice_logits(voice, contexts[voice], known, row, dropout_seeds)
+            self._voice_logits(voice, contexts[voice], known, place, pitches, dropout_seeds)
             for voice in range(self.config.num_voices)
         ]
-        logits.append(self._step_logits(x, row.place))
+        logits.append(self._step_logits(x, place))
         stacked = tf.stack(logits, axis=2)  # [batch, frames, 1 + voices, vocab]
         return tf.reshape(stacked, [shape[0], shape[1], self.config.vocab_size]), None
 
@@ -175,111 +151,20 @@ class FrameModel(keras.Model):
         """Every weight by its path, e.g. 'frames/lstm_0/lstm_cell/kernel'."""
         return {weight.path: weight for weight in self.weights}
 
-    def zero_state(self, batch_size: int) -> Composing:
-        """The state before the first id of a piece: after the END of the one before."""
-        config = self.config
-        memory = empty_memory(batch_size, MEMORY_FRAMES, config.num_voices, self.codes.unknown)
-        zeros = tf.zeros([batch_size, config.units], self.compute_dtype)
-        parts = (zeros,) * config.num_layers
-        state = Composing(
-            row=memory.frame,
-            place=tf.zeros([batch_size], tf.int32),
-            memory=memory,
-            known=features(memory, self.codes.unknown),
-            hidden=parts,
-            cell=parts,
-            output=zeros,
-            contexts=tuple(self._contexts(zeros)),
-        )
-        return self._open(tf.fill([batch_size], END), state)
-
-    def state_after(self, tokens: tf.Tensor, state: Composing) -> Composing:
-        """The state after ids [batch, time] from the zero state on; a STEP may not be the last."""
-        voices = self.config.num_voices
-        num_rows = tf.shape(tokens)[1] // (1 + voices)
-        whole = num_rows * (1 + voices)
-        rows = tf.reshape(tokens[:, :whole], [-1, num_rows, 1 + voices])  # voices, then a STEP
-
-        def hear(index: tf.Tensor, state: Composing) -> tuple[tf.Tensor, Composing]:
-            row = tf.gather(rows, index, axis=1)
-            state = self._remember(self._pitch_index(row[:, :-1]), state)
-            return index + 1, self._open(row[:, -1], state)
-
-        shapes = tf.nest.map_structure(lambda part: tf.TensorShape([None, *part.shape[1:]]), state)
-        _, state = tf.while_loop(
-            lambda index, _: index < num_rows, hear, (0, state), (tf.TensorShape([]), shapes)
-        )
-        begun = self._pitch_index(tokens[:, whole:])
-        row = tf.concat([begun, state.row[:, tf.shape(begun)[1] :]], 1)
-        return state._replace(row=tf.ensure_shape(row, [None, voices]))
-
-    @property
-    def steps(self) -> list[Callable[[tf.Tensor, Composing], tuple[tf.Tensor, Composing]]]:
-        """For each id of a row, STEP first: logits [batch, vocab] float32 of it and the state.
-
-        Each takes the id before it [batch]. All pieces of a batch are at the same id of their rows.
-        """
-        voices = range(self.config.num_voices)
-        return [self._to_next_row, *(partial(self._to_voice, voice) for voice in voices)]
-
-    def _to_next_row(self, tokens: tf.Tensor, state: Composing) -> tuple[tf.Tensor, Composing]:
-        row = self._filled(self.config.num_voices - 1, tokens, state)
-        state = self._remember(row, state)
-        return self._step_logits(state.output, state.place), state
-
-    def _to_voice(
-        self, voice: int, tokens: tf.Tensor, state: Composing
-    ) -> tuple[tf.Tensor, Composing]:
-        if voice == 0:
-            state = self._open(tokens, state)
-        else:
-            state = state._replace(row=self._filled(voice - 1, tokens, state))
-        row = Row(state.place, state.row)
-        return self._voice_logits(voice, state.contexts[voice], state.known, row, None), state
-
-    def _open(self, tokens: tf.Tensor, state: Composing) -> Composing:
-        """The state after a STEP or END: the recurrent step."""
-        place = self._place(tokens)
-        x = self.embedding(self._told(state.known, place))
-        hidden, cell = [], []
-        for layer, lstm in enumerate(self.recurrent):
-            x, (new_hidden, new_cell) = lstm.cell(x, [state.hidden[layer], state.cell[layer]])
-            hidden.append(new_hidden)
-            cell.append(new_cell)
-        return state._replace(
-            place=place,
-            hidden=tuple(hidden),
-            cell=tuple(cell),
-            output=x,
-            contexts=tuple(self._contexts(x)),
-        )
-
-    def _filled(self, voice: int, tokens: tf.Tensor, state: Composing) -> tf.Tensor:
-        """The row with a voice's id in it."""
-        column = tf.constant([index == voice for index in range(self.config.num_voices)])
-        return tf.where(column, self._pitch_index(tokens[:, None]), state.row)
-
-    def _remember(self, row: tf.Tensor, state: Composing) -> Composing:
-        """The state after the last voice of a row."""
-        memory = remember(state.memory, row, self.codes.unknown, self.config.num_places)
-        return state._replace(row=row, memory=memory, known=features(memory, self.codes.unknown))
-
-    def _take_apart(self, rows: tf.Tensor) -> Row:
-        """Rows of ids [..., 1 + voices]; a frame that END begins is unknown, as before a piece."""
-        return Row(self._place(rows[..., 0]), self._pitch_index(rows[..., 1:]))
-
-    def _place(self, tokens: tf.Tensor) -> tf.Tensor:
+    def _places(self, tokens: tf.Tensor) -> tf.Tensor:
+        """The place in the bar of each STEP [...] int32; `num_places` for any other id."""
         is_place = (tokens >= MARKS) & (tokens < MARKS + self.config.num_places)
         return tf.where(is_place, tokens - MARKS, self.config.num_places)
 
-    def _pitch_index(self, tokens: tf.Tensor) -> tf.Tensor:
+    def _pitch_indices(self, tokens: tf.Tensor) -> tf.Tensor:
+        """The pitch index of each voice's id [...] int32; unknown for any other id."""
         first = MARKS + self.config.num_places
         return tf.where(
             tokens < first, self.codes.unknown, (tokens - first) % self.codes.num_indices
         )
 
-    def _told(self, known: Features, place: tf.Tensor) -> tf.Tensor:
-        """What the LSTM is told before a frame [..., n], as ones and zeros."""
+    def _input_features(self, known: PastFeatures, place: tf.Tensor) -> tf.Tensor:
+        """The LSTM's input for a frame [..., n], as ones and zeros."""
         codes, frame = self.codes, known.frame
         copies = tf.concat(
             tf.unstack(codes.interval(known.copied, frame[..., None, :]), VIEWS, axis=-2), -1
@@ -305,22 +190,31 @@ class FrameModel(keras.Model):
         return tf.concat(parts, -1)
 
     def _contexts(self, outputs: tf.Tensor) -> list[tf.Tensor]:
+        """For each voice the projection [..., head_units] of the LSTM's outputs [..., units]."""
         return tf.split(self.context(outputs), self.config.num_voices, axis=-1)
 
     def _voice_logits(
-        self, voice: int, context: tf.Tensor, known: Features, row: Row, seeds: tf.Tensor | None
+        self,
+        voice: int,
+        context: tf.Tensor,
+        known: PastFeatures,
+        place: tf.Tensor,
+        pitches: tf.Tensor,
+        seeds: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """Logits [..., vocab] float32 of a voice's ids, from the past and the voices above."""
+        """Logits [..., vocab] float32 of a voice's ids, from the past and the voices above.
+
+        `pitches` [..., voices] are the frame's pitch indices; only those of the voices above count.
+        """
         head = self.heads[voice]
-        others = [row.voices[..., other] for other in range(voice)]
-        hidden = head.hidden(context, known, row.place, others)
-        logits = head.logits(
-            self._dropped(hidden, "head_dropout", 100 + voice, seeds), known, others
-        )
+        others = [pitches[..., other] for other in range(voice)]
+        hidden = head.hidden(context, known, place, others)
+        hidden = self._dropout(hidden, "head_dropout", 100 + voice, seeds)
+        logits = head.logits(hidden, known, others)
         return self._at(logits, MARKS + self.config.num_places + voice * self.codes.num_indices)
 
     def _step_logits(self, outputs: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
-        """Logits [..., vocab] float32 of what follows a frame: END, or the next place of a bar."""
+        """Logits [..., vocab] float32 of the id after a frame: END, or STEP to the next place."""
         ends, goes_on = tf.split(tf.cast(self.ending(outputs), tf.float32), 2, axis=-1)
         no_frame = place == self.config.num_places
         next_place = tf.where(no_frame, 0, (place + 1) % self.config.num_places)
@@ -331,7 +225,7 @@ class FrameModel(keras.Model):
         return self._at(tf.concat([*[never] * END, ends, places], -1), 0)
 
     def _at(self, logits: tf.Tensor, first: int) -> tf.Tensor:
-        """The logits of a block of ids, spread over the vocabulary."""
+        """Logits [..., vocab] of those of a block of ids, the first of which is `first`."""
         after = self.config.vocab_size - first - logits.shape[-1]
         padding = [[0, 0]] * (logits.shape.rank - 1) + [[first, after]]
         return tf.pad(logits, padding, constant_values=NEVER)
@@ -339,15 +233,15 @@ class FrameModel(keras.Model):
     def _recurrent_scale(
         self, layer: int, num_rows: tf.Tensor, seeds: tf.Tensor | None
     ) -> tf.Tensor | None:
-        """What a layer's state [batch, units] is multiplied by: the same in all frames of a window.
+        """The factor [batch, units] of a layer's hidden state, the same in all frames of a window.
 
-        Gal and Ghahramani 2016 (arXiv 1512.05287).
+        Recurrent dropout of Gal and Ghahramani 2016 (arXiv 1512.05287).
         """
         if seeds is None or not self.config.recurrent_dropout:
             return None
         ones = tf.ones([num_rows, 1, self.config.units], self.compute_dtype)
-        return self._dropped(ones, "recurrent_dropout", 200 + layer, seeds)[:, 0]
+        return self._dropout(ones, "recurrent_dropout", 200 + layer, seeds)[:, 0]
 
-    def _dropped(self, x: tf.Tensor, rate: str, site: int, seeds: tf.Tensor | None) -> tf.Tensor:
+    def _dropout(self, x: tf.Tensor, rate: str, site: int, seeds: tf.Tensor | None) -> tf.Tensor:
         whole_steps = rate == "history_dropout"
         return dropout(x, getattr(self.config, rate), site, seeds, whole_steps=whole_steps)

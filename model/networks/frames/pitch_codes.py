@@ -1,4 +1,4 @@
-"""Pitch indices as a network reads and writes them: ones and zeros in, logits of pitches out.
+"""Pitch indices as a network reads and writes them: one-hot codes in, logits of pitches out.
 
 Indices as in model/networks/frames/past.py: 0 a rest, 1 .. num_pitches the pitches, num_pitches + 1
 unknown. Pitch classes count from the lowest pitch, not from C; 12 stands for none.
@@ -16,59 +16,59 @@ NO_CLASS = NUM_CLASSES
 
 @dataclass(frozen=True)
 class PitchCodes:
-    """Codes of the pitches of a voice."""
+    """One-hot codes and logits of the pitches of a voice."""
 
     num_pitches: int
-    dtype: str  # of the ones and zeros
+    dtype: str  # of the one-hot codes
 
     @property
     def num_indices(self) -> int:
-        """Indices that a voice can take: the rest and the pitches."""
+        """Number of indices that a voice can take: the rest and the pitches."""
         return 1 + self.num_pitches
 
     @property
     def unknown(self) -> int:
-        """The index of what is not known."""
+        """The index that stands for an unknown pitch."""
         return 1 + self.num_pitches
 
     @property
     def num_moves(self) -> int:
-        """Moves from a pitch to another; the index after them stands for none."""
+        """Number of moves from one pitch to another; the index after them stands for no move."""
         return 2 * self.num_pitches + 1
 
     def is_pitch(self, index: tf.Tensor) -> tf.Tensor:
-        """Is it neither a rest nor unknown? [...] bool."""
+        """[...] bool: the index is neither a rest nor unknown."""
         return (index > 0) & (index <= self.num_pitches)
 
     def one_hot(self, values: tf.Tensor, depth: int) -> tf.Tensor:
-        """[..., depth], a one at the value of [...]."""
+        """One-hot codes [..., depth] of values [...]."""
         return tf.one_hot(values, depth, dtype=self.dtype)
 
     def one_hots(self, values: tf.Tensor, depth: int) -> tf.Tensor:
-        """[..., n * depth], a one for each of the n values of [..., n]."""
+        """One-hot codes [..., n * depth] of values [..., n]."""
         ones = self.one_hot(values, depth)
         shape = tf.concat([tf.shape(values)[:-1], [values.shape[-1] * depth]], 0)
         return tf.reshape(ones, shape)
 
     def pitches(self, indices: tf.Tensor) -> tf.Tensor:
-        """[..., n * indices] of n indices [..., n], each of which may be unknown."""
+        """One-hot codes [..., n * (1 + indices)] of pitch indices [..., n], unknown ones too."""
         return self.one_hots(indices, self.unknown + 1)
 
     def moves(self, moves: tf.Tensor) -> tf.Tensor:
-        """[..., n * moves] of n moves [..., n] of `interval`."""
+        """One-hot codes [..., n * (moves + 1)] of moves [..., n] that `interval` returned."""
         return self.one_hots(moves, self.num_moves + 1)
 
     def interval(self, pitch: tf.Tensor, origin: tf.Tensor) -> tf.Tensor:
-        """Index of the move from one pitch to another; `num_moves` where either is none."""
+        """Index of the move from `origin` to `pitch`; `num_moves` if either is no pitch."""
         both = self.is_pitch(pitch) & self.is_pitch(origin)
         return tf.where(both, pitch - origin + self.num_pitches, self.num_moves)
 
     def class_of(self, pitch: tf.Tensor) -> tf.Tensor:
-        """The pitch class, 12 for none."""
+        """The pitch class; 12 for a rest or an unknown pitch."""
         return tf.where(self.is_pitch(pitch), (pitch - 1) % NUM_CLASSES, NO_CLASS)
 
     def logits_of_moves(self, moves: tf.Tensor, origin: tf.Tensor) -> tf.Tensor:
-        """Logits [..., 1 + pitches] from those of moves from a pitch [...]; 0 for a rest."""
+        """Logits [..., 1 + pitches] from those of moves [..., moves] from a pitch; 0 for a rest."""
         target = tf.range(1, self.num_pitches + 1)
         index = tf.clip_by_value(
             target - origin[..., None] + self.num_pitches, 0, self.num_moves - 1
@@ -85,7 +85,7 @@ class PitchCodes:
 
 
 def above(classes: tf.Tensor, roots: tf.Tensor) -> tf.Tensor:
-    """Semitones from roots up to pitch classes, 0..11; 12 where either is none."""
+    """Semitones from roots up to pitch classes, 0..11; 12 if either is none."""
     both = (classes < NO_CLASS) & (roots < NO_CLASS)
     return tf.where(both, (classes - roots) % NUM_CLASSES, NO_CLASS)
 
@@ -93,7 +93,7 @@ def above(classes: tf.Tensor, roots: tf.Tensor) -> tf.Tensor:
 def from_roots(logits: tf.Tensor, roots: tf.Tensor) -> tf.Tensor:
     """Logits of pitch classes [..., 12], from those [..., n, 12] of semitones above n roots.
 
-    Roots [..., n] of class 12 have no say.
+    Roots [..., n] of class 12 add nothing.
     """
     index = (tf.range(NUM_CLASSES) - roots[..., None]) % NUM_CLASSES
     values = tf.gather(logits, index, batch_dims=index.shape.rank - 1)

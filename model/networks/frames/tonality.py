@@ -1,11 +1,11 @@
-"""Which key the music has been in: pitch classes tallied over the past, and the key they fit best.
+"""The key of the music so far: tallies of pitch classes over the past, and the key they fit best.
 
-A frame model is told of every pitch how it lies in the key, and chooses pitches by their place in
-it too. So what it learns of one key holds in all, and music that it composes stays in a key instead
-of wandering off.
+A frame model sees the degree of every pitch in the key, and chooses pitches by their degree too. So
+what it learns in one key holds in all of them, and the music that it composes stays in a key
+instead of wandering off.
 
-Pitch classes count from the lowest pitch of the vocabulary, as in pitch_codes.py: only
-distances matter here.
+Pitch classes count from the lowest pitch of the vocabulary, as in pitch_codes.py: only distances
+matter here.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import tensorflow as tf
 
 from model.networks.frames.pitch_codes import NO_CLASS, NUM_CLASSES
 
-HALF_LIVES = (1.0, 4.0)  # bars after which a note counts half; a third tally forgets nothing
+HALF_LIVES = (1.0, 4.0)  # bars after which a note counts half; a third tally does not decay
 NUM_TALLIES = len(HALF_LIVES) + 1
-KEYED = (1, 2)  # the tallies that a key is told of: lately, and in the whole piece so far
+KEYED = (1, 2)  # the tallies that a key is estimated from: lately, and the whole piece so far
 NUM_MODES = 3  # major, minor, none yet
 
 # How well each degree fits a key: probe-tone ratings of Krumhansl and Kessler 1982 (Psychological
@@ -27,28 +27,28 @@ MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
 
 
 def decays(frames_per_bar: int) -> tf.Tensor:
-    """[tallies] float32: what is left of a tally a frame later."""
+    """[tallies] float32: the share of a tally that is left a frame later."""
     return tf.constant([*(0.5 ** (1 / (bars * frames_per_bar)) for bars in HALF_LIVES), 1.0])
 
 
 def count(frame: tf.Tensor, num_pitches: int) -> tf.Tensor:
-    """[batch, 12] float32: the voices that sing each pitch class, of pitch indices [batch, voices].
+    """[batch, 12] float32: the voices on each pitch class, of pitch indices [batch, voices].
 
     Indices as in model/networks/frames/past.py: 0 is a rest, and num_pitches + 1 unknown.
     """
-    sings = (frame > 0) & (frame <= num_pitches)
-    classes = tf.where(sings, (frame - 1) % NUM_CLASSES, -1)  # -1 is no class: zeros
+    is_pitch = (frame > 0) & (frame <= num_pitches)
+    classes = tf.where(is_pitch, (frame - 1) % NUM_CLASSES, -1)  # -1 is no class: zeros
     return tf.reduce_sum(tf.one_hot(classes, NUM_CLASSES), 1)
 
 
-def heard(tallies: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def tonal_features(tallies: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Tonics and modes [..., keys] int32, and saliences, of tallies [..., tallies, 12]."""
     return *keys(tallies), salience(tallies)
 
 
 def salience(tallies: tf.Tensor) -> tf.Tensor:
-    """Log shares [..., tallies, 12] of the pitch classes, 0 where all have been sung alike."""
-    prior = 0.5  # of a frame for each class, so that what was never sung has a share
+    """Log of 12 times the share of each pitch class [..., tallies, 12]: 0 if all are equal."""
+    prior = 0.5  # frames for each class, so that a class that never sounded has a share too
     total = tf.reduce_sum(tallies, -1, keepdims=True) + NUM_CLASSES * prior
     return tf.math.log((tallies + prior) / total * NUM_CLASSES)
 
@@ -67,7 +67,7 @@ def keys(tallies: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _profiles() -> np.ndarray:
-    """[24, 12] float32: of each major key, then of each minor one, with mean 0 and norm 1."""
+    """[24, 12] float32: the profiles of the major keys, then of the minor ones; mean 0, norm 1."""
     rows = [np.roll(profile, tonic) for profile in (MAJOR, MINOR) for tonic in range(NUM_CLASSES)]
     centred = np.array(rows) - np.mean(rows, axis=1, keepdims=True)
     return (centred / np.linalg.norm(centred, axis=1, keepdims=True)).astype(np.float32)

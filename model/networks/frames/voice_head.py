@@ -1,8 +1,8 @@
 """One voice of a frame: logits of its pitches, from the past and the voices above it.
 
-A head does not give each pitch a logit of its own only. What speaks for a pitch is also how far it
-lies from the voice's last one, which interval it makes with every voice above, its degree in the
-key, and whether it moves in parallel with another voice. All of these hold in any transposition.
+The logit of a pitch is a sum. One part belongs to the pitch itself; the others to its distance from
+the voice's last pitch, its interval with every voice above, its degree in the key, and to parallel
+motion with another voice. Those hold in any transposition.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from model.networks.frames import tonality
-from model.networks.frames.past import LONGEST_AGE, NUM_MATCHES, Features
+from model.networks.frames.past import LONGEST_AGE, NUM_MATCHES, PastFeatures
 from model.networks.frames.pitch_codes import NO_CLASS, NUM_CLASSES, PitchCodes, above, from_roots
 
 
@@ -29,28 +29,30 @@ class VoiceHead(keras.layers.Layer):
         self.num_places = num_places
         self.sizes = [
             codes.num_indices,  # the pitch itself
-            codes.num_moves,  # the move from the voice's last one
+            codes.num_moves,  # the move from the voice's last pitch
             codes.num_moves,  # the interval to the voice next above
-            voice * NUM_CLASSES,  # the interval to each voice above, octaves left out
-            voice * NUM_CLASSES,  # keeping it while the other voice moves: of each interval
+            voice * NUM_CLASSES,  # the interval to each voice above, without octaves
+            voice * NUM_CLASSES,  # keeping that interval while the other voice moves
             len(tonality.KEYED) * NUM_CLASSES,  # the degree in each key
-            tonality.NUM_TALLIES,  # how much the pitch class was sung
+            tonality.NUM_TALLIES,  # how often the pitch class has sounded
         ]
         dense = keras.layers.Dense
         self.seen = dense(units, use_bias=False, name=f"seen_{voice}", dtype=precision)
         self.choices = dense(sum(self.sizes), name=f"choices_{voice}", dtype=precision)
 
     def hidden(
-        self, context: tf.Tensor, known: Features, place: tf.Tensor, others: Sequence[tf.Tensor]
+        self, context: tf.Tensor, known: PastFeatures, place: tf.Tensor, others: Sequence[tf.Tensor]
     ) -> tf.Tensor:
-        """Activations [..., units] from a projection of the recurrent output of that size.
+        """Activations [..., units] from `context`, a projection [..., units] of the LSTM's output.
 
-        `others`: what the voices above sing in this frame, [...] of pitch indices each.
+        `others`: the pitch indices [...] of each voice above in this frame.
         """
-        told = tf.concat(self._told(known, place, others), -1)
-        return tf.nn.relu(context + self.seen(told))
+        features = tf.concat(self._input_features(known, place, others), -1)
+        return tf.nn.relu(context + self.seen(features))
 
-    def logits(self, hidden: tf.Tensor, known: Features, others: Sequence[tf.Tensor]) -> tf.Tensor:
+    def logits(
+        self, hidden: tf.Tensor, known: PastFeatures, others: Sequence[tf.Tensor]
+    ) -> tf.Tensor:
         """Logits [..., 1 + pitches] float32 of a rest and the pitches."""
         codes = self.codes
         numbers = tf.cast(self.choices(hidden), tf.float32)
@@ -58,27 +60,27 @@ class VoiceHead(keras.layers.Layer):
             numbers, self.sizes, axis=-1
         )
         of_classes = tf.reduce_sum(weights[..., None] * known.salience, -2)
-        of_classes += from_roots(_in_rows(in_keys, len(tonality.KEYED)), known.tonic)
+        of_classes += from_roots(_by_class(in_keys, len(tonality.KEYED)), known.tonic)
         logits = pitches + codes.logits_of_moves(moves, self._origin(known))
         if others:
             roots = codes.class_of(tf.stack(others, -1))
-            of_classes += from_roots(_in_rows(harmony, self.voice), roots)
+            of_classes += from_roots(_by_class(harmony, self.voice), roots)
             interval, keeps = self._parallel(known, others)
-            of_intervals = _in_rows(parallels, self.voice) * tf.one_hot(interval, NUM_CLASSES)
+            of_intervals = _by_class(parallels, self.voice) * tf.one_hot(interval, NUM_CLASSES)
             of_voices = tf.reduce_sum(of_intervals, -1, keepdims=True)
             of_classes += tf.reduce_sum(of_voices * tf.one_hot(keeps, NUM_CLASSES), -2)
             logits += codes.logits_of_moves(intervals, others[-1])
         return logits + codes.logits_of_classes(of_classes)
 
-    def _origin(self, known: Features) -> tf.Tensor:
-        """The voice's last pitch; after a rest the one before it, as it comes back near by."""
+    def _origin(self, known: PastFeatures) -> tf.Tensor:
+        """The voice's last pitch; during a rest the pitch before it, near which a voice returns."""
         last = known.frame[..., self.voice]
         return tf.where(last == 0, known.before[..., self.voice], last)
 
     def _parallel(
-        self, known: Features, others: Sequence[tf.Tensor]
+        self, known: PastFeatures, others: Sequence[tf.Tensor]
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """[..., voices above]: the interval to a voice that has moved, the class that keeps it."""
+        """Both [..., voices above]: the interval to a voice, and the class that would keep it."""
         codes = self.codes
         own = codes.class_of(known.frame[..., self.voice, None])
         now = tf.stack(others, -1)
@@ -88,12 +90,13 @@ class VoiceHead(keras.layers.Layer):
         kept = (codes.class_of(now) + interval) % NUM_CLASSES
         return interval, tf.where(moved, kept, -1)  # -1: no class, as tf.one_hot reads it
 
-    def _told(
-        self, known: Features, place: tf.Tensor, others: Sequence[tf.Tensor]
+    def _input_features(
+        self, known: PastFeatures, place: tf.Tensor, others: Sequence[tf.Tensor]
     ) -> list[tf.Tensor]:
+        """The head's own input, as parts [..., n] of ones and zeros."""
         codes, voice = self.codes, self.voice
         last, origin = known.frame[..., voice], self._origin(known)
-        told = [
+        features = [
             codes.pitches(tf.stack([last, known.before[..., voice]], -1)),
             codes.one_hot(known.age[..., voice], LONGEST_AGE + 1),
             codes.one_hot(place, self.num_places + 1),
@@ -105,7 +108,7 @@ class VoiceHead(keras.layers.Layer):
         if others:
             now, before = tf.stack(others, -1), known.frame[..., :voice]
             classes = codes.class_of(before)
-            told += [
+            features += [
                 codes.pitches(now),
                 codes.moves(codes.interval(now, origin[..., None])),
                 codes.moves(codes.interval(now, before)),
@@ -113,17 +116,17 @@ class VoiceHead(keras.layers.Layer):
                 # Does the voice above follow the copies that the search proposes?
                 flat(tf.cast(known.copied[..., :voice] == now[..., None, :], codes.dtype)),
             ]
-        return told
+        return features
 
 
 def degrees(pitches: tf.Tensor, tonic: tf.Tensor, codes: PitchCodes) -> tf.Tensor:
-    """[..., keys * n * 13], a one at the degree in each key of n pitches [..., n]; last is none."""
+    """One-hot degrees [..., keys * n * 13] in each key of pitches [..., n]; 12 is none."""
     of_each = above(codes.class_of(pitches)[..., None, :], tonic[..., None])
     return flat(codes.one_hots(of_each, NUM_CLASSES + 1))
 
 
-def _in_rows(logits: tf.Tensor, count: int) -> tf.Tensor:
-    """[..., count, 12] of [..., count * 12]."""
+def _by_class(logits: tf.Tensor, count: int) -> tf.Tensor:
+    """Logits [..., count, 12] of logits [..., count * 12]."""
     return tf.reshape(logits, tf.concat([tf.shape(logits)[:-1], [count, NUM_CLASSES]], 0))
 
 

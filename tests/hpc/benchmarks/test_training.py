@@ -6,10 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hpc.benchmarks import generation as bench_generation
-from hpc.benchmarks import input as bench_input
-from hpc.benchmarks import large_data as bench_large
-from hpc.benchmarks import training as bench_training
+from hpc.benchmarks import generation, input, large_data, training
 from hpc.benchmarks.rows import Options
 from hpc.benchmarks.training import repeat_data, shares, train
 from pipeline.dataset.manifest import Manifest
@@ -53,9 +50,9 @@ def test_a_repeated_data_set_is_whole_and_has_every_piece_so_many_times(
 
 def test_rows_without_their_data_set_say_how_to_make_it(tmp_path: Path) -> None:
     options = Options(data=tmp_path / "none")
-    rows = bench_training.measure(["overhead", "memory"], options)
-    rows += bench_input.measure(["batches"], options)
-    rows += bench_large.measure(["large-speed"], options)
+    rows = training.measure(["overhead", "memory"], options)
+    rows += input.measure(["batches"], options)
+    rows += large_data.measure(["large-speed"], options)
     assert [row.name for row in rows] == ["overhead", "memory", "batches", "large-speed"]
     for row in rows:
         assert (row.value, row.met) == (None, None)
@@ -78,4 +75,4 @@ def test_every_row_of_the_issue_has_a_target() -> None:
     assert rows["memory"] == "<= 1.05"
     assert rows["batches"] == ">= 50"
     assert rows["generate"] == ">= 20"
-    assert bench_generation.WINDOW == 100
+    assert generation.WINDOW == 100

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hpc import train
-from hpc.benchmarks import twin as bench_twin
+from hpc.benchmarks import twin
 from tests.hpc.launching import TINY_FLAGS
 
 # In the place of a Python with PyTorch: one that checks what it gets, and has learned nothing.
@@ -18,7 +18,7 @@ STAND_IN = """#!{python}
 import json, math, sys
 import numpy as np
 _, script, exported, threads = sys.argv
-assert script.endswith("bench_twin_torch.py") and threads == "1"
+assert script.endswith("twin_in_torch.py") and threads == "1"
 exported = np.load(exported)
 settings = json.loads(str(exported["settings"]))
 steps, windows, ids = exported["train"].shape
@@ -48,7 +48,7 @@ def test_both_are_told_in_nats_per_note(
     python.write_text(STAND_IN.format(python=sys.executable, batch=batch))
     python.chmod(0o755)
     flags = [str(run), "--torch-python", str(python), "--threads", "1", "--json", str(result)]
-    assert bench_twin.main(flags) == 0
+    assert twin.main(flags) == 0
     told = json.loads(result.read_text())
     per_note = told["valid_tokens"] / told["valid_notes"]
     assert 1.5 < per_note < 4  # NOTE and DURATION, and a SHIFT where time goes on
@@ -66,9 +66,9 @@ def test_both_are_told_in_nats_per_note(
 def test_a_python_without_pytorch_and_an_unfinished_run_are_refused(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert bench_twin.main([str(run), "--torch-python", "/bin/false"]) == 1
+    assert twin.main([str(run), "--torch-python", "/bin/false"]) == 1
     assert "give a Python that has PyTorch" in capsys.readouterr().err
     config = json.loads((run / "config.json").read_text())
     (run / "config.json").write_text(json.dumps({**config, "steps": 6}))
-    assert bench_twin.main([str(run)]) == 1
+    assert twin.main([str(run)]) == 1
     assert "4 of 6 steps evaluated" in capsys.readouterr().err

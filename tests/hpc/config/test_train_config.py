@@ -82,6 +82,13 @@ def test_the_digest_leaves_out_where_things_lie_and_nothing_else() -> None:
     assert dataclasses.replace(config, timeout=9.0).digest() != config.digest()
 
 
+def test_the_digest_of_the_defaults_stays_as_the_runs_of_older_versions_have_it() -> None:
+    # Ranks of two versions with equal settings agree; a new setting or default changes the value.
+    assert TrainConfig().digest() == (
+        "92331577d6f7ead2ae2a539baf883543c05f98ad614692017c6e62b6b802b198"
+    )
+
+
 def test_learning_rate_scaling_follows_the_number_of_workers() -> None:
     rate = TrainConfig().learning_rate
     factors = {"none": 1, "sqrt": 2, "linear": 4}

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
 from hpc.efficiency.cost_model import (
-    PUBLISHED,
     Allreduce,
     CostModel,
     Ring,
     Step,
     fit_exposed,
     fit_ring,
-    published_exposure,
     relative_errors,
     wire_seconds,
 )
-from hpc.efficiency.forecast import forecast_tables, forecasts, published_table
+from hpc.efficiency.forecast import MOST_STEP_ERROR, forecast_tables, forecasts
 from hpc.efficiency.measure import Measurement
 from hpc.efficiency.plan import Cell
+from hpc.efficiency.plot import scaling_figure
+from hpc.efficiency.tables import EfficiencyRow
+from hpc.reports.spread import Spread
+from tests.conftest import REPOSITORY
 
 RING = Ring(alpha=80e-6, beta=1.6e-9, start=0.9e-3)
 EXPOSED, COMPUTE = 0.7, 1.2
@@ -130,6 +133,44 @@ def test_the_wire_of_the_link_that_was_measured_on_is_not_counted_twice() -> Non
     assert on_gigabit.over(10, measured_on=1).beta == pytest.approx(RING.beta + wire_seconds(10))
 
 
+@dataclass(frozen=True)
+class Published:
+    """A network whose scaling to 512 GPUs was published, and its speed on one (docs/scaling.md)."""
+
+    name: str
+    parameters: float
+    images_per_second: float  # of one P100
+    efficiency: float  # at 512
+
+    @property
+    def step(self) -> Step:
+        """A step of 512 workers, 64 images and a float32 gradient each, as long as published."""
+        compute = 64 / self.images_per_second
+        return Step(512, 4 * self.parameters, compute / self.efficiency, compute)
+
+    def cost(self, exposed: float) -> CostModel:
+        """The model of its step with this share of the allreduce exposed."""
+        return CostModel(self.step.compute_seconds, ROCE_RING, exposed, self.step.num_bytes)
+
+    def needed_exposure(self) -> float:
+        """The share of the allreduce that must be exposed for exactly the published efficiency."""
+        waiting = self.step.seconds - self.step.compute_seconds
+        return waiting / ROCE_RING.seconds(512, self.step.num_bytes)
+
+
+ROCE_RING = Ring(alpha=5e-6, beta=wire_seconds(25.0))
+PUBLISHED = (
+    Published("Inception V3", 24e6, 142.0, 0.90),
+    Published("ResNet-101", 44e6, 1656.82 / 16, 0.90),
+    Published("VGG-16", 138e6, 154.0, 0.68),
+)
+
+
+def published_exposure() -> float:
+    """The one share of exposed allreduce with which the model comes nearest to all of PUBLISHED."""
+    return fit_exposed([case.step for case in PUBLISHED], ROCE_RING)
+
+
 def test_published_efficiencies_lie_between_nothing_hidden_and_all_of_it() -> None:
     for case in PUBLISHED:
         assert case.cost(1.0).efficiency(512) < case.efficiency < case.cost(0.0).efficiency(512)
@@ -142,9 +183,20 @@ def test_one_exposed_share_comes_within_3_points_of_all_published_efficiencies()
         assert abs(case.cost(exposed).efficiency(512) - case.efficiency) < 0.03
 
 
+def test_the_table_of_published_figures_in_the_documentation_is_what_the_model_computes() -> None:
+    text = (REPOSITORY / "docs" / "scaling.md").read_text()
+    exposed = published_exposure()
+    assert f"| e = 1 | e = {exposed:.2f} |" in text
+    for case in PUBLISHED:
+        shares = (case.efficiency, *(case.cost(e).efficiency(512) for e in (1.0, exposed)))
+        cells = [case.name, f"{case.parameters / 1e6:.0f} M", f"{case.images_per_second:.0f}/s"]
+        cells += [*(f"{share:.0%}" for share in shares), f"{case.needed_exposure():.2f}"]
+        assert f"| {' | '.join(cells)} |" in text
+
+
 def test_the_tables_tell_the_formula_its_source_the_error_and_every_prediction() -> None:
     found = forecasts(store_of(0.01, 2), link=0.0)
-    fit, predicted, published = (table.to_markdown() for table in forecast_tables(found))
+    fit, predicted = (table.to_markdown() for table in forecast_tables(found))
     for words in ("2 (p - 1) alpha", "Rabenseifner", "error (worst)", "17.0 MB"):
         assert words in fit
     shares = r"\| horovod \| (?:1|10|25|100) Gbit/s \|(?: \d+% \(\d+%\) \|){8}"
@@ -152,8 +204,6 @@ def test_the_tables_tell_the_formula_its_source_the_error_and_every_prediction()
     headings = fit.split("\n\n")[1].splitlines()[0].split(" | ")
     assert len(set(headings)) == len(headings)
     assert "Predicted, not measured" in predicted
-    assert published == published_table().to_markdown()
-    assert "| VGG-16 | 138 M | 154/s | 68% |" in published
     assert forecast_tables([]) == []
 
 
@@ -164,3 +214,44 @@ def test_measurements_without_a_latency_or_without_processes_apart_are_not_carri
         if one.link:
             del one.link["latency_seconds"], one.link["message_seconds"]
     assert forecasts(whole, 0.0) == []
+
+
+def noise() -> dict[tuple[Cell, int], Measurement]:
+    """Measurements in which one step of two workers took less than half of its computing."""
+    whole = store_of(0.0, 2)
+    key = next(key for key in whole if not key[0].is_alone)
+    whole[key] = replace(whole[key], step_seconds=COMPUTE / 2.36)
+    return whole
+
+
+def test_a_model_that_misses_a_measured_step_predicts_nothing() -> None:
+    (model,) = forecasts(noise(), link=0.0)
+    assert model.worst_step_error > MOST_STEP_ERROR and not model.is_reliable
+    assert model.to_json()["predicted"] == []
+    fit, predicted = (table.to_markdown() for table in forecast_tables([model]))
+    assert f"({model.worst_step_error:.1%})" in fit
+    assert "Gbit/s |" not in predicted
+    missed = f"misses a measured step by {model.worst_step_error:.0%}, and 20% is the limit"
+    assert f"No prediction for horovod: the model {missed}" in predicted
+
+
+def test_the_forecast_panel_shows_every_measured_point_and_no_line_of_a_model_that_misses() -> None:
+    (model,) = forecasts(noise(), link=0.0)
+    row = EfficiencyRow(
+        scaling="weak",
+        strategy="horovod",
+        workers=2,
+        hosts="dorchester + bath",
+        batch=32,
+        rate=Spread(1.0, None, None, 1),
+        against_solo=None,
+        against_independent=Spread(2.36, None, None, 1),
+        step_seconds=1.0,
+        parts={},
+        allreduce_seconds=None,
+        gigabytes_per_second=None,
+    )
+    panel = scaling_figure([row], [model], "noise").axes[3]
+    assert [line.get_xydata().tolist() for line in panel.lines] == [[[2.0, 2.36]]]
+    assert panel.get_ylim()[1] > 2.36
+    assert "no prediction" in panel.texts[0].get_text()

@@ -44,7 +44,7 @@ class SmallRun:
             self.state, self.progress = bundle.weights["a/b"].copy(), dict(bundle.progress)
             assert (bundle.optimizer["velocity"] == self.state * 2).all()
         self.checkpoints = Checkpoints(self.run_dir, self.config, is_chief=True)
-        self.checkpoints.take_up(self.progress)
+        self.checkpoints.roll_back(self.progress)
 
     @property
     def step(self) -> int:

@@ -9,5 +9,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as pipeline/runtime/command.py has it
 
-for name in ("journal", "profiling", "steps", "link", "train", "devices"):
+for name in ("run_folder.journal", "training.profiling", "training.train_step", "train"):
     importlib.import_module(f"hpc.{name}")
+for name in ("allreduce_timing", "devices"):
+    importlib.import_module(f"hpc.distributed.{name}")

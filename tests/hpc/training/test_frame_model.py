@@ -74,15 +74,25 @@ def test_it_learns_and_a_killed_run_ends_bit_for_bit_as_one_left_alone(
             np.testing.assert_array_equal(values, other[path], err_msg=path)
 
 
+@pytest.fixture(scope="module")
+def one_worker(duets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run on whole pieces that two workers must equal."""
+    run = tmp_path_factory.mktemp("runs") / "one"
+    flags = [*FLAGS, f"--data={duets}", "--steps=6", *WHOLE_PIECES]
+    assert main([*flags, f"--run={run}"]) == 0
+    return run
+
+
 @pytest.mark.mpi
 @pytest.mark.parametrize("strategy", ["horovod", "multiworker"])
-def test_two_workers_train_it_as_one_does(strategy: str, duets: Path, tmp_path: Path) -> None:
+def test_two_workers_train_it_as_one_does(
+    strategy: str, one_worker: Path, duets: Path, tmp_path: Path
+) -> None:
     flags = [*FLAGS, f"--data={duets}", "--steps=6", *WHOLE_PIECES]
-    assert main([*flags, f"--run={tmp_path / 'one'}"]) == 0
     done = run_training(2, *flags, f"--run={tmp_path / 'two'}", f"--strategy={strategy}")
     assert done.returncode == 0, done.stdout + done.stderr
-    np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=1e-5)
-    one, two = (read_bundle(step_folder(tmp_path / name, 6)).weights for name in ("one", "two"))
+    np.testing.assert_allclose(losses(tmp_path / "two"), losses(one_worker), rtol=1e-5)
+    one, two = (read_bundle(step_folder(run, 6)).weights for run in (one_worker, tmp_path / "two"))
     for path, values in one.items():  # the averages
         np.testing.assert_allclose(two[path], values, rtol=1e-4, atol=1e-5, err_msg=path)
 

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from hpc.training.sample_process import real_token_probability
-from hpc.training.samples import LOG, Listening, missing_for_samples
+from hpc.training.samples import LOG, SampleProcess, missing_for_samples
 from model.composing.composer import Composer
 from model.networks.registry import build_network, network_config
 from pipeline.vocabulary.grid import GridVocabulary
@@ -24,29 +24,31 @@ pytestmark = [
 def samplers() -> list[psutil.Process]:
     """Those among this process's children."""
     children = psutil.Process().children()
-    return [child for child in children if any("listening.py" in word for word in child.cmdline())]
+    return [
+        child for child in children if any("sample_process.py" in word for word in child.cmdline())
+    ]
 
 
 def test_a_sampler_that_was_killed_is_told_of_once_and_training_goes_on(tmp_path: Path) -> None:
     said: list[str] = []
-    listening = Listening(tmp_path, 0.0, said.append)
-    listening.sample(1)
+    samples = SampleProcess(tmp_path, 0.0, said.append)
+    samples.request(1)
     (sampler,) = samplers()
     sampler.kill()
     sampler.wait(60)
-    listening.sample(2)
-    listening.sample(3)
+    samples.request(2)
+    samples.request(3)
     assert said == [f"no more samples in TensorBoard: {tmp_path / LOG} says why"]
-    listening.close(wait=True)
+    samples.close(wait=True)
     assert len(said) == 1
 
 
 def test_its_priority_counts_against_the_trainer_and_ctrl_c_is_not_for_it(tmp_path: Path) -> None:
-    listening = Listening(tmp_path, 0.0, lambda _: None)
-    listening.sample(1)
+    samples = SampleProcess(tmp_path, 0.0, lambda _: None)
+    samples.request(1)
     (sampler,) = samplers()
     session, group = os.getsid(sampler.pid), os.getpgid(sampler.pid)
-    listening.close(wait=False)
+    samples.close(wait=False)
     # Linux weighs nice values within a session only, where it groups tasks by session.
     assert session == os.getsid(0)
     assert group != os.getpgid(0)
@@ -69,12 +71,12 @@ def test_where_no_music_can_sound_that_is_said_once_and_nothing_is_started(
 ) -> None:
     monkeypatch.setattr("hpc.training.samples.missing_for_samples", lambda: ["FluidSynth"])
     said: list[str] = []
-    listening = Listening(tmp_path, 0.0, said.append)
-    listening.sample(1)
-    listening.sample(2)
+    samples = SampleProcess(tmp_path, 0.0, said.append)
+    samples.request(1)
+    samples.request(2)
     assert said == ["no samples of the music in TensorBoard: FluidSynth not installed"]
     assert not samplers()
-    listening.close(wait=True)
+    samples.close(wait=True)
 
 
 def test_a_run_that_ends_says_what_it_waits_for(
@@ -82,8 +84,8 @@ def test_a_run_that_ends_says_what_it_waits_for(
 ) -> None:
     monkeypatch.setattr("hpc.training.samples.LONGEST_END", 1.0)
     said: list[str] = []
-    listening = Listening(tmp_path, 0.0, said.append)
-    listening.sample(1)  # of a checkpoint that never comes
-    listening.close(wait=True)
+    samples = SampleProcess(tmp_path, 0.0, said.append)
+    samples.request(1)  # of a checkpoint that never comes
+    samples.close(wait=True)
     assert said == ["the last sample for TensorBoard: at most 1 s"]
     assert not samplers()

@@ -1,4 +1,4 @@
-"""generate.py --given: a voice of a real chorale stays as it is, the model sings the others."""
+"""generate.py --given: the given voice stays as it is, the model composes the others."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from model.composing.composer import Composer
 from model.composing.given_voice import read_given_voice
 from model.composing.harmonising import harmonise
+from model.composing.pieces import Length
 from model.composing.sampling import Sampling
 from model.generate import main
 from pipeline.scores.midi.writer import write_midi
@@ -62,6 +63,21 @@ def test_pieces_differ_by_number_and_a_seed_gives_them_again(tune: Path) -> None
     assert both[1].ids.tolist() == again[0].ids.tolist() != both[0].ids.tolist()
     frames = composer.vocabulary.decode_frames(both[0].ids)
     assert frames[:, 0].tolist() == np.repeat([pitch for _, pitch in TUNE], 4).tolist()
+
+
+def test_nothing_that_composes_is_left_to_autograph(
+    untrained: Path, tune: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Autograph writes files to the temp folder; a process that is killed leaves them there."""
+    from tensorflow.python.autograph.pyct import loader
+
+    monkeypatch.setattr(
+        loader, "load_source", lambda source, *_: pytest.fail(f"autograph wrote {source}")
+    )
+    composer = Composer.load(untrained)
+    given = read_given_voice(tune, "soprano", composer.vocabulary)
+    assert harmonise(composer, [0], Sampling(), given, seed=3, drafts=4)
+    assert composer.compose([0], Sampling(), Length(max_tokens=20), seed=3)
 
 
 # Refusals ---------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Music played while it is composed: what is played, when, and how it ends."""
+"""Music played while it is composed: the notes, their times, and the end."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ import mido
 import numpy as np
 import pytest
 
-from model.composing.composer import Composer, Length
+from model.composing.composer import Composer
+from model.composing.pieces import Length
 from model.composing.sampling import Sampling
 from model.generate import main
-from model.live.clock import OFF, ON, Event, MusicClock
+from model.live.clock import OFF, ON, KeyEvent, MusicClock
 from model.live.composing_ahead import Passage, compose_on
 from model.live.keys import Controls, Keyboard, keyboard
 from model.live.players import ChannelPlayer, Player
-from model.live.stage import Limits, Stage
+from model.live.stage import Stage, StopAt
 from model.networks.checkpoint import step_folder
 from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import DRUMS, Score, make_notes
@@ -77,13 +78,13 @@ def still_down(events: list[dict[str, Any]]) -> set[int]:
 
 
 class Listener(Player):
-    """Keeps what it is asked to play."""
+    """Keeps the events that it is asked to play."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.heard: list[Event] = []
+        self.heard: list[KeyEvent] = []
 
-    def _play(self, event: Event, seconds: float) -> None:
+    def _play(self, event: KeyEvent, seconds: float) -> None:
         self.heard.append(event)
 
     def close(self, seconds: float = 0.0) -> None:
@@ -130,7 +131,7 @@ def test_piece_follows_piece_at_a_bar_line_and_nothing_is_left_out(composer: Com
         notes = composer.score(piece, Length(), 100.0).notes
         expected += [(start + n["onset"], n["pitch"]) for n in notes]
         start += -(-int((notes["onset"] + notes["duration"]).max()) // BAR) * BAR
-    played: list[Event] = []
+    played: list[KeyEvent] = []
     for passage in compose_on(composer, Sampling, 3, None, BAR):
         played += passage.events
         if passage.horizon > start:
@@ -224,7 +225,7 @@ def test_a_missing_package_or_midi_system_is_named(
 
 
 class Channels(ChannelPlayer):
-    """Writes down what goes to which channel."""
+    """Records the messages and their channels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -245,18 +246,18 @@ class Channels(ChannelPlayer):
 
 def test_percussion_has_its_channel_and_a_sixteenth_program_takes_the_idlest_one() -> None:
     player = Channels()
-    player.play(Event(0, ON, DRUMS, 36, 80), 0.0)
+    player.play(KeyEvent(0, ON, DRUMS, 36, 80), 0.0)
     assert player.sent == [("on", 9, 36)]
     for program in range(15):
-        player.play(Event(0, ON, program, 60, 80), 0.0)
-    player.play(Event(0, ON, 0, 62, 80), 0.0)  # so 1 is now the one that struck longest ago
+        player.play(KeyEvent(0, ON, program, 60, 80), 0.0)
+    player.play(KeyEvent(0, ON, 0, 62, 80), 0.0)  # so 1 is now the one that struck longest ago
     used = {channel for kind, channel, _ in player.sent if kind == "on"}
     assert used == set(range(16))
     player.sent.clear()
-    player.play(Event(1, ON, 100, 64, 80), 0.0)
+    player.play(KeyEvent(1, ON, 100, 64, 80), 0.0)
     taken = player.sent[1][1]
     assert player.sent == [("off", taken, 60), ("program", taken, 100), ("on", taken, 64)]
-    player.play(Event(2, OFF, 1, 60, 80), 0.0)  # its channel has gone to another: nothing to do
+    player.play(KeyEvent(2, OFF, 1, 60, 80), 0.0)  # its channel has gone to another: nothing to do
     assert player.sent[-1] == ("on", taken, 64)
 
 
@@ -276,13 +277,13 @@ def test_the_clock_changes_tempo_without_a_jump_and_can_wait() -> None:
 
 def test_music_waits_for_a_slow_composer_and_says_so() -> None:
     def slow() -> Iterator[Passage]:
-        yield Passage([Event(0, ON, 0, 60, 80), Event(3, OFF, 0, 60, 0)], 10)
+        yield Passage([KeyEvent(0, ON, 0, 60, 80), KeyEvent(3, OFF, 0, 60, 0)], 10)
         time.sleep(0.3)
-        yield Passage([Event(10, ON, 0, 62, 80), Event(14, OFF, 0, 62, 0)], 15)
+        yield Passage([KeyEvent(10, ON, 0, 62, 80), KeyEvent(14, OFF, 0, 62, 0)], 15)
 
     player = Listener()
     stage = stage_for(player)
-    stage.play(slow(), clock_at(1000.0), Limits())
+    stage.play(slow(), clock_at(1000.0), StopAt())
     assert [event.pitch for event in player.heard if event.kind == ON] == [60, 62]
     assert stage.performance.num_waits == 1
     assert stage.performance.waited > 0.05
@@ -292,8 +293,8 @@ def test_music_waits_for_a_slow_composer_and_says_so() -> None:
 def test_a_late_event_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     stage = stage_for(Listener())
     monkeypatch.setattr(stage.keys, "wait", lambda seconds: time.sleep(seconds + 0.05))
-    events = [Event(step, ON, 0, 60 + step, 80) for step in range(3)]
-    stage.play(iter([Passage(events, 8)]), clock_at(60.0), Limits())
+    events = [KeyEvent(step, ON, 0, 60 + step, 80) for step in range(3)]
+    stage.play(iter([Passage(events, 8)]), clock_at(60.0), StopAt())
     assert stage.performance.num_late == 2
     assert stage.performance.worst_lateness >= 0.05
 
@@ -304,19 +305,19 @@ def test_music_that_a_busy_machine_held_up_past_its_last_bar_is_late_and_not_los
     player = Listener()
     stage = stage_for(player)
     monkeypatch.setattr(stage.keys, "wait", lambda seconds: time.sleep(seconds + 0.2))
-    events = [Event(step, ON, 0, 60 + step, 80) for step in range(4)]
-    stage.play(iter([Passage(events[:1], 1), Passage(events[1:], 8)]), clock_at(1000.0), Limits(4))
+    events = [KeyEvent(step, ON, 0, 60 + step, 80) for step in range(4)]
+    stage.play(iter([Passage(events[:1], 1), Passage(events[1:], 8)]), clock_at(1000.0), StopAt(4))
     assert [event.pitch for event in player.heard if event.kind == ON] == [60, 61, 62, 63]
 
 
 def test_an_error_of_the_composer_reaches_the_user_and_leaves_no_key_down() -> None:
     def broken() -> Iterator[Passage]:
-        yield Passage([Event(0, ON, 0, 60, 80)], 200)
+        yield Passage([KeyEvent(0, ON, 0, 60, 80)], 200)
         raise ValueError("the network is gone")
 
     player = Listener()
     with pytest.raises(ValueError, match="the network is gone"):
-        stage_for(player).play(broken(), clock_at(1000.0), Limits())
+        stage_for(player).play(broken(), clock_at(1000.0), StopAt())
     assert [event.kind for event in player.heard] in ([ON, OFF], [])
     assert not player.sounding
 
@@ -372,7 +373,7 @@ def test_the_terminal_gives_keys_without_enter_and_is_left_as_it_was(
 def test_ctrl_c_and_a_request_to_end_leave_no_key_down(
     run_dir: Path, capsys: pytest.CaptureFixture[str], number: int
 ) -> None:
-    # A shell's background job is born with Ctrl-C ignored.
+    # A shell starts a background job with Ctrl-C ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     heard = sys.stdout
 

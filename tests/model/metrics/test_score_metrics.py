@@ -16,7 +16,7 @@ from model.metrics.score_metrics import (
     groove_consistency,
     groove_consistency_16ths,
     mean_metrics,
-    measure,
+    measure_score,
     pitch_class_entropy,
     pitch_entropy,
     pitch_range,
@@ -104,14 +104,16 @@ def test_percussion_has_no_pitch() -> None:
 
 def test_an_empty_score_has_no_values_and_does_not_spoil_the_mean() -> None:
     empty = Score(make_notes([]), 4)
-    values = measure(empty)
+    values = measure_score(empty)
     assert math.isnan(values["polyphony"])
     assert math.isnan(values["empty-beat rate"])
     assert mean_metrics([empty, C_MAJOR])["polyphony"] == polyphony(C_MAJOR)
 
 
 def test_the_table_has_a_row_for_each_metric_and_a_column_for_each_set() -> None:
-    table = compare_table({"1 composed": measure(C_MAJOR), "229 train": measure(C_MAJOR)})
+    table = compare_table(
+        {"1 composed": measure_score(C_MAJOR), "229 train": measure_score(C_MAJOR)}
+    )
     lines = table.splitlines()
     assert lines[0].split() == ["1", "composed", "229", "train"]
     assert [line.rsplit(maxsplit=2)[0].strip() for line in lines[1:]] == list(METRICS)

@@ -14,6 +14,7 @@ from model.networks.checkpoint import (
     Bundle,
     find_checkpoint,
     list_checkpoints,
+    open_checkpoint,
     read_bundle,
     step_folder,
     write_bundle,
@@ -102,6 +103,31 @@ def test_a_damaged_checkpoint_is_passed_over_and_named(
     change_byte(step_folder(tmp_path, 2) / "weights.npz")
     assert find_checkpoint(tmp_path) == step_folder(tmp_path, 1)
     assert "step-00000002/weights.npz is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("damaged", ["", '{"step": ', '{"stop": 1}', '{"step": "x"}', "[1]"])
+def test_a_damaged_best_json_is_named_and_the_newest_checkpoint_is_used(
+    damaged: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for step in (1, 2):
+        write_bundle(step_folder(tmp_path, step), BUNDLE)
+    (tmp_path / BEST).write_text(damaged)
+    assert find_checkpoint(tmp_path) == step_folder(tmp_path, 2)
+    said = capsys.readouterr().err
+    assert "best.json is damaged" in said
+    assert said.count("\n") == 1
+
+
+def test_damage_counts_only_in_what_is_read(tmp_path: Path) -> None:
+    write_bundle(step_folder(tmp_path, 1), BUNDLE)
+    change_byte(step_folder(tmp_path, 1) / "optimizer.npz")
+    path, bundle = open_checkpoint(tmp_path, optimizer=False)
+    assert path == step_folder(tmp_path, 1)
+    assert bundle.weights.keys() == BUNDLE.weights.keys()
+    assert bundle.optimizer == {}
+    for opener in (open_checkpoint, find_checkpoint):
+        with pytest.raises(ValueError, match="no whole checkpoint"):
+            opener(tmp_path)
 
 
 def test_a_folder_without_a_checkpoint_says_how_to_train_one(tmp_path: Path) -> None:

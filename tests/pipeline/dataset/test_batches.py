@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -17,14 +19,10 @@ from pipeline.dataset.batches import (
     target_weights,
     training_batches,
 )
+from pipeline.dataset.lanes import LaneReader
 from pipeline.dataset.manifest import Manifest
 from pipeline.dataset.records import read_pieces, write_shard
-from pipeline.dataset.schedule import (
-    evaluation_steps,
-    local_lanes,
-    room_for_pieces,
-    steps_per_epoch,
-)
+from pipeline.dataset.schedule import BatchPlan, room_for_pieces
 from pipeline.vocabulary.events import END, MARKS, PAD, START, EventVocabulary
 
 TIME = 32
@@ -57,8 +55,7 @@ def train(
     batch: int = BATCH,
 ) -> np.ndarray:
     """The first batches of a worker: [num_steps, rows, time + 1]."""
-    batches = training_batches(
-        data_dir,
+    plan = BatchPlan(
         Manifest.load(data_dir),
         sequence_length=time,
         global_batch_size=batch,
@@ -66,9 +63,8 @@ def train(
         size=size,
         seed=seed,
         max_transpose=max_transpose,
-        epoch=epoch,
-        step=step,
     )
+    batches = training_batches(data_dir, plan, epoch=epoch, step=step)
     return np.stack(list(batches.take(num_steps).as_numpy_iterator()))
 
 
@@ -78,15 +74,14 @@ def by_lane(batches: Sequence[np.ndarray], num_lanes: int) -> np.ndarray:
     num_steps, _, width = batches[0].shape
     whole = np.empty((num_steps, num_lanes, batches[0].shape[1] * size // num_lanes, width), int)
     for rank, local in enumerate(batches):
-        lanes = local_lanes(num_lanes, rank=rank, size=size)
+        lanes = range(rank, num_lanes, size)
         whole[:, lanes] = local.reshape(num_steps, len(lanes), -1, width)
     return whole
 
 
 @pytest.fixture(scope="module")
 def two_epochs(tiny_shards: Path, manifest: Manifest) -> np.ndarray:
-    steps = steps_per_epoch(manifest, sequence_length=TIME, global_batch_size=BATCH)
-    return train(tiny_shards, 2 * steps)
+    return train(tiny_shards, 2 * BatchPlan(manifest, TIME, BATCH).steps_per_epoch)
 
 
 @pytest.mark.parametrize("size", [2, 4])
@@ -234,13 +229,11 @@ def test_no_transposition_leaves_the_pieces_in_their_keys(
 def test_evaluation_counts_every_token_but_start_once(
     size: int, tiny_shards: Path, manifest: Manifest
 ) -> None:
-    common = {"sequence_length": TIME, "global_batch_size": BATCH}
     counted: Counter[int] = Counter()
     for rank in range(size):
-        batches = list(
-            evaluation_batches(tiny_shards, manifest, "valid", rank=rank, size=size, **common)
-        )
-        assert len(batches) == evaluation_steps(manifest, "valid", **common)
+        plan = BatchPlan(manifest, TIME, BATCH, rank=rank, size=size)
+        batches = list(evaluation_batches(tiny_shards, plan, "valid"))
+        assert len(batches) == plan.evaluation_steps("valid")
         for tokens, weights in batches:
             assert tokens.shape == (BATCH // size, TIME + 1)
             np.testing.assert_array_equal(weights, target_weights(tokens))
@@ -254,15 +247,7 @@ def test_evaluation_on_a_split_without_pieces_is_an_error(
 ) -> None:
     without = replace(manifest, shards=tuple(manifest.of_split("train")))
     with pytest.raises(ValueError, match=r"the valid split of .* has no piece"):
-        evaluation_batches(
-            tiny_shards,
-            without,
-            "valid",
-            sequence_length=TIME,
-            global_batch_size=BATCH,
-            rank=0,
-            size=1,
-        )
+        evaluation_batches(tiny_shards, BatchPlan(without, TIME, BATCH), "valid")
 
 
 @cache
@@ -277,12 +262,12 @@ def whole_pieces(
 ) -> list[np.ndarray]:
     """The batches of a worker whose windows are pieces: num_steps of [rows, time + 1]."""
     manifest = Manifest.load(data_dir)
-    fit = {"sequence_length": room_for_pieces(manifest), "global_batch_size": 4}
-    epoch, step = divmod(first, steps_per_epoch(manifest, whole_pieces=True, **fit))
-    batches = training_batches(
-        data_dir, manifest, rank=rank, size=size, seed=1, max_transpose=move, own_key=own_key,
-        whole_pieces=True, epoch=epoch, step=step, **fit,
+    plan = BatchPlan(
+        manifest, room_for_pieces(manifest), global_batch_size=4, rank=rank, size=size, seed=1,
+        max_transpose=move, own_key=own_key, whole_pieces=True,
     )  # fmt: skip
+    epoch, step = divmod(first, plan.steps_per_epoch)
+    batches = training_batches(data_dir, plan, epoch=epoch, step=step)
     return list(batches.take(num_steps).as_numpy_iterator())
 
 
@@ -341,16 +326,38 @@ def test_a_share_of_the_passes_leaves_a_piece_in_its_own_key(tiny_shards: Path) 
 def test_evaluation_on_whole_pieces_counts_every_token_but_start_once(
     size: int, tiny_shards: Path, manifest: Manifest
 ) -> None:
-    fit = {"sequence_length": room_for_pieces(manifest), "global_batch_size": 4}
+    length = room_for_pieces(manifest)
     counted: Counter[int] = Counter()
     for rank in range(size):
-        batches = list(
-            evaluation_batches(
-                tiny_shards, manifest, "valid", rank=rank, size=size, whole_pieces=True, **fit
-            )
-        )
-        assert len(batches) == evaluation_steps(manifest, "valid", whole_pieces=True, **fit)
+        plan = BatchPlan(manifest, length, 4, rank=rank, size=size, whole_pieces=True)
+        batches = list(evaluation_batches(tiny_shards, plan, "valid"))
+        assert len(batches) == plan.evaluation_steps("valid")
         for tokens, weights in batches:
             counted.update(tokens[:, 1:].numpy()[weights.numpy() == 1].tolist())
     pieces = [tokens[1:] for _, tokens in read_pieces(tiny_shards, manifest, "valid")]
     assert counted == Counter(np.concatenate(pieces).tolist())
+
+
+def test_autograph_converts_nothing_and_leaves_no_file(
+    tiny_shards: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []  # a converted function is written to the temp folder and stays there
+
+    def load_source(source: str, delete_on_exit: bool) -> None:
+        written.append(source)
+        raise AssertionError("converted")
+
+    loader = importlib.import_module("tensorflow.python.autograph.pyct.loader")
+    monkeypatch.setattr(loader, "load_source", load_source)
+    for whole_pieces in (False, True):
+        length = room_for_pieces(manifest) if whole_pieces else TIME
+        plan = BatchPlan(manifest, length, BATCH, max_transpose=3, whole_pieces=whole_pieces)
+        next(iter(training_batches(tiny_shards, plan)))
+        next(iter(evaluation_batches(tiny_shards, plan, "valid")))
+    reader = LaneReader.of(tiny_shards, manifest, "train", seed=2, max_transpose=3)
+    lane = start = tf.constant(0, tf.int64)
+    next(iter(reader.endless(lane, start)))
+    next(iter(reader.endless_pieces(lane, length, start)))
+    next(iter(reader.one_pass(lane)))
+    next(iter(reader.pieces_of_one_pass(lane, length)))
+    assert written == []

@@ -1,4 +1,4 @@
-"""Readers for tests of preprocessing: a file's name says how reading it goes wrong."""
+"""Readers and tasks for tests of preprocessing: each says how it goes wrong."""
 
 from __future__ import annotations
 
@@ -13,10 +13,24 @@ from pipeline.scores.notes import Score
 from pipeline.scores.reading import read_scores
 
 
+def wait(seconds: float) -> str:
+    """Take wall time, but no processor time."""
+    time.sleep(seconds)
+    return "done"
+
+
+def compute(seconds: float) -> str:
+    """Take processor time."""
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+    return "done"
+
+
 def by_name(path: Path) -> list[Score]:
     """Hang, eat memory, crash or break where the name says so; else read the file."""
     if path.stem == "hangs":
-        time.sleep(600)
+        compute(600)
     if path.stem == "eats":
         eaten = []
         while True:

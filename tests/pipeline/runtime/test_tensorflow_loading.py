@@ -33,7 +33,7 @@ def test_garbage_is_collected_again_after_what_failed() -> None:
 
 def test_tensorflow_comes_without_matplotlib_which_can_still_be_used() -> None:
     program = (
-        "import sys; from pipeline.quiet import load_tensorflow; load_tensorflow();"
+        f"import sys; {LOAD};"
         "assert 'keras' in sys.modules and 'matplotlib' not in sys.modules;"
         "import matplotlib.pyplot"
     )
@@ -45,8 +45,5 @@ def test_no_command_takes_all_memory_of_a_gpu_unless_asked(
     asked: dict[str, str], found: str
 ) -> None:
     others = {name: value for name, value in os.environ.items() if name != GROWTH}
-    program = (
-        "import os; from pipeline.quiet import load_tensorflow; load_tensorflow();"
-        f"assert os.environ['{GROWTH}'] == '{found}'"
-    )
+    program = f"import os; {LOAD};assert os.environ['{GROWTH}'] == '{found}'"
     subprocess.run([sys.executable, "-c", program], env=others | asked, check=True)

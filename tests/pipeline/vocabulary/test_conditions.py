@@ -12,10 +12,11 @@ import pytest
 import tensorflow as tf
 
 from hpc.train import main as train
-from model.composing.composer import Composer, Length
+from model.composing.composer import Composer
+from model.composing.pieces import Length
 from model.composing.sampling import Sampling
 from model.generate import main as generate
-from model.networks.checkpoint import find_checkpoint, step_folder
+from model.networks.checkpoint import step_folder
 from pipeline.dataset.lanes import LaneReader
 from pipeline.dataset.manifest import Manifest
 from pipeline.dataset.records import read_features, read_pieces
@@ -290,7 +291,7 @@ def test_wishes_come_round_for_as_long_as_a_piece_lasts(untrained: Path) -> None
         for time, token in zip(VOCABULARY.times(piece.ids), piece.ids, strict=True)
         if token >= VOCABULARY.blocks["key"].start
     ]
-    whole = VOCABULARY.said_of(Features(key="G major", chords=five * 20), steps)
+    whole = VOCABULARY.condition_tokens(Features(key="G major", chords=five * 20), steps)
     assert conditions == whole[: len(conditions)]
     assert conditions[-1][0] > 45 * 4
 
@@ -360,7 +361,7 @@ def test_a_model_is_not_asked_for_what_it_was_not_trained_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     vocabulary = EventVocabulary(conditions=parse_conditions("emotion"))
-    assert vocabulary.whole_conditions == ("valence", "arousal")
+    assert vocabulary.piece_conditions == ("valence", "arousal")
     run = write_tiny_run(tmp_path / "run", vocabulary)
     assert generate([str(run), "--key", "C", "--out", str(tmp_path / "out")]) == 1
     error = capsys.readouterr().err
@@ -392,7 +393,7 @@ def test_a_trained_model_plays_what_it_is_asked_for(
     assert (
         train([f"--data={data}", f"--run={run}", *flags, "--learning-rate=0.01", "--seed=2"]) == 0
     )
-    composer = Composer.load(find_checkpoint(run))
+    composer = Composer.load(run)
 
     def mean_duration(tempo: float) -> float:
         """Of the notes of 64 pieces, in quarters: by chance it differs by a hundredth."""

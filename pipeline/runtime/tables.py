@@ -1,0 +1,86 @@
+"""Tables as text: aligned lines for the terminal, Markdown for files."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+NOTHING = "-"  # in a cell that has no value
+NUMBERS = ">"  # begins the heading of a column of numbers, which stand at its right edge
+
+PIPED_WIDTH = 200  # columns when no terminal gives a width
+UNLIMITED_WIDTH = 100_000  # columns: no cell is wrapped
+
+
+def aligned_lines(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The rows below their headings, one line each, in columns; without headings if all are empty.
+
+    A row may have fewer cells than there are columns.
+    """
+    from rich.console import Console
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    titles = [name.removeprefix(NUMBERS) for name in columns]
+    grid = Grid(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=any(titles))
+    for name, title in zip(columns, titles, strict=True):
+        grid.add_column(Text(title), justify="right" if name.startswith(NUMBERS) else "left")
+    for row in rows:
+        grid.add_row(*map(Text, row))
+    text = io.StringIO()
+    Console(file=text, width=UNLIMITED_WIDTH, color_system=None).print(grid)
+    return [line.rstrip() for line in text.getvalue().splitlines()]
+
+
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The rows below their headings, as GitHub shows tables."""
+    # Not rich's box.MARKDOWN: its ruler has no colons, so GitHub puts numbers at the left edge, it
+    # wraps long cells over several rows, and a "|" in a cell begins a new one.
+    cells = [[cell.removeprefix(NUMBERS).replace("|", "\\|") for cell in columns]]
+    cells.append(["---:" if name.startswith(NUMBERS) else "---" for name in columns])
+    cells += [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells under headings, and what must be known to read them."""
+
+    title: str
+    columns: tuple[str, ...]  # a heading that begins with '>' is one of numbers
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+    def to_markdown(self) -> str:
+        """The table as GitHub shows it, with its title as a heading and its notes below."""
+        table = markdown_table(self.columns, self.rows)
+        return "\n\n".join([f"## {self.title}", table, *self.notes]) + "\n"
+
+
+def print_tables(tables: Sequence[Table]) -> None:
+    """Show the tables on the terminal, or as plain lines in a file or a pipe."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
+    for table in tables:
+        grid = Grid(title=Text(table.title), title_justify="left", box=box.SIMPLE_HEAD)
+        for name in table.columns:
+            grid.add_column(
+                Text(name.removeprefix(NUMBERS)),
+                justify="right" if name.startswith(NUMBERS) else "left",
+                overflow="fold",
+            )
+        for row in table.rows:
+            grid.add_row(*map(Text, row))
+        if table.rows:
+            console.print(grid)
+        else:
+            console.print(Text(table.title))
+        for note in table.notes:
+            console.print(Text(note), style="dim")
+        console.print()

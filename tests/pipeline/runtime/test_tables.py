@@ -1,0 +1,35 @@
+"""The table formatter: columns in line, nothing wrapped or lost, Markdown as GitHub reads it."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.runtime.tables import Table, aligned_lines, markdown_table, print_tables
+
+
+def test_words_stand_at_the_left_edge_and_numbers_at_the_right() -> None:
+    lines = aligned_lines(("name", ">number"), [("a", "1,000"), ("longer", "2")])
+    assert lines == ["name    number", "a        1,000", "longer       2"]
+
+
+def test_lines_without_headings_begin_with_the_first_row_and_a_short_row_ends_early() -> None:
+    assert aligned_lines(("", ""), [("ok", "found"), ("failed",)]) == ["ok      found", "failed"]
+
+
+def test_a_long_cell_is_neither_wrapped_nor_cut_and_no_cell_is_read_as_markup() -> None:
+    long, marked = "x" * 3000, "[bold]not[/bold] :smile:"
+    assert aligned_lines(("a", "b"), [(long, marked)])[1] == f"{long}  {marked}"
+
+
+def test_markdown_has_a_ruler_that_tells_the_edge_and_a_bar_in_a_cell_is_no_new_cell() -> None:
+    text = markdown_table(("name", ">number"), [("a|b", "1")])
+    assert text.splitlines() == ["| name | number |", "| --- | ---: |", r"| a\|b | 1 |"]
+
+
+def test_a_table_is_printed_with_its_title_and_notes_and_no_colour_in_a_pipe(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_tables([Table("Speed", ("host", ">rate"), (("bath", "12"),), ("a note",))])
+    shown = capsys.readouterr().out
+    assert [shown.count(word) for word in ("Speed", "host", "bath", "a note")] == [1, 1, 1, 1]
+    assert "\x1b" not in shown and ">" not in shown
