@@ -92,6 +92,18 @@ def test_a_rest_for_the_whole_bar_is_as_long_as_the_bar_whatever_it_says(tmp_pat
     assert both == [(0, 60, 3), (3, 60, 3), (3, 62, 3), (6, 64, 3)]
 
 
+def test_a_whole_rest_beside_half_a_bar_after_a_repeat_sign_is_as_short_as_that_half(
+    tmp_path: Path,
+) -> None:
+    one = [xml_note("C", 36), xml_note("D", 12), whole("E")]
+    other = [xml_note("C", 36, octave=3), rest(48), whole("E", octave=3)]
+    text = '<measure number="2">'
+    score_of(tmp_path, one, other)
+    path = tmp_path / "score.musicxml"
+    path.write_text(path.read_text().replace(text, text.replace(">", ' implicit="yes">')))
+    assert [onset for onset, _, _ in in_quarters(read_score(path))] == [0, 0, 3, 4, 4]
+
+
 def test_an_offset_of_a_direction_lengthens_no_bar(tmp_path: Path) -> None:
     words = "<direction><direction-type><words>dolce</words></direction-type>{}</direction>"
     late = words.format("<offset>30</offset>")
