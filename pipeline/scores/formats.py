@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 MIDI_SUFFIXES = (".mid", ".midi")
 MUSICXML_SUFFIXES = (".xml", ".musicxml", ".mxl")
-NOTATION_SUFFIXES = (*MUSICXML_SUFFIXES, ".krn", ".abc")
+ABC_SUFFIX = ".abc"
+NOTATION_SUFFIXES = (*MUSICXML_SUFFIXES, ".krn", ABC_SUFFIX)
 SCORE_SUFFIXES = MIDI_SUFFIXES + NOTATION_SUFFIXES
 
 MUSIC21, SYMUSIC = MIDI_READERS = ("music21", "symusic")

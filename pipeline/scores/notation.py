@@ -1,4 +1,4 @@
-"""The notes that sound in notation (MusicXML, kern, ABC), read with music21."""
+"""The notes that sound in notation (MusicXML, kern), read with music21."""
 
 from __future__ import annotations
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import music21
 
+from pipeline.scores.abc.reader import read_abc
 from pipeline.scores.formats import (
+    ABC_SUFFIX,
     AS_WRITTEN,
     MIDI_SUFFIXES,
     MUSIC21,
@@ -42,9 +44,9 @@ def read_scores(path: Path, reading: Reading = AS_WRITTEN) -> list[Score]:
     """The scores in a file: one, or several where an ABC or kern file holds several tunes.
 
     `midi.rules.score_from_tracks` states the rules for MIDI, `musicxml.reader.read_musicxml` those
-    for MusicXML, `kern.reader.kern_scores` those for kern, `notation.notated_score` those for other
-    notation. Raises ValueError saying what is wrong with the file: another format than its suffix
-    says, cut off, damaged, without notes (NoNotesError).
+    for MusicXML, `kern.reader.kern_scores` those for kern, `abc.reader.read_tunes` those for ABC.
+    Raises ValueError saying what is wrong with the file: another format than its suffix says, cut
+    off, damaged, without notes (NoNotesError).
     """
     suffix = path.suffix.lower()
     if suffix not in SCORE_SUFFIXES:
@@ -57,6 +59,8 @@ def read_scores(path: Path, reading: Reading = AS_WRITTEN) -> list[Score]:
         scores = read_kern(path, expand_repeats=reading.expand_repeats)
     elif suffix in MUSICXML_SUFFIXES:
         scores = [read_musicxml(path, expand_repeats=reading.expand_repeats)]
+    elif suffix == ABC_SUFFIX:
+        scores = read_abc(path.read_bytes(), expand_repeats=reading.expand_repeats)
     else:
         assert suffix in NOTATION_SUFFIXES
         scores = notated_scores(path, expand_repeats=reading.expand_repeats)

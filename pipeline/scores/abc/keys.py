@@ -21,9 +21,16 @@ CLEF = re.compile(
     r"(?:treble|alto|tenor|bass|perc|none|soprano|mezzo(?:soprano)?|baritone|auto|[GCFP])"
     r"\d?(?:([+^_-])(8|15))?"
 )
-PROPERTY = re.compile(r'([A-Za-z][\w-]*)\s*=\s*("[^"]*"|\S+)|"[^"]*"|(\S+)')
+PROPERTY = re.compile(r'([A-Za-z][\w-]*)=("[^"]*"|\S+)|"[^"]*"|(\S+)')
 # They transpose in abc2svg, abcm2ps or abcjs, each in its own way.
 OTHER_TRANSPOSITIONS = frozenset({"score", "sound", "shift", "instrument", "t"})
+# They say how a staff looks and what a voice is called.
+NEUTRAL = frozenset({
+    "middle", "m", "stafflines", "staffscale", "style", "name", "nm", "sname", "snm", "subname",
+    "stem", "stems", "gchords", "dyn", "lyrics", "cue", "staff", "up", "down", "space", "merge",
+})  # fmt: skip
+# A key and its accidentals without a space: `Dmix=c`.
+GLUED = re.compile(r"^\s*([A-G][#b]?[A-Za-z]*)(?=(?:(?:\^\^|\^|__|_|=)[A-Ga-g])+(?:\s|$))")
 OCTAVES = {"8": 12, "15": 24}
 
 Shifts = Mapping[str, int]  # "clef", "octave", "transpose" -> semitones
@@ -35,7 +42,7 @@ def read_key(text: str) -> tuple[dict[str, int] | None, Shifts]:
     The accidentals are None where the field names a clef only, which leaves the key as it is.
     Raises ValueError naming what it cannot read.
     """
-    words, shifts = read_properties(text)
+    words, shifts = read_properties(GLUED.sub(r"\1 ", text), refused_if_unknown=True)
     if not words:
         return (None if shifts or text.strip() else {}), shifts
     first, *rest = words
@@ -81,7 +88,7 @@ def _signature(number: int, text: str) -> dict[str, int]:
     return dict.fromkeys(ORDER_OF_SHARPS[number:], -1)
 
 
-def read_properties(text: str) -> tuple[list[str], Shifts]:
+def read_properties(text: str, *, refused_if_unknown: bool = False) -> tuple[list[str], Shifts]:
     """(words that are no property, shifts) of a K: or V: field.
 
     Raises ValueError for properties that would change the pitch in a way we do not know.
@@ -105,7 +112,7 @@ def read_properties(text: str) -> tuple[list[str], Shifts]:
             if not re.fullmatch(r"[+-]?\d+", value):
                 raise ValueError(f"{name}={value}")
             shifts[name] = int(value) * (12 if name == "octave" else 1)
-        elif name in OTHER_TRANSPOSITIONS:
+        elif name in OTHER_TRANSPOSITIONS or (refused_if_unknown and name and name not in NEUTRAL):
             raise ValueError(f"{name}={value}")
     return words, shifts
 

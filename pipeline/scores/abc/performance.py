@@ -1,74 +1,46 @@
-"""Bars in the order in which they sound -> notes of a score."""
+"""Bars in the order in which they sound -> notes."""
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
 from pipeline.scores.abc.voice import Bar, Chord
-from pipeline.scores.midi.rules import checked_score
-from pipeline.scores.notes import DEFAULT_TEMPO, DEFAULT_VELOCITY, Score
-
-# Units per quarter of notated music: exact for all tuplets of 2, 3, 4, 5, 6, 7, 9 notes.
-NOTATED_RESOLUTION = 10080
-# Finer than this, 32-bit onsets could overflow: nested rare tuplets are then rounded.
-FINEST_RESOLUTION = 2**20
-GRACE_LENGTH = Fraction(1, 12)  # quarters
-
-NotatedRow = tuple[Fraction, int, int, Fraction, int]  # as for make_notes, times in quarters
+from pipeline.scores.notes import DEFAULT_VELOCITY
+from pipeline.scores.quarters import Key, NotatedRow, grace_rows
 
 
 def sounding_rows(bars: Sequence[Bar], order: Iterable[int]) -> list[NotatedRow]:
-    """The notes of a voice: tied ones are one, grace notes come right before the beat.
-
-    A grace note lasts a twelfth of a quarter, or less where the piece has no room before the beat.
-    """
+    """The notes of a voice. Tied notes are one note; a tie without its other end is ignored."""
     rows: list[NotatedRow] = []
-    held: dict[tuple[int, int], int] = {}  # (program, pitch) -> row that a tie leads on from
-    graces: dict[Fraction, list[Chord]] = defaultdict(list)
+    held: dict[tuple[int, int], list[int]] = defaultdict(list)  # (program, pitch) -> tied rows
+    graces: dict[Fraction, list[list[Key]]] = defaultdict(list)
     start = Fraction(0)
     for place in order:
         bar = bars[place]
         for chord in bar.chords:
             onset = start + chord.onset
             if not chord.length:
-                graces[onset].append(chord)
+                graces[onset].append(_keys(chord))
                 continue
+            tied: list[tuple[tuple[int, int], int]] = []
             for head in chord.heads:
                 key = chord.program, head.pitch
-                row = held.pop(key, None)
-                if row is not None and rows[row][0] + rows[row][3] == onset:
+                row = next((r for r in held[key] if rows[r][0] + rows[r][3] == onset), None)
+                if row is not None:
+                    held[key].remove(row)
                     rows[row] = (*rows[row][:3], rows[row][3] + head.length, rows[row][4])
                 else:
                     row = len(rows)
                     rows.append((onset, *key, head.length, DEFAULT_VELOCITY))
                 if head.is_tied:
-                    held[key] = row
+                    tied.append((key, row))
+            for key, row in tied:  # not before all heads: they do not tie to each other
+                held[key].append(row)
         start += bar.length
-    for beat, chords in graces.items():
-        length = min(GRACE_LENGTH, beat / len(chords))
-        for place, chord in enumerate(chords, -len(chords)):
-            rows += [
-                (beat + place * length, chord.program, head.pitch, length, DEFAULT_VELOCITY)
-                for head in chord.heads
-            ]
-    return rows
+    return rows + grace_rows(graces)
 
 
-def score_of_rows(rows: Sequence[NotatedRow], tempo: float | None) -> Score:
-    """The score of these notes. Raises ValueError for more music than a piece can have."""
-    denominators = {value.denominator for row in rows for value in (row[0], row[3])}
-    resolution = math.lcm(NOTATED_RESOLUTION, *denominators)
-    if resolution > FINEST_RESOLUTION:
-        resolution = NOTATED_RESOLUTION
-    units = [
-        (_round(onset * resolution), program, pitch, _round(length * resolution), velocity)
-        for onset, program, pitch, length, velocity in rows
-    ]
-    return checked_score(units, resolution, tempo or DEFAULT_TEMPO)
-
-
-def _round(value: Fraction) -> int:
-    return math.floor(value + Fraction(1, 2))
+def _keys(chord: Chord) -> list[Key]:
+    return [(chord.program, head.pitch, DEFAULT_VELOCITY) for head in chord.heads]

@@ -1,14 +1,21 @@
-"""ABC text -> tunes: a score each, or the reason why there is none."""
+"""The tunes of an ABC file: a score each, or the reason why there is none.
+
+Source: ABC 2.1, https://abcnotation.com/wiki/abc:standard:v2.1.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.scores.abc.attacks import count_attacks
 from pipeline.scores.abc.body import read_body
-from pipeline.scores.abc.performance import score_of_rows, sounding_rows
+from pipeline.scores.abc.performance import sounding_rows
 from pipeline.scores.abc.repeats import playing_orders
 from pipeline.scores.abc.tunes import TuneText, split_tunes
+from pipeline.scores.abc.voice import Voice
 from pipeline.scores.notes import Score
+from pipeline.scores.quarters import NotatedRow, score_in_quarters
 
 
 @dataclass(frozen=True)
@@ -19,6 +26,7 @@ class Tune:
     line: int  # of the file, counted from 1
     score: Score | None
     refusal: str = ""  # names the construct and the line
+    num_attacks: int = 0  # by `count_attacks`, repeats not expanded
 
 
 def decode(contents: bytes) -> str:
@@ -29,35 +37,74 @@ def decode(contents: bytes) -> str:
         return contents.decode("latin-1")
 
 
-def read_tunes(text: str, *, expand_repeats: bool = False) -> list[Tune]:
-    """All tunes of an ABC file in its order, by ABC 2.1.
+def read_abc(contents: bytes, *, expand_repeats: bool = False) -> list[Score]:
+    """The scores of all tunes of a file.
 
-    - Tied notes are one note; grace notes come right before the beat, as `sounding_rows` says.
-    - What stands between repeat signs is played once, or as often as the signs and the order of
-      parts say with `expand_repeats`.
-    - Chord symbols are not played, dynamics and ornaments not realised.
-    - The first tempo (Q:) in numbers is the score's.
-    - `%%MIDI program`, `channel 10`, `transpose` and `ratio` are obeyed as by abc2midi.
-    - What changes notes and is not known here refuses the tune: `refusal` says what and where.
+    Raises ValueError if a tune is refused, naming the first one, or if the file has no tunes.
     """
-    return [_read_tune(tune, expand_repeats) for tune in split_tunes(text)]
+    text = decode(contents)
+    tunes = read_tunes(text, expand_repeats=expand_repeats)
+    refused = [tune for tune in tunes if tune.score is None]
+    if refused:
+        tune, more = refused[0], f", and {len(refused) - 1} more" if refused[1:] else ""
+        raise ValueError(f"of {len(tunes)} tunes, X:{tune.number} is refused{more}: {tune.refusal}")
+    if text.strip() and not tunes:
+        raise ValueError("not ABC: it has neither a tune number (X:) nor a key (K:)")
+    return [tune.score for tune in tunes if tune.score is not None]
 
 
-def _read_tune(tune: TuneText, expand_repeats: bool) -> Tune:
+def read_tunes(text: str, *, expand_repeats: bool = False) -> list[Tune]:
+    """All tunes of an ABC file in its order, read by ABC 2.1.
+
+    - Tied notes are one note; a tie without its other end is ignored.
+    - Grace notes come right before the beat, a twelfth of a quarter each, or shorter where the
+      piece has no room before it.
+    - Repeated sections are read once. With `expand_repeats` they are read as often as they are
+      played, endings and the order of parts (P:) included.
+    - Accidentals hold for all octaves until the bar line, unless I:propagate-accidentals differs.
+    - Each note of a chord has its own length; the first one says when the next note begins.
+    - Chord symbols are not played; dynamics and ornaments are not realised.
+    - The first tempo (Q:) that is a number is the tempo of the score.
+    - `%%MIDI program`, `channel 10`, `transpose`, `ratio` and `nobarlines` have their meaning in
+      abc2midi.
+
+    A tune is refused where something that changes notes is not known here or not defined by the
+    standard, and where the notes read differ in number from those that `count_attacks` finds.
+    """
+    tunes, attacks = split_tunes(text), count_attacks(text)
+    if len(attacks) != len(tunes):
+        attacks = [-1] * len(tunes)  # the file is not clear: no tune is believed
+    return [
+        _read_tune(tune, num_attacks, expand_repeats)
+        for tune, num_attacks in zip(tunes, attacks, strict=True)
+    ]
+
+
+def _read_tune(tune: TuneText, num_attacks: int, expand_repeats: bool) -> Tune:
     try:
         if tune.error:
             raise tune.error
         body = read_body(tune)
         voices = list(body.voices.values())
-        if expand_repeats:
-            orders = playing_orders(voices, body.part_order)
-        else:
-            orders = [list(range(len(voice.bars))) for voice in voices]
-        rows = [
-            row
-            for voice, order in zip(voices, orders, strict=True)
-            for row in sounding_rows(voice.bars, order)
-        ]
-        return Tune(tune.number, tune.line, score_of_rows(rows, body.tempo))
+
+        # As written: this is what the count is of.
+        as_written = [list(range(len(voice.bars))) for voice in voices]
+        rows = _rows(voices, as_written)
+        if len(rows) != num_attacks:
+            raise ValueError(f"{len(rows)} notes were read, but the text has {num_attacks}")
+
+        orders = playing_orders(voices, body.part_order) if expand_repeats else as_written
+        if orders != as_written:
+            rows = _rows(voices, orders)
+        tempos = [(0.0, body.tempo)] if body.tempo else []
+        return Tune(tune.number, tune.line, score_in_quarters(rows, tempos), "", num_attacks)
     except ValueError as error:
-        return Tune(tune.number, tune.line, None, str(error))
+        return Tune(tune.number, tune.line, None, str(error), num_attacks)
+
+
+def _rows(voices: Sequence[Voice], orders: Sequence[Sequence[int]]) -> list[NotatedRow]:
+    return [
+        row
+        for voice, order in zip(voices, orders, strict=True)
+        for row in sounding_rows(voice.bars, order)
+    ]

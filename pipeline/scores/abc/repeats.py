@@ -22,6 +22,9 @@ def playing_orders(voices: Sequence[Voice], part_order: tuple[int, str] | None) 
         if voice.jump:
             line, name = voice.jump
             raise AbcError(line, f"{name} with --expand-repeats")
+        for bar in voice.bars:
+            if bar.unclear:
+                raise AbcError(bar.line, f"{bar.unclear} with --expand-repeats")
     if part_order is not None:
         if len(voices) > 1:
             raise AbcError(part_order[0], "an order of parts (P:) for several voices")

@@ -85,5 +85,7 @@ class Setting:
             self.program = numbers[-1]
         elif name == "channel" and numbers:
             self.program = DRUMS if numbers[0] == PERCUSSION_CHANNEL else self.program % DRUMS
+        elif name in ("nobarlines", "barlines"):
+            self.propagation = NOT_AT_ALL if name == "nobarlines" else ALL_OCTAVES
         elif name in ("transpose", "rtranspose", "ratio", "program", *OTHER_MIDI_DIRECTIVES):
             raise ValueError(f"directive {text}")

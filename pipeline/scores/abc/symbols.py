@@ -114,7 +114,7 @@ GRACE_CHORD = re.compile(rf"\[([^\]]*)\]{LENGTH}|[^\[]+")
 
 
 def grace_chords(text: str) -> list[list[WrittenNote]]:
-    """The notes between the braces, those of a chord together; a slash before them says how fast."""
+    """The notes between the braces, those of a chord together; a slash there says how fast."""
     chords: list[list[WrittenNote]] = []
     for found in GRACE_CHORD.finditer(text):
         if found[1] is not None:

@@ -34,7 +34,7 @@ class TuneText:
 
 
 # A line of music may begin with a note and a bar line: `E:|` and `F::` are no fields.
-FIELD = re.compile(r"([A-Za-z+]):(?![|:])\s*(.*)")
+FIELD = re.compile(r"([A-GXZa-gxz](?=:(?![|:]))|[H-WYh-wy+](?=:)):\s*(.*)")
 COMMENT = re.compile(r"(?<!\\)%.*")
 TEXT_BLOCK = re.compile(r"%%begin(\w+)")
 MUSIC_AFTER_THE_END = re.compile(r"[A-Ga-gz][,'\d/]*\s*(\||:\|)|^(\[?V|K):")

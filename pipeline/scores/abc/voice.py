@@ -54,6 +54,7 @@ class Bar:
     begins_section: bool = False  # a double bar line stands before it
     endings: tuple[int, ...] = ()
     part: str = ""  # of a P: field before it
+    unclear: str = ""  # a sign at its beginning that says nothing about the order of bars
 
 
 @dataclass
@@ -70,7 +71,7 @@ class Voice:
     _accidentals: dict[tuple[str, int], int] = field(default_factory=dict)
     _tied_on: dict[int, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
     _tuplet: tuple[Fraction, int] | None = None  # factor, notes left
-    _broken: Fraction | None = None  # the next note's factor
+    _broken: tuple[Fraction, Fraction] | None = None  # length before it, the next note's factor
 
     def chord(self, notes: list[WrittenNote], length: Fraction) -> None:
         """Notes that begin together, each as long as it is written times `length`.
@@ -103,8 +104,8 @@ class Voice:
         self._tied_on[self._layer] = tied_on
 
     def tie(self) -> None:
-        """The last chord is held into the next one."""
-        if self._last is None or not self._last.heads:
+        """The last chord is held into the next one; after a rest that says nothing new."""
+        if self._last is None:
             raise ValueError("a tie (-) without a note before it")
         for head in self._last.heads:
             head.is_tied = True
@@ -115,8 +116,9 @@ class Voice:
         if self._last is None or self._broken is not None:
             raise ValueError(f"a broken rhythm ({sign}) that does not stand between two notes")
         longer, shorter = self._broken_factors(len(sign))
-        first, self._broken = (longer, shorter) if sign[0] == ">" else (shorter, longer)
+        first, second = (longer, shorter) if sign[0] == ">" else (shorter, longer)
         before = self._last.length
+        self._broken = before, second
         self._last.scale(first)
         self._now += self._last.length - before
 
@@ -145,18 +147,25 @@ class Voice:
         """A bar line with its repeat signs, as `||`, `:|`, `|::`."""
         self._end_bar(line)
         self._accidentals.clear()
-        before, after = _repeat_signs(sign)
+        sign = sign.replace("[|]", "") or "|"  # an invisible bar line
+        signs = _repeat_signs(sign)
+        if signs is None:
+            self._bar.unclear = f"bar line {sign}"
+            return
+        before, after = signs
         if before and len(self.bars) > 1:
             self.bars[-2].repeat_to = before
         if after:
             self._bar.repeat_from = after
-        if "||" in sign or "]" in sign or "[" in sign:
+        if any(double in sign for double in ("||", "|]", "[|")):
             self._bar.begins_section = True
 
     def ending(self, numbers: str, line: int) -> None:
         """A first, second or later ending begins."""
         self._end_bar(line)
         self._bar.endings = _ending_numbers(numbers)
+        if not self._bar.endings:
+            self._bar.unclear = f"an ending named {numbers}"
 
     def part(self, name: str, line: int) -> None:
         """A part of the tune that a P: field in the header may name begins."""
@@ -200,7 +209,10 @@ class Voice:
             chord.scale(factor)
             self._tuplet = (factor, left - 1) if left > 1 else None
         if self._broken is not None:
-            chord.scale(self._broken)
+            before, factor = self._broken
+            if chord.length != before:  # undefined by the standard (4.4)
+                raise ValueError("a broken rhythm (> or <) between notes of unequal lengths")
+            chord.scale(factor)
             self._broken = None
         self._bar.chords.append(chord)
         self._now += chord.length
@@ -232,23 +244,24 @@ class Voice:
         return self._accidentals.get(place, self.setting.key.get(note.letter, 0))
 
 
-def _repeat_signs(sign: str) -> tuple[int, int]:
+def _repeat_signs(sign: str) -> tuple[int, int] | None:
     """(how often the passage before sounds, how often the one after), 0 without a sign."""
     found = re.fullmatch(r"(:*)[|\[\]]+(:*)", sign)
-    before, after = (len(found[1]), len(found[2])) if found else (len(sign) // 2,) * 2
-    if not found and sign != ":" * len(sign):
-        raise ValueError(f"bar line {sign}")
-    if not found and len(sign) % 2:
-        raise ValueError(f"bar line {sign}")
+    if found:
+        before, after = len(found[1]), len(found[2])
+    elif sign == ":" * len(sign) and len(sign) % 2 == 0:
+        before = after = len(sign) // 2
+    else:
+        return None
     return before + bool(before), after + bool(after)
 
 
 def _ending_numbers(text: str) -> tuple[int, ...]:
-    """`1`, `1,3`, `1-3`: the times that an ending is for."""
+    """`1`, `1,3`, `1-3`: the times that an ending is for; none where that cannot be said."""
     numbers: list[int] = []
     for span in re.split(r"[,.]", text.strip(",.")):
         first, _, last = span.partition("-")
         if not first.isdigit() or not (last or first).isdigit() or len(last or first) > 2:
-            raise ValueError(f"an ending named {text}")
+            return ()
         numbers += range(int(first), int(last or first) + 1)
     return tuple(numbers)

@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.runtime.tensorflow_loading import left_out, uncollected
 
+LOAD = "from pipeline.runtime.tensorflow_loading import load_tensorflow; load_tensorflow()"
 GROWTH = "TF_FORCE_GPU_ALLOW_GROWTH"
 
 
