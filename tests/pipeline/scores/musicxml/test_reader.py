@@ -13,6 +13,8 @@ from pipeline.scores.musicxml import reader
 from pipeline.scores.musicxml.reader import read_musicxml
 from pipeline.scores.notes import DRUMS, Score
 from pipeline.scores.reading import read_score
+from pipeline.sources.bach import corpus_chorales
+from tests.pipeline.scores.by_music21 import notated_scores
 from tests.pipeline.scores.test_odd_music import ending, repeat_sign
 from tests.pipeline.scores.test_reading import in_quarters, xml_note, xml_tie
 
@@ -319,6 +321,14 @@ def test_the_parts_of_a_quartet_stay_together(name: str) -> None:
         for own in [score.notes[score.notes["program"] == program]]
     ]
     assert max(ends) == min(ends)
+
+
+@pytest.mark.parametrize("place", [0, 120, 240])
+def test_a_chorale_is_read_as_music21_reads_it(place: int) -> None:
+    path = corpus_chorales()[place]
+    [theirs], ours = notated_scores(path), read_musicxml(path)
+    assert ours.notes.tolist() == theirs.notes.tolist()
+    assert (ours.resolution, ours.tempo) == (theirs.resolution, theirs.tempo)
 
 
 # --- Files
