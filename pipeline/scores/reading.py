@@ -15,7 +15,6 @@ from pipeline.scores.formats import (
     MIDI_SUFFIXES,
     MUSIC21,
     MUSICXML_SUFFIXES,
-    NOTATION_SUFFIXES,
     SCORE_SUFFIXES,
     Reading,
 )
@@ -23,7 +22,6 @@ from pipeline.scores.kern.reader import read_kern
 from pipeline.scores.midi.by_music21 import score_by_music21
 from pipeline.scores.midi.rules import split_chunks
 from pipeline.scores.musicxml.reader import read_musicxml
-from pipeline.scores.notation import notated_scores
 from pipeline.scores.notes import DEFAULT_VELOCITY, NoNotesError, NoteRow, Score, make_notes
 
 MAX_MEBIBYTES = 64  # size of a file, and of a member of an archive
@@ -59,11 +57,9 @@ def read_scores(path: Path, reading: Reading = AS_WRITTEN) -> list[Score]:
         scores = read_kern(path, expand_repeats=reading.expand_repeats)
     elif suffix in MUSICXML_SUFFIXES:
         scores = [read_musicxml(path, expand_repeats=reading.expand_repeats)]
-    elif suffix == ABC_SUFFIX:
-        scores = read_abc(path.read_bytes(), expand_repeats=reading.expand_repeats)
     else:
-        assert suffix in NOTATION_SUFFIXES
-        scores = notated_scores(path, expand_repeats=reading.expand_repeats)
+        assert suffix == ABC_SUFFIX
+        scores = read_abc(path.read_bytes(), expand_repeats=reading.expand_repeats)
     scores = [score for score in scores if score.notes.size]
     if not scores:
         raise NoNotesError("no notes in it")
