@@ -21,7 +21,7 @@ NOT_AT_ALL, SAME_OCTAVE, ALL_OCTAVES = PROPAGATION = ("not", "octave", "pitch")
 PERCUSSION_CHANNEL = 10  # as users of MIDI count
 # They change notes, each in its own program's way.
 OTHER_DIRECTIVES = ("abc-include", "beginabc", "transpose", "map", "voicemap", "pitch")
-OTHER_MIDI_DIRECTIVES = ("drummap", "voice", "temperament", "ptstress", "makechordchannels")
+OTHER_MIDI_DIRECTIVES = ("drummap", "voice")
 SETTING_FIELDS = frozenset("KMLI")
 
 
