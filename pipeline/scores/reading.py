@@ -8,7 +8,7 @@ from pathlib import Path
 
 import music21
 
-from pipeline.scores.abc.reader import read_abc
+from pipeline.scores.abc_notation.reader import read_abc
 from pipeline.scores.formats import (
     ABC_SUFFIX,
     AS_WRITTEN,
@@ -43,7 +43,7 @@ def read_scores(path: Path, reading: Reading = AS_WRITTEN) -> list[Score]:
     """The scores in a file: one, or several where an ABC or kern file holds several tunes.
 
     `midi.rules.score_from_tracks` states the rules for MIDI, `musicxml.reader.read_musicxml` those
-    for MusicXML, `abc.reader.read_tunes` those for ABC, `notation.notated_score` those for kern.
+    for MusicXML, `abc_notation.reader.read_tunes` those for ABC, `notation.notated_score` those for kern.
     Raises ValueError saying what is wrong with the file: another format than its suffix says, cut
     off, damaged, without notes (NoNotesError).
     """

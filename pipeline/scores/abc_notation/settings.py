@@ -6,14 +6,14 @@ import re
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from pipeline.scores.abc.fields import (
+from pipeline.scores.abc_notation.fields import (
     FREE_METRE,
     Metre,
     default_unit_length,
     read_metre,
     read_unit_length,
 )
-from pipeline.scores.abc.keys import Shifts, read_key
+from pipeline.scores.abc_notation.keys import Shifts, read_key
 from pipeline.scores.notes import DRUMS
 
 # How far an accidental lasts within the bar (I:propagate-accidentals); the standard's is "pitch".

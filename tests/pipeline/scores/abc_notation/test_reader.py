@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.scores.abc.attacks import count_attacks
-from pipeline.scores.abc.reader import decode, read_tunes
+from pipeline.scores.abc_notation.attacks import count_attacks
+from pipeline.scores.abc_notation.reader import decode, read_tunes
 from pipeline.scores.notes import DRUMS, NoNotesError, Score
 from pipeline.scores.reading import read_scores
 
@@ -381,7 +381,7 @@ def test_attacks_are_counted_from_the_text_as_they_are_read(construct: str) -> N
 
 
 def test_a_reader_that_loses_a_note_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.scores.abc import reader
+    from pipeline.scores.abc_notation import reader
 
     rows = reader.sounding_rows
     monkeypatch.setattr(reader, "sounding_rows", lambda bars, order: rows(bars, order)[1:])
