@@ -42,8 +42,8 @@ def read_score(path: Path, reading: Reading = AS_WRITTEN) -> Score:
 def read_scores(path: Path, reading: Reading = AS_WRITTEN) -> list[Score]:
     """The scores in a file: one, or several where an ABC or kern file holds several tunes.
 
-    `midi.rules.score_from_tracks` states the rules for MIDI, `musicxml.reader.read_musicxml` those
-    for MusicXML, `abc_notation.reader.read_tunes` those for ABC, `notation.notated_score` those for kern.
+    The rules stand at `midi.rules.score_from_tracks`, `musicxml.reader.read_musicxml`,
+    `abc_notation.reader.read_tunes` and, for kern, `notation.notated_score`.
     Raises ValueError saying what is wrong with the file: another format than its suffix says, cut
     off, damaged, without notes (NoNotesError).
     """
