@@ -74,6 +74,8 @@ def examine(flags: argparse.Namespace) -> int:
     """Check all hosts and print the findings; the exit code."""
     slots = Counter(parse_hosts(flags.hosts or socket.gethostname()))
     data = (flags.data or DEFAULT_DATA).absolute()
+
+    # Facts of all hosts, and what follows from them.
     answers, table = interview(list(slots), data, flags.quick)
     facts = {host: answer.facts for host, answer in answers.items()}
     if facts:
@@ -82,9 +84,13 @@ def examine(flags: argparse.Namespace) -> int:
         table += checks.clocks(answers)
         table += checks.devices(facts, slots)
         table += checks.files(facts, flags.data is not None)
+
+    # A trial of mpirun, where all hosts answered and have one.
     networks = shared_networks(facts) if len(slots) > 1 and len(facts) == len(slots) else []
     if not flags.quick and len(facts) == len(slots) and all(f["mpirun"] for f in facts.values()):
         table += try_launch(flags.hosts, slots, networks, answers)
+
+    # The report.
     table.sort(key=lambda finding: STATUSES.index(finding.status))  # the worst last, by the prompt
     print_table(table)
     if networks:

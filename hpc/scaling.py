@@ -19,12 +19,13 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 if __package__ in (None, ""):  # run as a script: import from the root, not from hpc/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from hpc.config import train_config as config
+from hpc.config.settings import StrategyName
 from hpc.distributed.hosts import find_slots
 from hpc.efficiency.forecast import forecast_tables, forecasts
 from hpc.efficiency.measure import measure_cell
@@ -39,12 +40,12 @@ from hpc.efficiency.plan import (
     require_slots,
 )
 from hpc.efficiency.store import Measured, open_store, store
-from hpc.efficiency.tables import FORMULA, rows, tables, to_json
+from hpc.efficiency.tables import FORMULA, MOST_BUSY, caution, rows, tables, to_json
 from hpc.reports.event_files import tensorboard_is_installed
 from pipeline.runtime.command import run_command, signals_interrupt
 from pipeline.runtime.tables import print_tables
 
-STRATEGIES = ("horovod", "multiworker")
+STRATEGIES = tuple(name for name in get_args(StrategyName) if name not in ("auto", "single"))
 FEWEST_STEPS = 10  # two warm up, and the first window does not count
 NUM_WINDOWS = 10
 # What this command sets itself; behind `--` they would contradict it.
@@ -218,6 +219,8 @@ def measure_missing(
         store(flags.out, found)
         measured[cell, repetition] = found
         print(f"{found.rate:,.0f} tokens/s", flush=True)
+        if found.busy and found.busy > MOST_BUSY:
+            print(f"    beside other programs, which used {found.busy:.0%} of the processors")
     shutil.rmtree(work_dir, ignore_errors=True)  # after a failure it stays for the user
 
 
@@ -227,9 +230,10 @@ def write(
     settings: dict[str, Any],
     measured: Measured,
 ) -> None:
-    """Show the tables, and write them, the picture, the JSON and the TensorBoard run."""
+    """Print the tables, and write them, the picture, the JSON and the TensorBoard run."""
     from hpc.efficiency.plot import write_plot
 
+    # What was measured, and what the cost model makes of it.
     out_dir = flags.out
     found = rows(comparisons, measured)
     foreseen = forecasts(measured, flags.link)
@@ -237,16 +241,25 @@ def write(
     commits = ", ".join(sorted({measurement.commit for measurement in measured.values()}))
     about = {"command": flags.command, **settings, "commit": commits}
     about["hardware"] = hardware(measured)
+    warning = caution(measured)
+
+    # For the terminal.
     print()
     print_tables(shown)
+    if warning:
+        print(f"{warning}\n")
+
+    # As files.
     facts = "\n".join(f"- {name}: {value}" for name, value in about.items())
-    text = "\n".join(["# Scaling\n", f"`{FORMULA}`\n", *(table.to_markdown() for table in shown)])
+    head = ["# Scaling\n", f"`{FORMULA}`\n", *([f"**{warning}**\n"] if warning else [])]
+    text = "\n".join([*head, *(table.to_markdown() for table in shown)])
     text += f"\n{facts}\n"
-    title = f"{about['hardware']}; commit {commits}\n{flags.command}"
+    # The command is in scaling.md beside the picture.
+    title = "\n".join([f"{about['hardware']}; commit {commits}", *([warning] if warning else [])])
     picture = out_dir / "scaling.png"
     write_plot(found, foreseen, title, picture)
     (out_dir / "scaling.md").write_text(f"{text}\n![scaling]({picture.name})\n")
-    result = to_json(found, measured, {**about, "link": flags.link})
+    result = to_json(found, measured, {**about, "link": flags.link, "caution": warning})
     result["cost_models"] = [model.to_json() for model in foreseen]
     for path in [out_dir / "scaling.json", *([flags.json] if flags.json else [])]:
         path.write_text(json.dumps(result, indent=2) + "\n")

@@ -1,9 +1,9 @@
-"""Command: train the LSTM on one or many machines. Reads top to bottom.
+"""Command: train a network on one or many machines. Reads top to bottom.
 
     python hpc/train.py
     mpirun -np 2 -H dorchester,bath python hpc/train.py --data data/bach --run runs/both
 
-Running the same command again continues the run from its newest checkpoint. Exit codes: 0 done,
+The same command, run again, continues the run from its newest checkpoint. Exit codes: 0 done,
 1 error, 2 wrong flag, 76 another rank was lost, 85 stopped by a signal, after saving.
 """
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:  # imports TensorFlow, which must wait until the flags are par
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit code of a training run with the given flags."""
+    """Train with the given flags; the exit code."""
     place = Place()
     try:
         place = find_place(os.environ)
@@ -70,11 +70,12 @@ def train(argv: Sequence[str] | None, place: Place, open_run: Callable[..., Run]
     with Watchdog(place, config.timeout) as watchdog:
         # All ranks meet and compare what they found, before the first collective.
         roll = rendezvous(config, local, watchdog)
-        require_agreement(roll)
+        require_agreement(roll, place)
 
         watchdog.allow(config.start_timeout, "starting its collective library")
         run = open_run(config, place, roll, watchdog, local)
-        watchdog.progress(run.progress.step, "getting ready")
+        watchdog.progress(run.progress.step)
+        watchdog.allow(config.start_timeout, "getting ready")
 
         if extra.dry_run:
             ended = "checked"

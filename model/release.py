@@ -1,8 +1,8 @@
-"""Command: a run's best checkpoint -> a small bundle to compose from and to give away.
+"""Command: make a run's best checkpoint a small one to compose from and to give away.
 
 python model/release.py runs/chorales --out model/pretrained/chorales
 
-The bundle holds the weights in half precision, not what training would go on with, and no paths.
+It holds the weights in half precision, and neither the state of the optimizer nor any paths.
 """
 
 from __future__ import annotations
@@ -23,29 +23,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; its exit code."""
     parser = described_parser(__doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="a run folder or a checkpoint")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the bundle")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the small checkpoint")
     flags = parser.parse_args(argv)
     return run_command(lambda: release(flags.run, flags.out))
 
 
 def release(run: Path, out: Path) -> None:
-    """Write the bundle; other files of its folder, such as a model card, stay as they are.
+    """Write the small checkpoint; other files of its folder, such as a model card, stay.
 
-    Raises ValueError where there is no whole checkpoint, or a weight is beyond half precision.
+    Raises ValueError if there is no whole checkpoint, or a weight exceeds half precision.
     """
     import numpy as np
 
-    from model.networks.checkpoint import find_checkpoint, read_bundle, write_bundle
+    from model.networks.checkpoint import open_checkpoint, write_bundle
 
-    checkpoint = find_checkpoint(run)
-    bundle = read_bundle(checkpoint)
+    checkpoint, bundle = open_checkpoint(run, optimizer=False)
     weights = {path: values.astype(np.float16) for path, values in bundle.weights.items()}
     for path, values in weights.items():
         if not np.isfinite(values).all():
-            raise ValueError(f"{checkpoint}: {path} holds values that half precision cannot")
+            raise ValueError(f"{checkpoint}: {path} holds values beyond half precision")
     fresh = out.with_name(out.name + ".fresh")
     about = {**bundle.run, "config": _without_folders(bundle.run.get("config", {}))}
-    write_bundle(fresh, replace(bundle, weights=weights, optimizer={}, run=about))
+    write_bundle(fresh, replace(bundle, weights=weights, run=about))
     out.mkdir(parents=True, exist_ok=True)
     for file in sorted(fresh.iterdir()):
         file.replace(out / file.name)
@@ -55,7 +54,7 @@ def release(run: Path, out: Path) -> None:
 
 
 def _without_folders(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration with data set and runs by name alone, not by place."""
+    """The configuration with the data set and runs by name, without their folders."""
     paths = {name: config.get(name) for name in ("data", "run", "from_run")}
     return {**config, **{name: Path(path).name for name, path in paths.items() if path}}
 

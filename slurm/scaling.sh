@@ -1,5 +1,5 @@
 #!/bin/bash
-# Measure how well training scales over two nodes; flags of hpc/scaling.py behind the script:
+# Measure how well training scales over two nodes; flags of hpc/scaling.py after the script:
 #     sbatch slurm/scaling.sh
 # hpc/scaling.py starts mpirun itself, once for each number of workers.
 
@@ -9,7 +9,7 @@
 #SBATCH --requeue
 #SBATCH --open-mode=append
 
-# Nobody else on the nodes, or the figures mean nothing. GPUs as in train_2nodes.sh.
+# No other job on the nodes, which would change the figures. GPUs as in train_2nodes.sh.
 #SBATCH --exclusive
 #SBATCH --ntasks-per-node=1
 ##SBATCH --gpus-per-node=1

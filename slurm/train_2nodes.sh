@@ -1,21 +1,21 @@
 #!/bin/bash
-# Train on two nodes. From the root of the repository, flags of hpc/train.py behind the script:
+# Train on two nodes. From the root of the repository, flags of hpc/train.py after the script:
 #     sbatch slurm/train_2nodes.sh --steps 5000 --strategy horovod
-# At the time limit the run saves and goes back into the queue until it is done.
+# At the time limit the run saves and is requeued, until it is done.
 
 #SBATCH --job-name=train
 #SBATCH --nodes=2
 #SBATCH --time=04:00:00
 #SBATCH --requeue
 #SBATCH --open-mode=append
-# 120 s before the time limit; B: to this script, since Slurm's own steps are mpirun's daemons.
+# 120 s before the time limit. B: to this script only, since Slurm's steps are mpirun's daemons.
 #SBATCH --signal=B:USR2@120
 
 # Whole nodes, with the GPUs they have, or none on a CPU cluster; one process on each node.
 #SBATCH --exclusive
 #SBATCH --ntasks-per-node=1
-# The one GPU request. Several GPUs in a node, or a site that wants them asked for by number: take
-# one # away from the next line, and set --ntasks-per-node above to the same number.
+# The only GPU request. For several GPUs in a node, or a site that requires a number: remove one #
+# from the next line, and set --ntasks-per-node above to the same number.
 ##SBATCH --gpus-per-node=1
 
 set -euo pipefail

@@ -51,13 +51,13 @@ def loss_figure(runs: Sequence[RecordedRun], target: float | None) -> Figure:
     }
     figure = Figure(figsize=(14, 5.6), layout="constrained")
     panels = figure.subplots(1, len(abscissas), sharey=True)
-    for panel, (label, place) in zip(panels, abscissas.items(), strict=True):
+    for panel, (label, abscissa) in zip(panels, abscissas.items(), strict=True):
         if target is not None:
             panel.axhline(target, color=GREY, linewidth=1, linestyle=":")
         for index, run in enumerate(runs):
             # Curves of equal runs lie on each other: the earlier ones are drawn wider.
             width = 2 + 2 * (len(runs) - 1 - index) / len(runs)
-            _draw_run(panel, run, place, target, width, *_style(index))
+            _draw_run(panel, run, abscissa, target, width, *_style(index))
         panel.set_xlabel(label)
         panel.set_xlim(left=0)
         calm(panel)
@@ -95,8 +95,11 @@ def speed_figure(runs: Sequence[RecordedRun]) -> Figure:
         panel.grid(axis="y", visible=False)
     labels = [f"{s.name}   {s.hosts}, {s.strategy}, {_workers(s.workers)}" for s, _ in shown]
     panels[0].set_yticks(range(len(shown)), labels)
-    used = [name for name in MARKS if any(stretch.strategy == name for stretch, _ in shown)]
-    key = [Line2D([], [], color=GREY, marker=MARKS[n], linestyle="", label=n) for n in used]
+    used = dict.fromkeys(stretch.strategy for stretch, _ in shown)
+    key = [
+        Line2D([], [], color=GREY, marker=MARKS.get(name, "D"), linestyle="", label=name)
+        for name in sorted(used)
+    ]
     key += [
         Line2D([], [], color=GREY, linewidth=5, alpha=0.5, label="quartiles"),
         Line2D([], [], color=GREY, marker="|", linestyle="", alpha=0.7, label="a window"),
@@ -108,7 +111,7 @@ def speed_figure(runs: Sequence[RecordedRun]) -> Figure:
 def _draw_run(
     panel: Axes,
     run: RecordedRun,
-    place: Callable[[Point], float],
+    abscissa: Callable[[Point], float],
     target: float | None,
     width: float,
     colour: str,
@@ -118,7 +121,7 @@ def _draw_run(
     for split, points in run.curves.items():
         valid = split == "valid"
         panel.plot(
-            [place(point) for point in points],
+            [abscissa(point) for point in points],
             [point.loss for point in points],
             color=colour,
             linestyle=dashes,
@@ -134,7 +137,7 @@ def _draw_run(
         if begin:
             panel.annotate(
                 str(stretch.number),
-                (place(begin), begin.loss),
+                (abscissa(begin), begin.loss),
                 xytext=(0, 16),
                 textcoords="offset points",
                 ha="center",
@@ -147,7 +150,7 @@ def _draw_run(
     reached = run.reached(target) if target is not None else None
     if reached:
         panel.plot(
-            place(reached),
+            abscissa(reached),
             reached.loss,
             "*",
             color=colour,

@@ -222,7 +222,7 @@ def launch(
         found = f"the bare mpirun fails: {bare.complaint}"
         findings.append(Finding("launch", "warning", found, advice))
     started = [host for host, _, _ in trial.ranks]
-    found = f"{len(started)} processes on {', '.join(dict.fromkeys(started))}"
+    found = f"{_counted(len(started), 'process', 'es')} on {', '.join(dict.fromkeys(started))}"
     findings.append(Finding("launch", "ok", found))
     here = {path for _, path, _ in trial.ranks}
     if len(here) > 1:
@@ -244,7 +244,9 @@ def _launch_advice(trial: Trial) -> str:
 def binding(facts: Facts, slots: Mapping[str, int], trial: Trial) -> Finding:
     """Whether mpirun leaves every process its share of the host's cores."""
     cores = {f"{host}": number for host, _, number in trial.ranks}
-    shown = by_host({host: f"{number} cores a process" for host, number in cores.items()})
+    shown = by_host(
+        {host: f"{_counted(number, 'core')} a process" for host, number in cores.items()}
+    )
     for host, number in cores.items():
         if host in facts and number < facts[host]["cores"][0] // slots.get(host, 1):
             setting = f"hwloc_base_binding_policy = none in {OPEN_MPI_FILE}"
@@ -253,6 +255,11 @@ def binding(facts: Facts, slots: Mapping[str, int], trial: Trial) -> Finding:
             advice = f"mpirun --bind-to none, or {setting}"
             return Finding("CPU binding", "warning", shown, advice)
     return Finding("CPU binding", "ok", shown)
+
+
+def _counted(number: int, noun: str, plural: str = "s") -> str:
+    """A number with its noun: '1 core', '2 cores'."""
+    return f"{number} {noun}{plural * (number != 1)}"
 
 
 def open_mpi_major(version: str | None) -> int:

@@ -1,4 +1,4 @@
-"""What the network allows: a real allreduce of the gradient's size, timed before step 1."""
+"""The speed of the network: an allreduce of the gradient's size, timed before step 1."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class Link:
     megabytes: float  # of one worker's gradient
     seconds: float  # median of an allreduce
     size: int
-    latency_seconds: float = 0.0  # median of an allreduce of one number; 0 if it was not timed
-    message_seconds: float = 0.0  # to a rank's neighbour, for all at once; 0 if not timed
+    latency_seconds: float = 0.0  # median of an allreduce of one number; 0 if not timed
+    message_seconds: float = 0.0  # of a message to the next rank, all at once; 0 if not timed
 
     @property
     def gigabytes_per_second(self) -> float:
-        """Bus bandwidth of a ring: each worker sends 2 (n - 1) / n of its bytes.
+        """Bus bandwidth of a ring, in which each worker sends 2 (n - 1) / n of its bytes.
 
-        As nccl-tests defines it (doc/PERFORMANCE.md), so that it compares with the link's rate.
+        Defined as in nccl-tests (doc/PERFORMANCE.md), to compare it with the rate of the link.
         """
         return 2 * (self.size - 1) / self.size * self.megabytes / 1000 / self.seconds
 
@@ -42,8 +42,14 @@ class Link:
         )
 
     def advise(self, step_seconds: float) -> str:
-        """The share of a step that is not this allreduce, with advice when it is below 80 %."""
-        efficiency = max(1 - self.seconds / step_seconds, 0.0)
+        """The share of a step that is not this allreduce, with advice where it is below 80 %."""
+        if self.seconds >= step_seconds:
+            return (
+                f"the allreduce timed before step 1 took {self.seconds * 1000:.1f} ms, a whole "
+                f"step takes {step_seconds * 1000:.1f} ms: hosts or network were busy with other "
+                "work then, and the link is not known"
+            )
+        efficiency = 1 - self.seconds / step_seconds
         line = f"this link allows {efficiency:.0%} efficiency at this batch size"
         if efficiency < 0.8:
             line += (
@@ -55,7 +61,7 @@ class Link:
 
 
 def time_allreduce(strategy: Strategy, model: Network, compression: str) -> Link:
-    """The time of an allreduce of tensors like the gradient's, as the training step does it."""
+    """The time of an allreduce of tensors with the gradient's shapes and type."""
     wire = tf.float16 if compression == "fp16" else tf.float32
     shapes = [variable.shape for variable in model.trainable_variables]
     megabytes = model.count_params() * wire.size / 1e6
@@ -65,22 +71,22 @@ def time_allreduce(strategy: Strategy, model: Network, compression: str) -> Link
 
 
 def _seconds_of_sum(strategy: Strategy, tensors: list[tf.Tensor]) -> float:
-    """The median time in which all workers add up such tensors."""
+    """The median time of a sum of these tensors over all workers."""
 
-    # As arguments: an allreduce of constants TensorFlow does once, when it compiles, and no more,
-    # since Horovod's operation does not say that it has effects.
+    # Tensors are arguments: TensorFlow computes an allreduce of constants only once, when it
+    # compiles, because Horovod's operation is not marked as having effects.
     @tf.function(autograph=False)
     def reduce_once(*tensors: tf.Tensor) -> tf.Tensor:
         sums = strategy.sum(list(tensors))
-        # One number of each is read: the clock stops when the last one has arrived.
+        # To read one number of each sum is to wait until the last one has arrived.
         return tf.add_n([tf.reshape(total, [-1])[0] for total in sums])
 
-    # The first one opens the connections.
+    # The first call, which is not counted, opens the connections.
     return _median_seconds(lambda: reduce_once(*tensors).numpy(), REPETITIONS)
 
 
 def _seconds_of_message(strategy: Strategy) -> float:
-    """The median time of one step around the ring with hardly any bytes; 0 without MPI."""
+    """The median time of one message of 4 bytes around the ring of ranks; 0 without MPI."""
     place = strategy.place
     if place.launcher != "mpirun":
         return 0.0
@@ -95,7 +101,7 @@ def _seconds_of_message(strategy: Strategy) -> float:
 
 
 def _median_seconds(work: Callable[[], object], repetitions: int) -> float:
-    """The median of so many times, after one that does not count."""
+    """The median time of some repetitions, after one that is not counted."""
     seconds = []
     for _ in range(repetitions + 1):
         started = time.perf_counter()

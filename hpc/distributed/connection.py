@@ -1,4 +1,4 @@
-"""TCP between ranks: JSON lines over a socket, finding rank 0, a free port."""
+"""TCP between ranks: a connection of JSON lines, a connection to rank 0, a free port."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Endpoint = tuple[str, int]
 
 
 class Connection:
-    """JSON lines over a socket; writing is safe from several threads."""
+    """JSON lines over a socket; several threads may write."""
 
     def __init__(self, channel: socket.socket) -> None:
         self.channel = channel
@@ -42,9 +42,9 @@ def free_port() -> int:
 
 
 def connect(endpoints: list[Endpoint], deadline: float) -> socket.socket | None:
-    """A connection to the first endpoint that answers; None when time is up."""
-    # Rank 0's loopback address would lead another host to itself; it serves only where there is
-    # no network at all.
+    """A connection to the first endpoint that answers; None if none does before the deadline."""
+    # On another host, rank 0's loopback address is that host itself: use it only where there is
+    # no network.
     reachable = [e for e in endpoints if not e[0].startswith("127.")] or endpoints
     while time.monotonic() < deadline:
         for endpoint in reachable:

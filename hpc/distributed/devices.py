@@ -1,4 +1,4 @@
-"""Which cores and which GPU a worker computes on, set before any other TensorFlow work."""
+"""The cores and the GPU that a worker computes on, and the settings that are slow on them."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from hpc.config.settings import ModelSettings
 from hpc.distributed.launcher import Place
-from hpc.distributed.processor import share_of_cores
+from hpc.distributed.processor import has_bfloat16_products, share_of_cores
 
 
 def use_devices(place: Place) -> str:
-    """Take this worker's share of the host; what it got, in words, for the log.
+    """Take this worker's share of the host; its devices in words, for the log.
 
-    One process drives one GPU, by local rank. Raises ValueError where a host has GPUs, but fewer
-    than processes.
+    Call before any other TensorFlow work. One process drives one GPU, chosen by local rank. Raises
+    ValueError where a host has GPUs, but fewer than processes.
     """
     cores = share_of_cores(place)
-    # TensorFlow makes as many threads as its process may use cores, when it is first used. Threads
-    # that are there already, MPI's own among them, must not wake on another worker's cores.
+    # At its first use TensorFlow starts a thread for each core that its process may use. Threads
+    # that exist already, MPI's own among them, must not wake on another worker's cores.
     for thread in Path("/proc/self/task").iterdir():
         with suppress(ProcessLookupError):  # it has ended since
             os.sched_setaffinity(int(thread.name), cores)
@@ -29,7 +30,7 @@ def use_devices(place: Place) -> str:
         return f"CPU, cores {', '.join(map(str, cores))}" + _bound_by_the_launcher(place, cores)
     if place.local_rank >= len(gpus):
         raise ValueError(
-            f"{place} is process {place.local_rank + 1} of {place.local_size} on its host, which "
+            f"this is process {place.local_rank + 1} of {place.local_size} on {place.host}, which "
             f"has {len(gpus)} GPUs: one process drives one GPU. Start at most {len(gpus)} there "
             f"(mpirun -H {place.host}:{len(gpus)}), or hide the GPUs with CUDA_VISIBLE_DEVICES="
         )
@@ -41,10 +42,33 @@ def use_devices(place: Place) -> str:
 
 
 def _bound_by_the_launcher(place: Place, cores: list[int]) -> str:
-    """What to do where mpirun has left this worker fewer cores than its share; else nothing."""
+    """Advice where mpirun bound this worker to fewer cores than its share; else an empty text."""
     share = (os.cpu_count() or 1) // place.local_size
     if place.launcher == "none" or len(cores) >= share:
         return ""
     return (
         f" of a share of {share} (bound by {place.launcher}: --bind-to none frees them; or taskset)"
     )
+
+
+def slow_settings(config: ModelSettings, *, on_cpu: bool) -> list[str]:
+    """Warnings of settings that are slow, or learn worse, on this processor or GPU."""
+    half = config.precision == "mixed_bfloat16"
+    if on_cpu and half and not has_bfloat16_products():
+        return [
+            "warning: this processor has no bfloat16 products and emulates them: "
+            "--precision mixed_bfloat16 is slower here than float32"
+        ]
+    if on_cpu:
+        return []
+    if config.model == "frames":
+        return [
+            "warning: --model frames is small operations in a row, for which an H200 took twice "
+            "the time of 16 cores: CUDA_VISIBLE_DEVICES=-1 trains on the CPU"
+        ]
+    if half and config.model == "lstm":
+        return [
+            "warning: on a GPU the LSTM learned slower in bfloat16 than in float32: "
+            "--precision mixed_float16 learned as float32 does, and its steps are shorter"
+        ]
+    return []

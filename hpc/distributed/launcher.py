@@ -1,4 +1,4 @@
-"""Who this process is: rank, size and hosts, from the launcher's variables. No TensorFlow here."""
+"""Rank, size and host of this process, from the launcher's variables. No TensorFlow here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hpc.distributed.hosts import parse_tasks_per_node
 
 @dataclass(frozen=True)
 class Launcher:
-    """The variables by which a launcher tells a process its place."""
+    """The environment variables in which a launcher gives a process its place."""
 
     name: str
     rank: str
@@ -43,7 +43,7 @@ LAUNCHERS = (
 
 @dataclass(frozen=True)
 class Place:
-    """One process among all of a run."""
+    """One process of a run: its rank, its host, and the launcher that started it."""
 
     rank: int = 0
     size: int = 1
@@ -62,9 +62,9 @@ class Place:
 
 
 def find_place(environ: Mapping[str, str]) -> Place:
-    """The place that the launcher's variables tell; rank 0 of 1 without a launcher.
+    """The place of this process by the launcher's variables; rank 0 of 1 without a launcher.
 
-    Raises ValueError where they contradict each other.
+    Raises ValueError where the variables contradict each other.
     """
     host = socket.gethostname()
     for launcher in LAUNCHERS:
@@ -83,9 +83,9 @@ def find_place(environ: Mapping[str, str]) -> Place:
 
 
 def choose_strategy(asked: str, place: Place, environ: Mapping[str, str]) -> tuple[str, str]:
-    """The strategy of the run and, in words, why.
+    """The strategy of the run, and the reason in words.
 
-    Raises ValueError where what was asked for cannot be done with this many processes.
+    Raises ValueError where the strategy that was asked for does not fit the number of processes.
     """
     several = place.size > 1
     if asked == "auto":
@@ -112,18 +112,18 @@ def choose_strategy(asked: str, place: Place, environ: Mapping[str, str]) -> tup
 
 
 def has_horovod() -> bool:
-    """Is Horovod installed? Looked up without importing it."""
+    """Is Horovod installed? It is not imported."""
     from importlib.util import find_spec
 
     return find_spec("horovod") is not None
 
 
 def chief_address(place: Place, port: int, environ: Mapping[str, str]) -> list[tuple[str, int]]:
-    """Where rank 0 listens for the others, on all of its addresses; best ones first.
+    """Rank 0's addresses with its port, the best ones first.
 
-    `port` is the one that rank 0 opened. Under MPI it is told to all by a broadcast; under srun
-    without MPI all ranks compute it (see `agreed_port`). Raises ValueError if the MPI library and
-    the launcher do not belong together.
+    `port` is the one that rank 0 opened. Under MPI rank 0 broadcasts it; under srun all ranks
+    compute it (see `agreed_port`). Raises ValueError if the MPI library and the launcher belong to
+    different installations.
     """
     if place.launcher == "srun":
         nodes = subprocess.run(
@@ -133,7 +133,7 @@ def chief_address(place: Place, port: int, environ: Mapping[str, str]) -> list[t
             check=True,
         ).stdout.split()
         return [(nodes[0], agreed_port(environ))]
-    # MPI's waiting loops give way to other threads; else they spin on the cores that compute.
+    # MPI's waiting loops then give way to other threads, and do not spin on the cores that compute.
     os.environ.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")
     try:
         from mpi4py import MPI
@@ -153,16 +153,16 @@ def chief_address(place: Place, port: int, environ: Mapping[str, str]) -> list[t
 
 
 def agreed_port(environ: Mapping[str, str]) -> int:
-    """A port that all ranks of a Slurm step compute alike and other steps hardly ever do.
+    """A port that is the same on all ranks of a Slurm step, and different in most other steps.
 
-    Below 32768, where Linux begins to hand out ports by itself.
+    It is below 32768, where the ports begin that Linux assigns.
     """
     job, step = int(environ["SLURM_JOB_ID"]), int(environ["SLURM_STEP_ID"])
     return 20000 + (job * 31 + step) % 12000
 
 
 def own_addresses() -> list[str]:
-    """IPv4 addresses of the interfaces that are up; loopback last: it serves one host only."""
+    """IPv4 addresses of the interfaces that are up; loopback, which serves one host only, last."""
     import psutil
 
     up = {name for name, state in psutil.net_if_stats().items() if state.isup}
@@ -177,6 +177,7 @@ def own_addresses() -> list[str]:
 
 
 def _refuse_solo_run(environ: Mapping[str, str]) -> None:
+    """Raise ValueError where a Slurm job has several tasks, but this process is alone."""
     tasks = environ.get("SLURM_NTASKS", "1")
     if "SLURM_STEP_NUM_TASKS" not in environ and tasks.isdecimal() and int(tasks) > 1:
         raise ValueError(
@@ -193,6 +194,7 @@ def _tasks_here(environ: Mapping[str, str], name: str, default: int) -> int:
 
 
 def _number(environ: Mapping[str, str], name: str, default: int | None = None) -> int:
+    """A variable as a number. Raises ValueError where it is not one and there is no default."""
     value = environ.get(name, "")
     if value.isdecimal():
         return int(value)

@@ -16,9 +16,9 @@ BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # in /proc/cpuinfo; the la
 
 
 def share_of_cores(place: Place) -> list[int]:
-    """The cores this process may compute on: its share, unless the launcher has bound it.
+    """The cores that this process may compute on: its share, unless the launcher has bound it.
 
-    Open MPI's own binding shows as an affinity smaller than the machine's and is left alone.
+    Binding by Open MPI shows as an affinity smaller than the machine; it is not changed.
     """
     allowed = sorted(os.sched_getaffinity(0))
     if len(allowed) < (os.cpu_count() or 1) or place.local_size <= 1:
@@ -34,7 +34,7 @@ def equal_part(cores: Sequence[int], index: int, num_parts: int) -> list[int]:
 
 
 def processor() -> str:
-    """The name of this host's CPU; its architecture where Linux tells no name."""
+    """The name of this host's CPU; its architecture where Linux gives no name."""
     try:
         match = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.M)
     except OSError:
@@ -43,7 +43,7 @@ def processor() -> str:
 
 
 def has_bfloat16_products() -> bool:
-    """Has this host's CPU instructions for products of bfloat16, as Linux tells it?"""
+    """Has this host's CPU instructions for products of bfloat16, by its flags in Linux?"""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -55,12 +55,12 @@ def has_bfloat16_products() -> bool:
 def gpus() -> list[str]:
     """Name, memory and driver of every NVIDIA GPU; an empty list without any."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
-    said = output_of(query)
-    return said.splitlines() if said else []
+    output = output_of(query)
+    return output.splitlines() if output else []
 
 
 def output_of(argv: Sequence[str]) -> str | None:
-    """What a command printed; None if it is not installed, fails, or does not answer in 20 s."""
+    """The output of a command; None if it is not installed, fails, or takes more than 20 s."""
     if shutil.which(argv[0]) is None:
         return None
     try:

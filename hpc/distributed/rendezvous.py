@@ -20,7 +20,7 @@ from hpc.distributed.launcher import Place
 from hpc.distributed.time_limit import hard_limit
 from hpc.distributed.watchdog import HEARTBEAT_SECONDS, Peer, Watchdog
 
-Facts = dict[str, Any]  # what one rank tells the others; `rank`, `host`, `address` are always there
+Facts = dict[str, Any]  # of one rank; always with `rank`, `host` and `address`
 Roll = list[Facts]  # the facts of every rank, in rank order
 
 
@@ -58,16 +58,19 @@ def meet(
         with listener:
             roll, peers = _gather(place, listener, facts, start_timeout)
     else:
-        roll, peers = _report(place, endpoints, facts, start_timeout)
+        roll, peers = _report(endpoints, facts, start_timeout)
     watchdog.watch_over(peers)
     return roll
 
 
-def require_sound(roll: Roll) -> None:
-    """Raise ValueError with the first rank's `problem`, if any rank reported one."""
+def require_sound(roll: Roll, rank: int) -> None:
+    """Raise ValueError with the first rank's `problem`, if any rank reported one.
+
+    `rank` is the one that prints the error, whose own name the program puts before it.
+    """
     for facts in roll:
         if facts.get("problem"):
-            where = f"rank {facts['rank']} on {facts['host']}: " if len(roll) > 1 else ""
+            where = f"rank {facts['rank']} on {facts['host']}: " if facts["rank"] != rank else ""
             raise ValueError(where + facts["problem"])
 
 
@@ -138,7 +141,7 @@ def _read_hello(channel: socket.socket, deadline: float) -> Peer | None:
 
 
 def _report(
-    place: Place, endpoints: list[Endpoint], facts: Facts, start_timeout: float
+    endpoints: list[Endpoint], facts: Facts, start_timeout: float
 ) -> tuple[Roll, dict[int, Peer]]:
     """Every other rank's side: say hello to rank 0, then wait for the roll."""
     deadline = time.monotonic() + start_timeout
@@ -146,7 +149,7 @@ def _report(
     if channel is None:
         where = ", ".join(f"{host}:{port}" for host, port in endpoints)
         raise RuntimeError(
-            f"{place} cannot reach rank 0 at {where} within {start_timeout:.0f} s. "
+            f"cannot reach rank 0 at {where} within {start_timeout:.0f} s. "
             "Is a firewall between the hosts? python hpc/doctor.py -H HOSTS tells"
         )
     connection = Connection(channel)
@@ -155,7 +158,7 @@ def _report(
     answer = connection.receive()
     channel.settimeout(None)
     if not answer or "roll" not in answer:
-        raise RuntimeError(f"{place}: rank 0 ended before all ranks had come")
+        raise RuntimeError("rank 0 ended before all ranks had come")
     roll = answer["roll"]
     return roll, {0: Peer(roll[0], connection)}
 

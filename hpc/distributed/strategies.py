@@ -1,9 +1,9 @@
-"""How the workers of a run add up their numbers: Single, MultiWorker, Horovod, side by side.
+"""How the workers of a run sum their numbers: the strategies Single, MultiWorker and Horovod.
 
-A strategy is one operation, `sum_alike`, and what follows from it. The variables are ordinary ones
-in every process and stay equal because every process applies the same averaged gradient; so the
-training step is the same code whatever the strategy. (Under MultiWorkerMirroredStrategy this also
-avoids Keras 3's optimizer, which would sum mirrored gradients again, after they were clipped.)
+A strategy is one operation, `sum_alike`, and what is made from it. Variables are ordinary ones in
+every process, and stay equal because every process applies the same averaged gradient. So the
+training step is the same code for every strategy. (Under MultiWorkerMirroredStrategy this also
+avoids that Keras 3's optimizer sums mirrored gradients again, after they were clipped.)
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from hpc.config.settings import WorkerSettings
 from hpc.distributed.launcher import Place
 from pipeline.runtime.tensorflow_loading import quiet_libraries
 
-BACKGROUND_NICENESS = 19  # gets a core's time only while nothing else wants it
+BACKGROUND_NICENESS = 19  # runs only while no other thread needs the core
 
 
 class Strategy:
-    """What every strategy can do, made from `sum_alike`, the one thing in which they differ."""
+    """The collectives of a run, all made from `sum_alike`, in which the strategies differ."""
 
     name = ""
 
@@ -40,17 +40,17 @@ class Strategy:
         raise TypeError(f"{type(self).__name__} does not say how to sum")
 
     def close(self) -> None:
-        """End the collective library; all ranks come here, or none."""
+        """End the collective library; either all ranks call this, or none."""
 
     def start_timeline(self, path: Path) -> None:
-        """Record from now on what each collective waits for; of Horovod's only."""
+        """Record from now on what each collective waits for; only Horovod can."""
 
     def describe(self) -> str:
-        """How the collectives of this run are set, in one line; nothing where there are none."""
+        """The settings of this run's collectives in one line; empty where there are none."""
         return ""
 
     def sum(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
-        """Each tensor summed over all workers, by a collective for each dtype among them."""
+        """Each tensor summed over all workers, by one collective for each dtype."""
         sums: dict[int, tf.Tensor] = {}
         for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
             alike = [i for i, tensor in enumerate(tensors) if tensor.dtype == dtype]
@@ -70,7 +70,7 @@ class Strategy:
 
     def broadcast(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The chief's arrays on every rank, bit for bit; shapes and types are equal everywhere."""
-        # As integers, since 0 + x must leave every bit of x as it was, also of -0.0 and NaN.
+        # As integers: 0 + x keeps every bit of x, which it does not for the floats -0.0 and NaN.
         words = [np.frombuffer(_padded(array), np.int32) for array in arrays.values()]
         joined = np.concatenate(words or [np.zeros(0, np.int32)])
         joined = self._sum_arrays(joined if self.place.is_chief else np.zeros_like(joined))
@@ -82,11 +82,12 @@ class Strategy:
         return received
 
     def _sum_arrays(self, array: np.ndarray) -> np.ndarray:
+        """An array summed over all workers."""
         return self.sum([tf.constant(array)])[0].numpy()
 
 
 class Single(Strategy):
-    """One process: there is nothing to add."""
+    """One process, without any collective."""
 
     name = "single"
 
@@ -96,7 +97,7 @@ class Single(Strategy):
 
 
 class MultiWorker(Strategy):
-    """TensorFlow's collectives, by tf.distribute.MultiWorkerMirroredStrategy."""
+    """TensorFlow's collectives, of tf.distribute.MultiWorkerMirroredStrategy."""
 
     name = "multiworker"
 
@@ -105,6 +106,7 @@ class MultiWorker(Strategy):
         os.environ["TF_CONFIG"] = json.dumps(
             {"cluster": {"worker": workers}, "task": {"type": "worker", "index": place.rank}}
         )
+        _avoid_proxy(workers)
         implementations = tf.distribute.experimental.CommunicationImplementation
         implementation = {
             "auto": implementations.AUTO,
@@ -126,12 +128,12 @@ class MultiWorker(Strategy):
         return self._all_reduce(tensors)
 
     def describe(self) -> str:
-        """The implementation that was asked for; TensorFlow does not tell which one auto takes."""
+        """The implementation asked for; TensorFlow does not report which one auto chooses."""
         return f"collectives: TensorFlow's, implementation {self.config.collective}"
 
     def _all_reduce(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
         def in_replica(*tensors: tf.Tensor) -> list[tf.Tensor]:
-            # An identity, because the strategy asks every tensor for the device it was made on.
+            # An identity: the strategy needs tensors whose device is known.
             here = [tf.identity(tensor) for tensor in tensors]
             context = tf.distribute.get_replica_context()
             return context.all_reduce(tf.distribute.ReduceOp.SUM, here)
@@ -140,7 +142,7 @@ class MultiWorker(Strategy):
 
 
 class Horovod(Strategy):
-    """Horovod's allreduce, over MPI or NCCL as it was built. All calls to Horovod are here."""
+    """Horovod's allreduce, over MPI or NCCL as it was built; all calls to Horovod are here."""
 
     name = "horovod"
 
@@ -150,7 +152,7 @@ class Horovod(Strategy):
             "HOROVOD_FUSION_THRESHOLD": config.fusion_threshold * 2**20 or None,
             "HOROVOD_CYCLE_TIME": config.cycle_time or None,
             "HOROVOD_AUTOTUNE": 1 if config.autotune else None,
-            "HOROVOD_TIMELINE": "DYNAMIC" if config.timeline else None,  # begun after set-up
+            "HOROVOD_TIMELINE": "DYNAMIC" if config.timeline else None,  # started after set-up
         }
         os.environ.update({name: str(v) for name, v in settings.items() if v is not None})
         threads = own_threads()
@@ -168,11 +170,11 @@ class Horovod(Strategy):
             _keep_off_the_compute(thread, self._cores)
 
     def sum_alike(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
-        """By one grouped allreduce, whose fusion, and so the order of the sums, is always equal."""
+        """By one grouped allreduce: its fusion, and so the order of its sums, never changes."""
         return self._hvd.grouped_allreduce(tensors, op=self._hvd.Sum)
 
     def start_timeline(self, path: Path) -> None:
-        """Have rank 0, which sees what every rank waits for, write Horovod's timeline."""
+        """Write Horovod's timeline on rank 0, which sees what every rank waits for."""
         if self.config.timeline and self.place.is_chief:
             self._hvd.start_timeline(str(path), mark_cycles=True)
 
@@ -203,26 +205,26 @@ class Horovod(Strategy):
         self._hvd.shutdown()
 
 
-STRATEGIES = {strategy.name: strategy for strategy in (Single, MultiWorker, Horovod)}
+STRATEGIES = {strategy.name: strategy for strategy in Strategy.__subclasses__()}
 
 
 def open_strategy(name: str, place: Place, config: WorkerSettings, workers: list[str]) -> Strategy:
     """Start the collective library of this run. Call before any other TensorFlow work.
 
-    Raises ValueError for a flag that this strategy has no use for.
+    Raises ValueError for a flag that this strategy cannot use.
     """
     if config.timeline and name != Horovod.name:
         raise ValueError(
-            f"--timeline is a record of Horovod's, and the strategy is {name}. Use --profile, "
-            "which all strategies have, or --strategy horovod"
+            f"--timeline is a record that only Horovod makes, and the strategy is {name}. Use "
+            "--profile, which all strategies have, or --strategy horovod"
         )
     return STRATEGIES[name](place, config, workers)
 
 
 def communication_facts() -> dict[str, Any]:
-    """Variables that shape a run's communication, for its record."""
+    """The environment variables that affect a run's communication, for its record."""
     prefixes = ("HOROVOD_", "OMPI_MCA_", "NCCL_")
-    # Job numbers, addresses and folders that mpirun tells its ranks: other ones at every launch.
+    # Job numbers, addresses and folders that mpirun gives its ranks: they differ at every launch.
     of_a_launch = tuple(
         "OMPI_MCA_" + name for name in ("orte_", "ess", "pmix", "initial_wdir", "shmem_RUNTIME")
     )
@@ -233,11 +235,19 @@ def communication_facts() -> dict[str, Any]:
     }
 
 
-def own_threads() -> set[int]:
-    """Numbers of all threads of this process.
+def _avoid_proxy(workers: list[str]) -> None:
+    """Let gRPC connect to the workers directly: by a proxy (http_proxy) it waits for ever."""
+    variables = ("no_grpc_proxy", "no_proxy")  # gRPC reads the first one that is set
+    given = next((os.environ[name] for name in variables if os.environ.get(name)), "")
+    hosts = dict.fromkeys(worker.rpartition(":")[0] for worker in workers)
+    os.environ.update({variables[0]: ",".join([*filter(None, [given]), *hosts])})
 
-    Where a thread ends while Linux lists them, the list stops at it and lacks the threads begun
-    later. So they are listed until they are as many as Linux counts.
+
+def own_threads() -> set[int]:
+    """The ids of all threads of this process.
+
+    If a thread ends while Linux lists them, the list stops there and lacks later threads. So the
+    list is read again until it has as many threads as Linux counts.
     """
     count = -1
     while count != len(found := {int(thread.name) for thread in Path("/proc/self/task").iterdir()}):
@@ -247,17 +257,18 @@ def own_threads() -> set[int]:
 
 
 def _keep_off_the_compute(thread: int, cores: Sequence[int]) -> None:
-    """Let a thread that waits by spinning give way to the threads that compute.
+    """Give a thread that waits by spinning the lowest priority, on its own worker's cores.
 
-    Horovod's thread polls MPI on the cores that compute, and would else take half of one. It may
-    run on any core of its own worker, but on no other: there it would delay that worker's step,
-    and with it, since all wait for the slowest, every worker's.
+    Horovod's thread polls MPI on the cores that compute, and would otherwise take half of one. On
+    another worker's core it would delay that worker's step, and so every worker's, since all wait
+    for the slowest.
     """
-    with suppress(ProcessLookupError):  # one that only helped at the start has ended since
+    with suppress(ProcessLookupError):  # a thread that was needed only at the start has ended
         os.setpriority(os.PRIO_PROCESS, thread, BACKGROUND_NICENESS)
         os.sched_setaffinity(thread, cores)
 
 
 def _padded(array: np.ndarray) -> bytes:
+    """The bytes of an array, padded to whole int32 numbers."""
     content = np.ascontiguousarray(array).tobytes()
     return content + bytes(-len(content) % 4)

@@ -1,4 +1,4 @@
-"""A time limit that holds also where Python itself stands still."""
+"""A time limit that also holds while the Python interpreter is blocked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Waits for the end of its input, which comes when the one it guards goes on, or ends.
+# Waits for the end of its input, which comes when the guarded process leaves the block, or ends.
 GUARD = """
 import os, select, signal, sys
 seconds, guarded, line = sys.argv[1:]
@@ -20,10 +20,10 @@ if not select.select([0], [], [], float(seconds))[0]:
 
 @contextmanager
 def hard_limit(seconds: float, line: str) -> Iterator[None]:
-    """End this process, with a line on stderr, if the lines in here take longer.
+    """End this process, with a line on stderr, if the block takes longer than `seconds`.
 
-    By a process of its own: mpi4py starts MPI with Python's interpreter locked, so that no thread
-    of this one could.
+    Another process keeps the time: mpi4py holds the interpreter's lock while it starts MPI, so that
+    no thread of this process can run.
     """
     guard = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", GUARD, str(seconds), str(os.getpid()), line],

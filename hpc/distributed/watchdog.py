@@ -5,7 +5,7 @@ The watchdog then ends every rank with one line that names the lost one. It star
 connections that the rendezvous opened: rank 0 has one to every rank, every other rank has one to
 rank 0. The messages, one JSON object a line:
 
-step      heartbeat: the last step that the sender finished
+step      heartbeat: the last step that the sender finished; `limit`: seconds for its present work
 bye       the sender has finished its work
 failed    this rank raised an error and will print it
 lost      the sender ends, for the reason given in words
@@ -37,6 +37,7 @@ class Peer:
     facts: dict[str, Any]
     connection: Connection
     step: int = 0  # the last one it finished
+    limit: float = 0.0  # seconds that it may take for its present work
     heard: float = field(default_factory=time.monotonic)
     left: bool = False  # it said bye
 
@@ -48,12 +49,12 @@ class Watchdog:
     """
 
     def __init__(self, place: Place, timeout: float) -> None:
-        """`timeout`: seconds that a step may take, unless `allow` gives the work more."""
+        """`timeout`: seconds that a step may take; `allow` gives other work a limit of its own."""
         self.place = place
         self._timeout = timeout
         self._peers: dict[int, Peer] = {}
         self._step = 0
-        self.allow(timeout, "starting")
+        self._begin(timeout, "starting")
         self._over = threading.Event()
         # A file of its own, because the program redirects the common one while libraries start.
         self._stderr = os.fdopen(os.dup(2), "w")
@@ -67,7 +68,8 @@ class Watchdog:
     def watch_over(self, peers: dict[int, Peer]) -> None:
         """Begin to check the other ranks, keyed by rank, and to send them heartbeats."""
         for peer in peers.values():
-            peer.heard = time.monotonic()  # it had nothing to send before
+            # It had nothing to send before, and is in the same phase of its start as this rank.
+            peer.heard, peer.limit = time.monotonic(), self._limit
         self._peers = peers
         for rank, peer in peers.items():
             threading.Thread(
@@ -77,10 +79,15 @@ class Watchdog:
     def progress(self, step: int, doing: str = "in a step") -> None:
         """Record that the main thread is alive and has finished `step`; the time limit restarts."""
         self._step = step
-        self.allow(self._timeout, doing)
+        self._begin(self._timeout, doing)
 
     def allow(self, seconds: float, doing: str) -> None:
         """Give the work that begins now, such as compiling, a time limit of its own."""
+        self._begin(seconds, doing)
+        # At once: the work may block the interpreter, and with it the heartbeats.
+        self._send_heartbeat()
+
+    def _begin(self, seconds: float, doing: str) -> None:
         self._progress, self._limit, self._doing = time.monotonic(), seconds, doing
 
     def __enter__(self) -> Watchdog:
@@ -106,7 +113,7 @@ class Watchdog:
         while message := peer.connection.receive():
             peer.heard = time.monotonic()
             if "step" in message:
-                peer.step = message["step"]
+                peer.step, peer.limit = message["step"], message["limit"]
             elif "bye" in message:
                 peer.left = True
             elif "failed" in message:
@@ -119,13 +126,13 @@ class Watchdog:
     def _watch(self) -> None:
         """Send heartbeats; end this process when a peer is silent or this rank stands still."""
         while not self._over.wait(HEARTBEAT_SECONDS):
-            self._send_all(step=self._step)
+            self._send_heartbeat()
             now = time.monotonic()
             for peer in list(self._peers.values()):
-                # Half the limit, so that a silent rank is named before this one's own time, spent
+                # Half its limit, so that a silent rank is named before this one's own time, spent
                 # waiting for it, is up.
                 silent = now - peer.heard
-                if silent > self._timeout / 2 and not peer.left:
+                if silent > peer.limit / 2 and not peer.left:
                     self._end(self._loss(peer, f"has been silent for {silent:.0f} s"))
             standing = now - self._progress
             if standing > self._limit:
@@ -163,6 +170,9 @@ class Watchdog:
             self._send_all(failed=failed_rank)
         time.sleep(FAREWELL_SECONDS)
         os._exit(EXIT_PEER_LOST)
+
+    def _send_heartbeat(self) -> None:
+        self._send_all(step=self._step, limit=self._limit)
 
     def _send_all(self, **message: Any) -> None:
         """Send a message to every peer that is still there."""

@@ -33,7 +33,7 @@ def write_events(
         settings = hparams_pb({"scaling": scaling, "strategy": strategy}, trial_id=name)
         entries = [(0, 0.0, settings), *(entry for row in own for entry in _scalars(row))]
         write_event_file(out_dir / name, iter(entries))
-    for model in foreseen:
+    for model in filter(lambda model: model.is_reliable, foreseen):
         for gigabits in LINKS:
             entries = [_predicted(model, workers, gigabits) for workers in WORKERS]
             name = f"predicted-{model.strategy}-{gigabits:g}gbit"

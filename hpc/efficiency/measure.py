@@ -7,15 +7,18 @@ import re
 import statistics
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from hpc.distributed.mpirun import last_error, mpi_environment, run_to_the_end
 from hpc.efficiency.plan import Cell
 
 BEGIN, END = "<measured>", "</measured>"  # around the record that a worker prints
 PARTS = ("input", "step", "save", "other")
+BUSY_SECONDS = 0.5  # to look how busy this machine is
 ATTEMPTS = 3  # to have independent processes train at the same time
 
 
@@ -34,6 +37,9 @@ class Measurement:
     devices: tuple[str, ...]  # of each record
     sequence_length: int
     commit: str  # of the program; with '+' if files were changed since
+    # The share of this machine's processors that other programs used just before; None in
+    # measurements of older versions.
+    busy: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The measurement for JSON; `from_json` reads it."""
@@ -64,15 +70,21 @@ def measure_cell(
     twice the steps. Raises RuntimeError with the last error line of the run if a training fails,
     and NeverTogetherError if the last attempt failed too.
     """
+    busy = busy_share()
     for attempt in range(ATTEMPTS):
         longer = [doubled_steps(flag, attempt) for flag in flags]
         records = train_cell(cell, work_dir, longer, share)
         try:
-            return summarise(cell, repetition, records)
+            return replace(summarise(cell, repetition, records), busy=busy)
         except NeverTogetherError:
             if attempt == ATTEMPTS - 1:
                 raise
     raise AssertionError("the last attempt returns or raises")
+
+
+def busy_share() -> float:
+    """The share of this machine's processors that programs use now."""
+    return psutil.cpu_percent(interval=BUSY_SECONDS) / 100
 
 
 def doubled_steps(flag: str, times: int) -> str:

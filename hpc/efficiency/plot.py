@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TITLE_WIDTH = 160  # letters
+REASON_WIDTH = 44  # letters, in a panel
 SHIFT = 0.03  # of the number of workers, between strategies, whose bars would hide each other
 # Okabe and Ito's colours by name, so that a strategy has the same one in every picture.
 COLOUR_OF = {"horovod": COLOURS[1], "multiworker": COLOURS[0], INDEPENDENT: GREY, ALONE: "black"}
@@ -133,24 +134,32 @@ def _draw_forecasts(
     for panel in panels[len(foreseen) :]:
         panel.set_axis_off()
     for panel, model in zip(panels, foreseen, strict=False):
-        for gigabits, style in zip(LINKS, LINK_STYLES, strict=True):
-            shares = [model.efficiency(workers, gigabits) for workers in WORKERS]
-            label = f"{gigabits:g} Gbit/s"
-            panel.plot(WORKERS, shares, style, color=COLOUR_OF[model.strategy], label=label)
-        for row in _of(model.strategy, found):
-            if row.scaling == "weak" and row.against_independent:
-                share = row.against_independent.median
-                panel.plot([row.workers], [share], MARKS.get(model.strategy, "D"), color="black")
+        if model.is_reliable:
+            for gigabits, style in zip(LINKS, LINK_STYLES, strict=True):
+                shares = [model.efficiency(workers, gigabits) for workers in WORKERS]
+                label = f"{gigabits:g} Gbit/s"
+                panel.plot(WORKERS, shares, style, color=COLOUR_OF[model.strategy], label=label)
+            panel.legend(fontsize=8, frameon=False, loc="lower left")
+        else:
+            reason = "\n".join(wrap(f"no prediction: {model.refusal}", REASON_WIDTH))
+            panel.text(0.98, 0.05, reason, transform=panel.transAxes, ha="right", fontsize=9)
+        measured = [
+            (row.workers, row.against_independent.median)
+            for row in _of(model.strategy, found)
+            if row.scaling == "weak" and row.against_independent
+        ]
+        for point in measured:
+            panel.plot(*point, MARKS.get(model.strategy, "D"), color="black")
         panel.set_title(
             f"{model.strategy}: predicted (lines), measured (points)", fontsize=10, loc="left"
         )
         panel.set_xscale("log", base=2)
+        panel.set_xlim(2 / 1.3, WORKERS[-1] * 1.3)
         panel.set_xticks([2, *WORKERS], [str(number) for number in (2, *WORKERS)])
         panel.xaxis.set_minor_locator(NullLocator())
-        panel.set_ylim(0, 1.12)
+        panel.set_ylim(0, 1.12 * max([1.0, *(share for _, share in measured)]))
         panel.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         panel.set_xlabel("workers, weak scaling")
-        panel.legend(fontsize=8, frameon=False, loc="lower left")
         panel.grid(color="0.9")
         panel.spines[["top", "right"]].set_visible(False)
 
@@ -158,10 +167,10 @@ def _draw_forecasts(
 def _draw_lines(panel: Axes, points: Mapping[str, Sequence[tuple[int, Spread]]], form: str) -> None:
     """Medians with quartiles as bars; the last point of each line has its value beside it."""
     last = {}
-    for place, (name, line) in enumerate(points.items()):
+    for index, (name, line) in enumerate(points.items()):
         if not line:
             continue
-        along = [n * (1 + SHIFT * place * (n > 1)) for n, _ in line]
+        along = [n * (1 + SHIFT * index * (n > 1)) for n, _ in line]
         medians = [value.median for _, value in line]
         below = [value.median - (value.low or value.median) for _, value in line]
         above = [(value.high or value.median) - value.median for _, value in line]
@@ -169,11 +178,11 @@ def _draw_lines(panel: Axes, points: Mapping[str, Sequence[tuple[int, Spread]]],
         panel.errorbar(along, medians, [below, above], color=colour, marker=mark, capsize=3)
         last[name] = (line[-1][0] * (1 + SHIFT * len(points)), medians[-1])
     top, lowest = panel.get_ylim()[1], 0.0
-    for name, (place_along, median) in sorted(last.items(), key=lambda item: item[1][1]):
+    for name, (workers, median) in sorted(last.items(), key=lambda item: item[1][1]):
         height = max(median, lowest)
         lowest = height + LINE_HEIGHT * top
         text = form.format(median)
-        panel.text(place_along, height, text, color=COLOUR_OF[name], va="center", fontsize=9)
+        panel.text(workers, height, text, color=COLOUR_OF[name], va="center", fontsize=9)
 
 
 def _of(name: str, own: Sequence[EfficiencyRow]) -> list[EfficiencyRow]:

@@ -14,6 +14,7 @@ from hpc.reports.spread import Spread, counted, shown_share, shown_spread, sprea
 from pipeline.runtime.tables import NOTHING, Table
 
 INDEPENDENT = "independent"
+MOST_BUSY = 0.1  # share of the processors that others may use; an idle Linux has 0 to 3 %
 FORMULA = "efficiency = rate_n / (n x rate_1), where rate is tokens per second over all workers"
 
 
@@ -167,6 +168,18 @@ def _time_table(found: Sequence[EfficiencyRow]) -> Table:
         " its bytes by its time.",
     )
     return Table("Where a step's time goes", columns, tuple(lines), notes)
+
+
+def caution(measured: Measured) -> str | None:
+    """A sentence on measurements that other programs disturbed; None if there are none."""
+    busy = [found.busy for found in measured.values() if found.busy and found.busy > MOST_BUSY]
+    if not busy:
+        return None
+    return (
+        f"Caution: just before {len(busy)} of {len(measured)} measurements other programs used "
+        f"more than {MOST_BUSY:.0%} of this machine's processors ({max(busy):.0%} at most). They "
+        "disturbed the figures: measure again on an idle machine."
+    )
 
 
 def to_json(

@@ -1,10 +1,9 @@
-"""What a run tells: metrics.jsonl and stretches.jsonl for programs, TensorBoard, the terminal."""
+"""The record of a run: metrics.jsonl and stretches.jsonl for programs, TensorBoard, terminal."""
 
 from __future__ import annotations
 
 import json
 import math
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,14 +27,14 @@ SHOWN = ("loss", "perplexity", "gradient_norm", "learning_rate", "tokens_per_sec
 
 
 class Journal:
-    """The chief's record of a run. On other ranks every method does nothing."""
+    """The chief's record of a run; on other ranks every method does nothing."""
 
     def __init__(
         self, run_dir: Path, place: Place, *, step: int, evaluated: int, total_steps: int
     ) -> None:
-        """Open the record of a run that goes on after `step`; later entries are taken back.
+        """Open the record of a run that continues after `step`, and remove later entries.
 
-        `evaluated` is the last step whose evaluation stays, `step` itself or one before it.
+        `evaluated` is the last step whose evaluation is kept: `step` or an earlier one.
         """
         self._place = place
         self._run_dir = run_dir
@@ -45,11 +44,13 @@ class Journal:
         if not place.is_chief:
             return
         last = {"train": step, "valid": evaluated}
-        _take_back(run_dir / METRICS, lambda entry: entry["step"] <= last[entry["split"]])
-        _take_back(run_dir / STRETCHES, lambda entry: entry["first_step"] <= step)
+        _keep_entries(run_dir / METRICS, lambda entry: entry["step"] <= last[entry["split"]])
+        _keep_entries(run_dir / STRETCHES, lambda entry: entry["first_step"] <= step)
+        # Not tensorboard.summary.Writer: it has scalars only, and the record also holds a text,
+        # hparams and a layout of charts.
         self._writer = tf.summary.create_file_writer(str(run_dir / "tensorboard"))
         console = Console()
-        # mpirun gives its ranks a terminal of their own, whose lines it then copies.
+        # Under mpirun every rank has a terminal of its own, whose lines mpirun copies.
         if console.is_terminal and place.launcher == "none":
             self._progress = Progress(
                 TextColumn("{task.description}"),
@@ -62,7 +63,7 @@ class Journal:
             self._progress.start()
 
     def stretch(self, first_step: int, facts: dict[str, Any], settings: dict[str, Any]) -> None:
-        """Record where and how the run goes on from `first_step`."""
+        """Record where and how the run trains from `first_step` on."""
         if not self._place.is_chief:
             return
         entry = {"first_step": first_step, "time": time.time(), **facts}
@@ -78,7 +79,7 @@ class Journal:
         if not self._place.is_chief:
             return
         if "loss" in values:
-            # TensorBoard's scalars are float32: e^88 is the largest power that fits.
+            # TensorBoard's scalars are float32, whose largest value is about e^88.
             values["perplexity"] = math.exp(min(values["loss"], 88.0))
         entry = {"step": step, "split": split, **values, "time": time.time()}
         add_line(self._run_dir / METRICS, entry)
@@ -86,7 +87,7 @@ class Journal:
             with self._writer.as_default(step=step):
                 for name, value in values.items():
                     tf.summary.scalar(f"{split}/{name}", value)
-            # By itself it would wait for two minutes, which a kill would take from the curves.
+            # Without this the writer waits for up to two minutes, which a kill would lose.
             self._writer.flush()
         except tf.errors.OpError as error:
             raise not_written(self._run_dir / "tensorboard", error) from error
@@ -99,17 +100,18 @@ class Journal:
         """Print a line for the user, above the progress bar if there is one."""
         if self._progress:
             self._progress.console.print(line, highlight=False, markup=False)
-        else:
-            say(self._place, line)
+        elif self._place.is_chief:
+            prefix = f"[{self._place}] " if self._place.size > 1 else ""
+            print(prefix + line, flush=True)
 
     def say_once(self, subject: str, line: str) -> None:
-        """Say a line, unless one of this subject was said before."""
+        """Print a line, unless one with this subject was printed before."""
         if subject not in self._said:
             self._said.add(subject)
             self.say(line)
 
     def close(self) -> None:
-        """Flush everything; the terminal is left as it was found."""
+        """Write what is buffered, and end the progress bar."""
         if not self._place.is_chief:
             return
         if self._progress:
@@ -118,7 +120,7 @@ class Journal:
 
 
 def dashboard() -> Summary:
-    """TensorBoard's custom page: loss, speed, the parts of a step and the music, side by side."""
+    """The layout of TensorBoard's custom page: loss, speed, parts of a step, and the music."""
     charts = {
         "loss": [r"(train|valid)/loss$", "train/gradient_norm$", "train/learning_rate$"],
         "speed": ["train/tokens_per_second$", "train/.*_seconds$"],
@@ -143,15 +145,8 @@ def dashboard() -> Summary:
     )
 
 
-def say(place: Place, line: str, *, everyone: bool = False) -> None:
-    """Print a line of the chief, or of `everyone`; with several ranks, it says of which."""
-    if place.is_chief or everyone:
-        prefix = f"[{place}] " if place.size > 1 else ""
-        print(prefix + line, file=sys.stdout, flush=True)
-
-
-def _take_back(path: Path, is_kept: Callable[[dict[str, Any]], bool]) -> None:
-    """Keep some entries: what came after the checkpoint is done again."""
+def _keep_entries(path: Path, is_kept: Callable[[dict[str, Any]], bool]) -> None:
+    """Remove the other entries of a .jsonl file, whose steps are computed again."""
     if not path.is_file():
         return
     kept = filter(is_kept, read_lines(path))

@@ -1,9 +1,9 @@
-"""What the folders of runs tell, on the clock of training time. No TensorFlow here.
+"""The records in the folders of runs, by training time. No TensorFlow here.
 
-The clock of a run is training time: a stretch counts from its line in stretches.jsonl (set-up is
-done, the first step not yet compiled) to its last line in metrics.jsonl, evaluations and
-checkpoints included. Steps after that line count at the stretch's median pace. What lies between
-two stretches (the move, the queue, the start) does not count, nor do steps that a kill undid.
+A stretch is the part of a run between two starts. Its training time runs from its line in
+stretches.jsonl (set-up is done, the first step not yet compiled) to its last line in metrics.jsonl,
+with evaluations and checkpoints. Steps after that line count with the stretch's median time. The
+time between two stretches (move, queue, start) does not count, nor do steps that a kill undid.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ class Window:
 
 @dataclass(frozen=True)
 class Stretch:
-    """A part of a run that went on in one place and in one way."""
+    """The part of a run between two starts: one place, one way of training."""
 
     run: str
     number: int  # from 1
     first_step: int
-    last_step: int  # that counts: later ones were done again by the next stretch
+    last_step: int  # that counts: the next stretch repeated later ones
     started_seconds: float  # training time of the stretches before it
     seconds: float  # training time
-    uncounted_steps: int  # whose time no line tells
+    uncounted_steps: int  # whose time is not recorded
     windows: tuple[Window, ...]  # the first is left out: it warms up
     facts: dict[str, Any]
 
@@ -65,7 +65,7 @@ class Stretch:
 
     @property
     def workers(self) -> int:
-        """Processes that trained."""
+        """The number of processes that trained."""
         return int(self.facts["workers"])
 
     @property
@@ -81,7 +81,7 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Point:
-    """A recorded loss, and what it took to get there."""
+    """A recorded loss, with the steps, tokens and seconds up to it."""
 
     step: int
     tokens: int  # positions trained on so far, over all workers and stretches
@@ -92,32 +92,34 @@ class Point:
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """What the folder of a run tells."""
+    """The records in a run's folder."""
 
     name: str
     folder: Path
     config: dict[str, Any]
     stretches: tuple[Stretch, ...]
-    curves: dict[str, tuple[Point, ...]]  # by split; a split without a loss is not there
+    curves: dict[str, tuple[Point, ...]]  # by split; a split without a loss is missing
     cut_short: bool  # is the last line of metrics.jsonl only half there?
-    music: dict[str, Any] | None = None  # what model/evaluate.py --samples found (music_report.py)
+    music: dict[str, Any] | None = (
+        None  # the result of model/evaluate.py --samples (music_report.py)
+    )
 
     @property
     def best(self) -> Point | None:
-        """The first lowest validation loss; None before an evaluation gave a number."""
+        """The first point with the lowest validation loss; None without any finite one."""
         finite = [point for point in self.curves.get("valid", ()) if math.isfinite(point.loss)]
         return min(finite, key=lambda point: point.loss, default=None)
 
     def reached(self, loss: float) -> Point | None:
-        """The first evaluation with a validation loss as low as this; None if there is none."""
+        """The first evaluation with this validation loss or a lower one; None without any."""
         return next((point for point in self.curves.get("valid", ()) if point.loss <= loss), None)
 
 
 def read_runs(folders: Sequence[Path]) -> list[RecordedRun]:
-    """The runs of some folders, under names that tell them apart.
+    """The runs of some folders, each under a name of its own.
 
-    Raises ValueError for a folder that is missing, given twice or no run, or when the runs have
-    no split in common whose loss they recorded.
+    Raises ValueError for a folder that is missing, given twice or not a run's, or when the runs
+    have no split in common whose loss they recorded.
     """
     resolved = Counter(folder.resolve() for folder in folders)
     twice = [str(folder) for folder, count in resolved.items() if count > 1]
@@ -135,7 +137,7 @@ def read_runs(folders: Sequence[Path]) -> list[RecordedRun]:
 
 
 def read_run(folder: Path, name: str) -> RecordedRun:
-    """The run of a folder. Raises ValueError or OSError where it lacks what is needed."""
+    """The run of a folder. Raises ValueError or OSError where a record is missing or damaged."""
     if not folder.is_dir():
         raise ValueError(f"no run folder {folder}: give folders that hpc/train.py wrote (--run)")
     missing = [file for file in (CONFIG, METRICS, STRETCHES) if not (folder / file).is_file()]
@@ -173,10 +175,11 @@ def common_splits(runs: Sequence[RecordedRun]) -> list[str]:
 def tokens_per_step(facts: dict[str, Any]) -> int:
     """Tokens of the global batch of a stretch."""
     positions = int(facts["global_batch_size"]) * int(facts["sequence_length"])
-    return int(facts.get("tokens_per_step", positions))  # runs of older versions do not say it
+    return int(facts.get("tokens_per_step", positions))  # missing in runs of older versions
 
 
 def _checked(path: Path, keys: set[str]) -> list[dict[str, Any]]:
+    """The entries of a .jsonl file. Raises ValueError for one that lacks a key."""
     entries = read_lines(path)
     for number, entry in enumerate(entries, start=1):
         if missing := sorted(keys - entry.keys()):
@@ -188,7 +191,7 @@ def _checked(path: Path, keys: set[str]) -> list[dict[str, Any]]:
 
 
 def _read_music(path: Path) -> dict[str, Any] | None:
-    """What evaluate.py found of composed pieces; None where it did not look."""
+    """The measures of composed pieces by evaluate.py; None where it did not run."""
     if not path.is_file():
         return None
     try:
@@ -206,7 +209,7 @@ def _read_music(path: Path) -> dict[str, Any] | None:
 def _in_training_time(
     name: str, lines: list[dict[str, Any]], entries: list[dict[str, Any]]
 ) -> tuple[list[Stretch], dict[str, tuple[Point, ...]]]:
-    """Stretches and curves on one clock that stands still between stretches."""
+    """Stretches and curves by training time, which stands still between stretches."""
     if not entries or lines[0]["step"] < entries[0]["first_step"]:
         raise ValueError(
             f"{STRETCHES} of {name} does not tell where step {lines[0]['step']} ran: the folder "

@@ -1,4 +1,4 @@
-"""When a run is saved, and from what it goes on: the newest whole checkpoint, never from zero."""
+"""The checkpoints of a run: when it is saved, and the newest whole one, from which it continues."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ if TYPE_CHECKING:
 
 
 class Checkpoints:
-    """The checkpoints of one run. Only the chief makes one; every rank may ask it to save."""
+    """The checkpoints of one run; every rank may call `save`, only the chief writes."""
 
     def __init__(self, run_dir: Path, config: RecordSettings, *, is_chief: bool) -> None:
         self.run_dir = run_dir
         self._config = config
         self._is_chief = is_chief
         self._saved_at = time.monotonic()
-        # One thread: a checkpoint is whole before the next one begins, and training goes on.
+        # One thread: training continues, and no checkpoint begins before the last one is whole.
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
-        self._written: dict[str, Any] = {}  # progress of the newest one
+        self._written: dict[str, Any] = {}  # progress of the newest checkpoint
 
     def roll_back(self, progress: dict[str, Any]) -> None:
         """Restore the folder to the moment when the checkpoint of this progress was written.
@@ -75,7 +75,7 @@ class Checkpoints:
         return by_time or step % self._config.save_every == 0
 
     def save(self, step: int, make_bundle: Callable[[], Bundle]) -> None:
-        """Take a copy of the state now, and write it while training goes on.
+        """Copy the state now, and write it while training continues.
 
         Raises OSError if the previous checkpoint could not be written.
         """
@@ -85,14 +85,14 @@ class Checkpoints:
             self._pending = self._writer.submit(self._write, step, make_bundle())
 
     def wait(self) -> None:
-        """Return when what was saved is on disk. Raises OSError if it could not be written."""
+        """Wait until all checkpoints are on disk. Raises OSError if one could not be written."""
         pending, self._pending = self._pending, None
         if pending is not None:
             pending.result()
 
     def _write(self, step: int, bundle: Bundle) -> None:
-        # A second time for the same step only where something has become known since: the
-        # validation loss, after an evaluation that was broken off.
+        # The same step is written twice only if its progress has changed: the validation loss,
+        # after an evaluation that a signal interrupted.
         if bundle.progress != self._written:
             write_bundle(step_folder(self.run_dir, step), bundle)
         self._written = bundle.progress
@@ -100,10 +100,10 @@ class Checkpoints:
         self._prune()
 
     def _mark_best(self, progress: dict[str, Any]) -> None:
-        """Let best.json name the best checkpoint as the newest one knows it.
+        """Write the best checkpoint's step, as the newest one records it, into best.json.
 
-        So a kill between the two files, or a return to an older checkpoint, leaves none behind
-        that names another.
+        So best.json is right also after a kill between the two files, or a return to an older
+        checkpoint.
         """
         step = progress.get("best_step", 0)
         if not step_folder(self.run_dir, step).is_dir():
@@ -112,11 +112,12 @@ class Checkpoints:
         replace_file(self.run_dir / BEST, json.dumps({"step": step}))
 
     def _prune(self) -> None:
+        """Delete all but the newest checkpoints and the best one."""
         best = self.run_dir / BEST
         kept = json.loads(best.read_text())["step"] if best.is_file() else None
         for path in list_checkpoints(self.run_dir)[: -self._config.keep]:
             if kept is None or path != step_folder(self.run_dir, kept):
-                # Under the name of a checkpoint there is never half of one.
+                # Renamed first, so that a kill leaves no half under the name of a checkpoint.
                 path = path.rename(path.with_name(path.name + ".partial"))
                 shutil.rmtree(path)
 
@@ -124,8 +125,8 @@ class Checkpoints:
 def newest_bundle(run_dir: Path, say: Callable[[str], None]) -> Bundle | None:
     """The newest whole checkpoint of a run; None for a run that has none yet.
 
-    A damaged one is passed over, and said; nothing is changed. Raises ValueError where all are
-    damaged.
+    It changes nothing, and passes over a damaged one with a warning to `say`. Raises ValueError
+    where all are damaged.
     """
     found = list_checkpoints(run_dir)
     for path in reversed(found):
@@ -136,13 +137,13 @@ def newest_bundle(run_dir: Path, say: Callable[[str], None]) -> Bundle | None:
     if found or any((run_dir / "checkpoints").glob("*.damaged")):
         raise ValueError(
             f"no checkpoint in {run_dir / 'checkpoints'} is whole. Copy the run folder from where "
-            "it is, or begin another run with --run OTHER"
+            "it is whole, or begin another run with --run OTHER"
         )
     return None
 
 
 def read_variables(variables: Variables) -> dict[str, Arrays]:
-    """Copies of the variables' values."""
+    """Copies of the variables' values, by kind and path."""
     return {
         kind: {path: np.array(variable.value) for path, variable in group.items()}
         for kind, group in variables.items()
@@ -150,7 +151,7 @@ def read_variables(variables: Variables) -> dict[str, Arrays]:
 
 
 def restore(variables: Variables, bundle: Bundle | None, strategy: Strategy) -> None:
-    """Set the variables of every rank to the chief's bundle, or, without one, to its own values.
+    """Set the variables of every rank to the chief's bundle or, without one, the chief's values.
 
     Raises ValueError where the bundle has other variables or shapes.
     """
@@ -165,6 +166,7 @@ def restore(variables: Variables, bundle: Bundle | None, strategy: Strategy) -> 
 
 
 def _require_same_variables(kind: str, own: Arrays, stored: Arrays) -> None:
+    """Raise ValueError unless both have the same paths and shapes."""
     different = set(own.keys() ^ stored.keys())
     different |= {p for p in own.keys() & stored.keys() if own[p].shape != stored[p].shape}
     if different:

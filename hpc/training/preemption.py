@@ -1,4 +1,4 @@
-"""A request to stop: the signals that ask for one, and the exit code that answers."""
+"""A request to stop: the signals that make it, and the exit code of a run that obeyed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT)
 
 
 class StopRequest:
-    """`asked` is 1 after the first of SIGTERM, SIGUSR2 or Ctrl-C, on whichever rank it arrived.
+    """`asked` is 1 after the first SIGTERM, SIGUSR2 or Ctrl-C on this rank.
 
-    The request rides along with the next collective, so that all ranks leave after the same step.
-    Slurm and mpirun may repeat SIGTERM and SIGUSR2; only a second Ctrl-C is impatience, and raises
+    The next collective carries the request, so that all ranks stop after the same step. Slurm and
+    mpirun may repeat SIGTERM and SIGUSR2, which has no effect; a second Ctrl-C raises
     KeyboardInterrupt.
     """
 
@@ -26,7 +26,7 @@ class StopRequest:
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if not self.asked:
-            # Not print(): the signal may have come in the middle of another one.
+            # Not print(): the signal may arrive in the middle of another print().
             name = signal.Signals(number).name
             os.write(2, f"{name}: this run will save after its next step, and end\n".encode())
         self.asked = 1
@@ -34,10 +34,10 @@ class StopRequest:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def close(self) -> None:
-        """Nothing is left to save: a signal from here on must not spoil the exit code.
+        """Ignore further signals: all is saved, and they must not change the exit code.
 
-        Python gives its handlers back before the exit handlers of MPI and Horovod run, which take
-        long enough to be hit by Slurm's warning. An ignored signal stays ignored.
+        Python removes its handlers before the exit handlers of MPI and Horovod run, which take
+        long enough for Slurm's warning to arrive. An ignored signal stays ignored.
         """
         for number in (signal.SIGTERM, signal.SIGUSR2):
             signal.signal(number, signal.SIG_IGN)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from hpc.config.fields import flag
 from hpc.config.train_config import TrainConfig
@@ -18,7 +19,7 @@ from hpc.distributed.rendezvous import Roll, meet, require_equal, require_sound
 from hpc.distributed.watchdog import Watchdog
 from hpc.run_folder.layout import CONFIG, lock_run
 from hpc.training.checkpoints import newest_bundle
-from model.networks.checkpoint import Bundle, find_checkpoint, read_bundle
+from model.networks.checkpoint import Bundle, open_checkpoint
 from pipeline.dataset.manifest import Manifest
 from pipeline.runtime.provenance import commit, library_versions
 
@@ -34,7 +35,7 @@ def require_same_settings(run_dir: Path, config: TrainConfig, settings: dict[str
     if changed:
         listed = ", ".join(f"{flag(n)} {v} (begun with {begun[n]})" for n, v in changed.items())
         raise ValueError(
-            f"run {run_dir} cannot go on with {listed}. Use the same flags "
+            f"run {run_dir} cannot continue with {listed}. Use the same flags "
             f"(--config {run_dir / CONFIG}), or begin another run: --run OTHER --from {run_dir}"
         )
 
@@ -47,7 +48,7 @@ class LocalState:
     run_dir: Path = Path()
     bundle: Bundle | None = None  # the checkpoint to start from; only on the chief
     facts: dict[str, Any] = field(default_factory=dict)  # sent to the other ranks
-    lock: IO[str] | None = None  # on the run's folder; only on the chief
+    lock: AbstractContextManager[object] | None = None  # on the run's folder; only on the chief
 
 
 def preflight(config: TrainConfig, place: Place, *, dry_run: bool = False) -> LocalState:
@@ -75,7 +76,7 @@ def preflight(config: TrainConfig, place: Place, *, dry_run: bool = False) -> Lo
         manifest.verify(config.data, _shards_to_read(manifest, place))
         if place.is_chief:
             lock = None if dry_run else lock_run(run_dir)
-            bundle = _bundle_to_begin_from(config, run_dir, manifest)
+            bundle = _bundle_to_start_from(config, run_dir, manifest)
             facts["begin"] = bundle and {"progress": bundle.progress, "run": bundle.run}
             facts["model"] = bundle and bundle.model
     except (ValueError, OSError) as error:
@@ -99,9 +100,9 @@ def rendezvous(config: TrainConfig, local: LocalState, watchdog: Watchdog) -> Ro
     )
 
 
-def require_agreement(roll: Roll) -> None:
+def require_agreement(roll: Roll, place: Place) -> None:
     """Raise ValueError, naming the rank that differs, unless all ranks can train one model."""
-    require_sound(roll)
+    require_sound(roll, place.rank)
     require_equal(
         roll,
         {
@@ -124,21 +125,28 @@ def _shards_to_read(manifest: Manifest, place: Place) -> list[Any]:
     ]
 
 
-def _bundle_to_begin_from(config: TrainConfig, run_dir: Path, manifest: Manifest) -> Bundle | None:
-    """The newest checkpoint of the run, or the weights of --from, or None for a fresh start."""
+def _bundle_to_start_from(config: TrainConfig, run_dir: Path, manifest: Manifest) -> Bundle | None:
+    """The newest checkpoint of the run, else the weights of --from, else None.
+
+    Raises ValueError where it does not fit the flags or the data set.
+    """
     bundle = newest_bundle(run_dir, lambda line: print(line, file=sys.stderr, flush=True))
-    if bundle is not None:
-        require_same_settings(run_dir, config, bundle.run["config"])
-        if bundle.run["data"] != manifest.digest():
-            raise ValueError(
-                f"run {run_dir} was begun with another data set than {config.data} is now. Give "
-                f"that one with --data, or begin another run: --run OTHER --from {run_dir}"
-            )
-        return bundle
-    if config.from_run is None:
-        return None
-    source = find_checkpoint(config.from_run)
-    bundle = read_bundle(source)
+    if bundle is None:
+        return (
+            _weights_of_another_run(config.from_run, config, manifest) if config.from_run else None
+        )
+    require_same_settings(run_dir, config, bundle.run["config"])
+    if bundle.run["data"] != manifest.digest():
+        raise ValueError(
+            f"run {run_dir} was begun with another data set than {config.data} is now. Give "
+            f"that one with --data, or begin another run: --run OTHER --from {run_dir}"
+        )
+    return bundle
+
+
+def _weights_of_another_run(from_run: Path, config: TrainConfig, manifest: Manifest) -> Bundle:
+    """The weights of another run's checkpoint, without its optimizer and progress."""
+    source, bundle = open_checkpoint(from_run, optimizer=False)
     if bundle.vocabulary != manifest.vocabulary:
         names = sorted(bundle.vocabulary.keys() | manifest.vocabulary.keys())
         differing = [
@@ -158,4 +166,4 @@ def _bundle_to_begin_from(config: TrainConfig, run_dir: Path, manifest: Manifest
             f"{config.model} --preset {config.preset} is asked for. Use the former with --from"
         )
     print(f"begins with the weights of {source}", flush=True)
-    return replace(bundle, optimizer={}, progress={}, run={})
+    return replace(bundle, progress={}, run={})

@@ -12,17 +12,17 @@ from hpc.distributed.launcher import Place
 
 
 class Profiler:
-    """Traces steps first..last into the run's TensorBoard folder; does nothing without a window."""
+    """Traces steps first to last into the run's TensorBoard folder; inactive without a window."""
 
     def __init__(self, logdir: Path, window: tuple[int, int] | None, place: Place) -> None:
-        # TensorBoard's profile tab names a trace by its host: ranks on one host need own folders.
+        # TensorBoard's profile tab names a trace by its host: each rank needs a folder of its own.
         self._logdir = logdir / f"rank-{place.rank}"
         self._window = window
         self._tracing = False
 
     @contextmanager
     def step(self, step: int) -> Iterator[None]:
-        """Mark the enclosed lines as one training step, and trace it if it is in the window."""
+        """Mark the block as one training step, and trace it if it is in the window."""
         if self._window and not self._tracing and self._window[0] <= step <= self._window[1]:
             # TensorBoard looks for traces only in folders that hold an event file.
             tf.summary.create_file_writer(str(self._logdir)).close()
@@ -34,7 +34,7 @@ class Profiler:
             self.close()
 
     def close(self) -> None:
-        """Write the trace, if one is being taken."""
+        """End the trace and write it, if one is being taken."""
         if self._tracing:
             tf.profiler.experimental.stop()
             self._tracing = False

@@ -1,17 +1,16 @@
-"""A run that is open in this process: its parts, its batches, what it tells of itself."""
+"""A run that is open in this process: its parts, its batches, its description."""
 
 from __future__ import annotations
 
 import shlex
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpc.config.train_config import TrainConfig
 from hpc.distributed.launcher import Place
-from hpc.distributed.processor import has_bfloat16_products
 from hpc.distributed.rendezvous import Roll
 from hpc.distributed.watchdog import Watchdog
 from hpc.training.checkpoints import Checkpoints, read_variables
@@ -37,7 +36,7 @@ class Progress:
     best_loss: float = float("inf")  # mean nats per token on the valid split
     best_step: int = 0  # where that was; 0 before the first evaluation
     stale_evaluations: int = 0  # since the best one
-    evaluated: int = 0  # the last step with an evaluation; a request to stop breaks one off
+    evaluated: int = 0  # the last step with a whole evaluation; a signal may interrupt one
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Run:
 
     @property
     def manifest(self) -> Manifest:
-        """What the data set holds."""
+        """The manifest of the data set."""
         return self.plan.manifest
 
     @property
@@ -81,7 +80,7 @@ class Run:
         return evaluation_batches(self.config.data, self.plan, split)
 
     def facts(self) -> dict[str, Any]:
-        """Where and how the run goes on, for its record."""
+        """Where and how the run trains, for stretches.jsonl."""
         from hpc.distributed.strategies import communication_facts
 
         return {
@@ -102,7 +101,9 @@ class Run:
         }
 
     def describe(self) -> list[str]:
-        """Lines that tell the user what is about to run."""
+        """Lines that describe, for the user, what is about to run."""
+        from hpc.distributed.devices import slow_settings
+
         config, model = self.config, self.steps.model
         rate = config.effective_learning_rate(self.place.size)
         plan = self.plan
@@ -119,10 +120,27 @@ class Run:
             f"of {windows}; batch {plan.global_batch_size} over all = {plan.local_batch_size} "
             f"on each worker; peak learning rate {rate:g}",
         ]
-        lines += unsuited(config, on_cpu=self.devices.startswith("CPU"))
+        lines += self._changed_schedule()
+        lines += slow_settings(config, on_cpu=self.devices.startswith("CPU"))
         if collectives := self.strategy.describe():
             lines.append(collectives)
         return lines + ([self.link.describe()] if self.link else [])
+
+    def _changed_schedule(self) -> list[str]:
+        """A warning where --steps differs from the checkpoint's, and so the learning rate."""
+        stored = (self.roll[0]["begin"] or {"run": {}})["run"].get("config", {})
+        steps = stored.get("steps", self.config.steps)
+        if steps == self.config.steps:
+            return []
+        from hpc.training.train_step import learning_rate_schedule
+
+        step, size = self.progress.step, self.place.size
+        before = learning_rate_schedule(replace(self.config, steps=steps), size)(step)
+        now = learning_rate_schedule(self.config, size)(step)
+        return [
+            f"warning: --steps was {steps} and is {self.config.steps}: the learning rate of step "
+            f"{step + 1} is {float(now):.3g} instead of {float(before):.3g}"
+        ]
 
     def bundle(self) -> Bundle:
         """A copy of the run's state now."""
@@ -143,29 +161,6 @@ class Run:
         )
 
 
-def unsuited(config: TrainConfig, *, on_cpu: bool) -> list[str]:
-    """Warnings of what this processor or GPU is known to be slow or bad at."""
-    half = config.precision == "mixed_bfloat16"
-    if on_cpu and half and not has_bfloat16_products():
-        return [
-            "warning: this processor has no bfloat16 products and emulates them: "
-            "--precision mixed_bfloat16 is slower here than float32"
-        ]
-    if on_cpu:
-        return []
-    if config.model == "frames":
-        return [
-            "warning: --model frames is small operations in a row, for which an H200 took twice "
-            "the time of 16 cores: CUDA_VISIBLE_DEVICES=-1 trains on the CPU"
-        ]
-    if half and config.model == "lstm":
-        return [
-            "warning: on a GPU the LSTM learned slower in bfloat16 than in float32: "
-            "--precision mixed_float16 learned as float32 does, and its steps are shorter"
-        ]
-    return []
-
-
 def command_line() -> str:
-    """The command that was given, as a user would type it."""
+    """The command line of this process, as a user would type it."""
     return shlex.join(["python", *sys.argv])

@@ -1,10 +1,9 @@
-"""A run made audible while it trains: a sample of its music in TensorBoard at its evaluations.
+"""Command: compose samples of a run's music while it trains, and write them for TensorBoard.
 
-Command, started by hpc/train.py: a process of its own, of the lowest priority and with one thread,
-loads the checkpoint that was just saved, composes, and writes sound, pictures and metrics into
-RUN/tensorboard. On a busy core the scheduler gives it 1.4 % beside the trainer (nice 19: 15 of
-1024 + 15), 12 % beside one of nice 10. It is started once --samples-after seconds have gone by, so
-that short runs do without.
+hpc/train.py starts it, once --samples-after seconds have passed, so that short runs have none. A
+process with one thread and the lowest priority loads the checkpoint that was just saved, composes,
+and writes sound, pictures and metrics into RUN/tensorboard. On a busy core the scheduler gives it
+1.4 % beside the trainer (nice 19: 15 of 1024 + 15), 12 % beside a trainer of nice 10.
 """
 
 from __future__ import annotations
@@ -28,16 +27,16 @@ if TYPE_CHECKING:
     from model.composing.composer import Composer
     from pipeline.scores.notes import Score
 
-# Folders of their own: TensorBoard reads one event file of a folder at a time, and shows what has
-# the same tag in both side by side.
+# Two folders: TensorBoard reads one event file of a folder at a time, and shows entries of the same
+# tag in both side by side.
 COMPOSED, REAL = "tensorboard/samples", "tensorboard/real"
-GROUP = "valid_music"  # of tags: TensorBoard sorts it behind the loss
+GROUP = "valid_music"  # of tags: TensorBoard sorts it after the loss
 BARS, BEATS_PER_BAR, TEMPO = 8, 4, 100.0
-SEED, TOP_P = 1, 0.95  # always the same, so that samples of one run compare
+SEED, TOP_P = 1, 0.95  # always the same, so that the samples of one run can be compared
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The process's side: a sample for the newest of the steps named on standard input."""
+    """Write a sample for the newest of the steps named on standard input, until that ends."""
     parser = argparse.ArgumentParser(
         description="Samples for TensorBoard of the steps named on standard input; "
         "hpc/train.py starts it."
@@ -67,17 +66,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def open_writer(run_dir: Path, folder: str) -> tf.summary.SummaryWriter:
-    """What writes into one of the folders."""
+    """A writer of summaries into one of the folders."""
     import tensorflow as tf
 
     return tf.summary.create_file_writer(str(run_dir / folder))
 
 
 def write_sample(writers: dict[str, tf.summary.SummaryWriter], run_dir: Path, step: int) -> None:
-    """Compose with the checkpoint of a step, and write what TensorBoard shows of it.
+    """Compose with the checkpoint of a step, and write the piece for TensorBoard.
 
-    The first time also a real piece, which stays the measure. Its next tokens' probabilities, as
-    the network has them, are a histogram at every step. Raises ValueError or OSError.
+    The first sample comes with a real piece to compare with. At every step a histogram shows the
+    probabilities that the network gives the real piece's tokens. Raises ValueError or OSError.
     """
     import tensorflow as tf
 
@@ -87,12 +86,13 @@ def write_sample(writers: dict[str, tf.summary.SummaryWriter], run_dir: Path, st
     from model.networks.checkpoint import read_bundle
 
     checkpoint = wait_for_checkpoint(run_dir, step)
-    composer = Composer.load(checkpoint)
+    bundle = read_bundle(checkpoint, optimizer=False)
+    composer = Composer.of(bundle, checkpoint)
     vocabulary = composer.vocabulary
     steps = BARS * BEATS_PER_BAR * vocabulary.steps_per_quarter
     length = Length.of_steps(steps, vocabulary.steps_per_quarter)
     (piece,) = composer.compose([0], Sampling(top_p=TOP_P), length, SEED)
-    real_ids = first_piece(Path(read_bundle(checkpoint).run["config"]["data"]))
+    real_ids = first_piece(Path(bundle.run["config"]["data"]))
     if writer := writers.pop(REAL, None):
         show(writer, step, opening(vocabulary.decode(real_ids, TEMPO), steps), "real")
         writer.close()
@@ -104,7 +104,7 @@ def write_sample(writers: dict[str, tf.summary.SummaryWriter], run_dir: Path, st
 
 
 def show(writer: tf.summary.SummaryWriter, step: int, score: Score, title: str) -> None:
-    """Write the score's metrics, its sound and its piano roll."""
+    """Write the score's metrics, sound and piano roll. Raises ValueError without any note."""
     import tensorflow as tf
 
     from model.metrics.score_metrics import measure_score
@@ -116,7 +116,7 @@ def show(writer: tf.summary.SummaryWriter, step: int, score: Score, title: str) 
         for name, value in measure_score(score).items():
             tf.summary.scalar(f"{GROUP}/{name.replace(' ', '_')}", value)
         if not score.notes.size:
-            raise ValueError("what was composed holds no note yet: no sound, no picture")
+            raise ValueError("the composed piece holds no note yet: no sound, no picture")
         midi, wav, png = (Path(folder) / f"piece.{suffix}" for suffix in ("mid", "wav", "png"))
         write_midi(score, midi)
         render_wav(midi, wav, find_soundfont(), score.seconds)
@@ -132,7 +132,7 @@ def show(writer: tf.summary.SummaryWriter, step: int, score: Score, title: str) 
 def real_token_probability(composer: Composer, ids: np.ndarray) -> tf.Tensor:
     """The probabilities [num_tokens] that the network gives a piece's tokens after its opening.
 
-    Of frames those of the voices: a STEP is certain.
+    Of frames only those of the voices, because a STEP is certain.
     """
     import numpy as np
     import tensorflow as tf
@@ -150,7 +150,7 @@ def real_token_probability(composer: Composer, ids: np.ndarray) -> tf.Tensor:
 
 
 def first_piece(data_dir: Path) -> np.ndarray:
-    """The ids of the first piece of the valid split, else of the train split."""
+    """The ids of the first piece of the valid split or, if that is empty, of the train split."""
     from pipeline.dataset.manifest import Manifest
     from pipeline.dataset.records import read_pieces
 
@@ -169,14 +169,14 @@ def opening(score: Score, end: int) -> Score:
 
 
 def wait_for_checkpoint(run_dir: Path, step: int) -> Path:
-    """The checkpoint of a step, which may still be being written. Raises ValueError without one."""
+    """The checkpoint of a step, when it is written. Raises ValueError if it does not come."""
     from model.networks.checkpoint import FILE_NAME, step_folder
 
     folder = step_folder(run_dir, step)
     deadline = time.monotonic() + 60
     while not (folder / FILE_NAME).exists():
         if time.monotonic() > deadline:
-            raise ValueError(f"{folder} did not come, or was removed before its turn")
+            raise ValueError(f"{folder} was not written, or was removed before its turn")
         time.sleep(0.2)
     return folder
 

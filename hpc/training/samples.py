@@ -44,7 +44,7 @@ class SampleProcess:
             assert self._process.stdin
             self._process.stdin.write(b"%d\n" % step)
             self._process.stdin.flush()
-        except OSError:  # it has ended; training goes on
+        except OSError:  # it has ended; training continues
             self._wanted = False
             self._say(f"no more samples in TensorBoard: {self._run_dir / LOG} says why")
 

@@ -1,4 +1,4 @@
-"""Tokens per second, warm-up left out, and where a step's time goes."""
+"""Tokens per second without the warm-up, and the seconds of each part of a step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ WARMUP_STEPS = 2  # the first compiles, the second still allocates
 
 
 class Throughput:
-    """Seconds by part of the training loop, over the steps since the last report."""
+    """Seconds in each part of the training loop, over the steps since the last report."""
 
     PARTS = ("input", "step", "evaluate", "save")
 
@@ -21,7 +21,7 @@ class Throughput:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Count the time of the enclosed lines to a part."""
+        """Add the time of the block to a part."""
         started = time.perf_counter()
         try:
             yield
@@ -29,16 +29,16 @@ class Throughput:
             self._seconds[name] += time.perf_counter() - started
 
     def finish_step(self) -> None:
-        """Count one step as done; the device must have been waited for."""
+        """Count one step; call it when the device has finished."""
         self._seen += 1
         self._steps += 1
         if self._seen == WARMUP_STEPS:
             self._restart()
 
     def report(self) -> dict[str, float]:
-        """Means since the last report, which then starts anew; empty while warming up.
+        """Means since the last report, and a new start; empty during the warm-up.
 
-        tokens_per_second counts all workers, and the time of everything but evaluation;
+        tokens_per_second is over all workers, and over all time except evaluation;
         {input,step,evaluate,save,other}_seconds are per step.
         """
         if not self._steps or self._seen < WARMUP_STEPS:

@@ -1,4 +1,4 @@
-"""The training and the evaluation step, compiled once, the same for every strategy."""
+"""The training step and the evaluation step, compiled once, the same for every strategy."""
 
 from __future__ import annotations
 
@@ -14,17 +14,24 @@ from pipeline.dataset.batches import target_weights
 from pipeline.dataset.schedule import BatchPlan
 
 
-def build_optimizer(config: TrainConfig, size: int) -> keras.optimizers.Optimizer:
-    """AdamW under a linear warm-up and a cosine down to a tenth; loss scaling for float16."""
+def learning_rate_schedule(
+    config: TrainConfig, size: int
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    """The learning rate by step, of `size` workers: linear warm-up, then a cosine to a tenth."""
     peak = config.effective_learning_rate(size)
     warmup = min(config.warmup_steps, config.steps // 2)
-    schedule = keras.optimizers.schedules.CosineDecay(
+    return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=peak / 100 if warmup else peak,
         decay_steps=max(config.steps - warmup, 1),
         alpha=0.1,
         warmup_target=peak if warmup else None,
         warmup_steps=warmup,
     )
+
+
+def build_optimizer(config: TrainConfig, size: int) -> keras.optimizers.Optimizer:
+    """AdamW with the schedule of learning rates; with loss scaling for float16."""
+    schedule = learning_rate_schedule(config, size)
     # Named, because the names of its variables are those of the checkpoint's arrays.
     optimizer = FusedAdamW(schedule, weight_decay=config.weight_decay, beta_2=0.99, name="adamw")
     optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
@@ -34,7 +41,7 @@ def build_optimizer(config: TrainConfig, size: int) -> keras.optimizers.Optimize
 
 
 class Steps:
-    """One model under training: what a step does with a worker's part of the global batch."""
+    """The compiled steps of a model, for one worker's part of the global batch."""
 
     def __init__(
         self,
@@ -54,7 +61,7 @@ class Steps:
         self._positions = plan.local_batch_size * plan.sequence_length
 
         optimizer.build(model.trainable_variables)
-        # The averages of the weights, which are evaluated and stored as the network's own.
+        # The averages of the weights, which evaluation and checkpoints use in their place.
         self._averages = [
             keras.Variable(weight, trainable=False, dtype="float32", name=f"average_{index}")
             for index, weight in enumerate(model.trainable_variables if config.average else [])
@@ -62,7 +69,7 @@ class Steps:
         tokens = tf.TensorSpec([None, None], tf.int32)
         scalar = tf.TensorSpec([], tf.int32)
         weights = tf.TensorSpec([None, None], tf.float32)
-        # No Python `if` or loop over tensors for autograph to convert: a second less at the start.
+        # No Python `if` or loop over tensors for autograph to convert: the start is 1 s shorter.
         self.train = tf.function(
             self._train, input_signature=[tokens, scalar, scalar], autograph=False
         )
@@ -72,12 +79,12 @@ class Steps:
 
     @property
     def learning_rate(self) -> float:
-        """The rate that the next step will use."""
+        """The learning rate of the next step."""
         inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
         return float(inner.learning_rate)
 
     def variables(self) -> dict[str, dict[str, keras.Variable]]:
-        """All that a checkpoint must hold: weights to use, and what training goes on with."""
+        """What a checkpoint holds: the weights to use, and the state of the optimizer."""
         weights = self.model.named_weights()
         optimizer = {variable.path: variable for variable in self.optimizer.variables}
         if not self._averages:
@@ -87,17 +94,19 @@ class Steps:
         return {"weights": averages, "optimizer": optimizer | trained}
 
     def start_from_averages(self) -> None:
-        """Give the weights the values of their averages: a run begins where another one ended."""
+        """Set the weights to their averages, which are what a new run takes from another."""
         for weight, average in zip(self.model.trainable_variables, self._averages, strict=False):
             weight.assign(average)
 
     def _train(self, tokens: tf.Tensor, step: tf.Tensor, stop: tf.Tensor) -> dict[str, tf.Tensor]:
         """Apply the gradient of the mean loss over the global batch.
 
-        tokens [local_batch, time + 1], lane after lane; `stop` is 1 where this worker was asked to
-        stop. Returns scalars equal on all workers: loss (nats per token), gradient_norm, stop.
+        tokens [local_batch, time + 1], sorted by lane; `stop` is 1 where this worker was asked to
+        stop. Returns scalars that are equal on all workers: loss (nats per token), gradient_norm,
+        stop (how many workers were asked, over their number).
         """
-        parts = tf.split(
+        # The gradient of this worker's windows, in --accumulation parts.
+        parts = tf.split(  # each [local_lanes, rows, time + 1]
             tf.reshape(tokens, [len(self._lanes), -1, tf.shape(tokens)[1]]),
             self._config.accumulation,
             axis=1,
@@ -108,7 +117,7 @@ class Steps:
             gradients = [a + b for a, b in zip(gradients, more, strict=True)]
             nats, weight = nats + more_nats, weight + more_weight
 
-        # One collective for everything: the scalars ride along with the gradients, so that all
+        # Its mean over all workers. One collective carries gradients and scalars, so that all
         # workers learn of a request to stop in the same step.
         is_wired = self._strategy.place.size > 1
         wire = tf.float16 if is_wired and self._config.compression == "fp16" else tf.float32
@@ -117,6 +126,7 @@ class Steps:
         nats, weight, stop_requests = tf.unstack(scalars)
         gradients = [tf.cast(gradient, tf.float32) / weight for gradient in gradients]
 
+        # The update: clip the gradient, which mixed_float16 has scaled, and apply it.
         scale = getattr(self.optimizer, "dynamic_scale", None)
         scale = tf.convert_to_tensor(1.0 if scale is None else scale)
         norm = tf.linalg.global_norm(gradients)
@@ -126,7 +136,7 @@ class Steps:
         return {"loss": nats / weight, "gradient_norm": norm / scale, "stop": stop_requests}
 
     def _average(self, step: tf.Tensor) -> None:
-        """Move the averages towards the weights; at first faster, to forget the initial ones."""
+        """Move the averages towards the weights; faster at first, to forget the initial weights."""
         steps = tf.cast(step, tf.float32)
         keep = tf.minimum(self._config.average, (1 + steps) / (10 + steps))
         for weight, average in zip(self.model.trainable_variables, self._averages, strict=False):
@@ -135,10 +145,10 @@ class Steps:
     def _part(
         self, part: tf.Tensor, step: tf.Tensor, index: int
     ) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
-        """Gradients, nats and weight of some windows [lanes, rows, time + 1], as sums.
+        """Sums over some windows [lanes, rows, time + 1]: gradients, nats and weight.
 
-        All three are divided by the number of target positions of the whole local batch, which
-        keeps them near 1 for float16 without changing their ratios.
+        All three are divided by the number of target positions of the whole local batch. That
+        keeps them near 1 for float16 and does not change their ratios.
         """
         positions = float(self._positions)
         tokens = tf.reshape(part, [-1, tf.shape(part)[2]])
@@ -150,19 +160,19 @@ class Steps:
             loss = nats
             if hasattr(self.optimizer, "scale_loss"):
                 loss = self.optimizer.scale_loss(nats)
-        # Dense: the embedding's sparse gradient would need a collective of its own kind.
+        # Dense, because the embedding's sparse gradient would need another collective.
         gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, variables)]
         return gradients, nats, tf.reduce_sum(weights) / positions
 
     def _dropout_seeds(self, step: tf.Tensor, index: int) -> tf.Tensor | None:
-        """[num_local_lanes, 2]: a function of (seed, step, lane) alone, not of the worker."""
+        """Seeds [num_local_lanes, 2], a function of seed, step and lane, not of the worker."""
         if not self._config.dropout:
             return None
         count = (step * self._config.accumulation + index) * self._num_lanes + self._lanes
         return tf.stack([tf.fill([len(self._lanes)], self._config.seed), count], axis=1)
 
     def _evaluate(self, tokens: tf.Tensor, weights: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
-        """[3] float32, equal on all workers: sums of nats, of weights, of requests to stop."""
+        """Sums over all workers [3], float32: of nats, of weights, of requests to stop."""
         inputs = tokens[:, :-1]
         if self._averages:
             others = self.model.non_trainable_variables
@@ -175,7 +185,7 @@ class Steps:
 
 
 def sequence_loss(logits: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """Sum of the weighted cross-entropies, in nats; divide by the sum of weights for the mean.
+    """The sum of the weighted cross-entropies, in nats; the mean is this over the sum of weights.
 
     logits [batch, time, vocab] float32, targets [batch, time] int, weights [batch, time] float32.
     """

@@ -53,9 +53,14 @@ class Composer:
         """The composer of a run folder (its best checkpoint) or of a checkpoint folder.
 
         The files that composing needs are read once; those of the optimizer are not.
-        Raises ValueError if there is no whole checkpoint, or its weights do not fit it.
+        Raises ValueError if there is no whole checkpoint, or its parts do not fit together.
         """
         checkpoint, bundle = open_checkpoint(run, optimizer=False)
+        return cls.of(bundle, checkpoint)
+
+    @classmethod
+    def of(cls, bundle: Bundle, checkpoint: Path) -> Composer:
+        """The composer of a checkpoint that has been read. Raises ValueError if it does not fit."""
         vocabulary = vocabulary_from_dict(bundle.vocabulary)
         config = config_from_dict(bundle.model)
         if config.vocab_size != vocabulary.size:

@@ -1,4 +1,4 @@
-"""Likelihoods that need no network: what a model must beat to have learned anything. Pure NumPy.
+"""Baselines: likelihoods without a network, which a model must beat to have learned. Pure NumPy.
 
 Each is fitted on train, and is a proper likelihood of the same frames as a network's.
 """
@@ -35,20 +35,20 @@ def symbols(frames: np.ndarray) -> np.ndarray:
 
 
 def uniform(train: Pieces, pieces: Pieces) -> list[np.ndarray]:
-    """Nats [num_frames, voices] of each piece where every symbol is as likely as any other."""
+    """Nats [num_frames, voices] of each piece if all symbols are equally likely."""
     return [np.full(piece.shape, np.log(NUM_SYMBOLS)) for piece in pieces]
 
 
 def unigram(train: Pieces, pieces: Pieces) -> list[np.ndarray]:
-    """Nats [num_frames, voices] of each piece by how often a voice has a symbol."""
+    """Nats [num_frames, voices] of each piece by the frequency of each voice's symbols."""
     logs = _unigram_logs(train)
     return [-logs[np.arange(piece.shape[1]), symbols(piece)] for piece in pieces]
 
 
 def hold(train: Pieces, pieces: Pieces) -> list[np.ndarray]:
-    """Nats [num_frames, voices] where a voice holds its note or draws a new one by the unigram.
+    """Nats [num_frames, voices] if a voice holds its note, or draws another one by the unigram.
 
-    How likely it holds depends on the voice and the place in the quarter.
+    The probability of holding depends on the voice and the place in the quarter.
     """
     num_voices = train[0].shape[1]
     logs = _unigram_logs(train)
@@ -59,7 +59,7 @@ def hold(train: Pieces, pieces: Pieces) -> list[np.ndarray]:
         same = (ids[1:] == ids[:-1]).astype(int)
         for voice in range(num_voices):
             np.add.at(held[voice], (place, same[:, voice]), 1)
-    share = (held[..., 1] + 1) / (held.sum(-1) + 2)
+    share = (held[..., 1] + 1) / (held.sum(-1) + 2)  # [voices, places]
     result = []
     for piece in pieces:
         ids, voices = symbols(piece), np.arange(num_voices)
@@ -67,7 +67,7 @@ def hold(train: Pieces, pieces: Pieces) -> list[np.ndarray]:
         hold_share = share[voices, (np.arange(len(ids)) % STEPS_PER_QUARTER)[:, None]]
         same = np.concatenate([np.zeros((1, num_voices), bool), ids[1:] == ids[:-1]])
         last = np.concatenate([ids[:1], ids[:-1]])
-        # What is not held is another symbol: the unigram without the last one.
+        # A note that is not held is another symbol: the unigram without the last symbol.
         other = drawn / (1 - np.exp(logs[voices, last]))
         probability = np.where(same, hold_share, (1 - hold_share) * other)
         probability[0] = drawn[0]
@@ -76,7 +76,7 @@ def hold(train: Pieces, pieces: Pieces) -> list[np.ndarray]:
 
 
 def bigram(train: Pieces, pieces: Pieces) -> list[np.ndarray]:
-    """Nats [num_frames, voices] by a voice's last symbol and the place in the quarter."""
+    """Nats [num_frames, voices] given a voice's last symbol and the place in the quarter."""
     num_voices = train[0].shape[1]
     logs = _unigram_logs(train)
     counts = np.zeros((num_voices, STEPS_PER_QUARTER, NUM_SYMBOLS, NUM_SYMBOLS))
@@ -99,7 +99,7 @@ def bigram(train: Pieces, pieces: Pieces) -> list[np.ndarray]:
 
 
 def bernoulli(train: Pieces, pieces: Pieces) -> list[np.ndarray]:
-    """Nats [num_frames, 1] of each piece where every key sounds or not by itself.
+    """Nats [num_frames, 1] of each piece if every key sounds independently of the others.
 
     The protocol of Boulanger-Lewandowski et al. 2012 (arXiv 1206.6392) for 88 keys.
     """
@@ -118,7 +118,7 @@ def _keys(frames: np.ndarray) -> np.ndarray:
 
 
 def _unigram_logs(train: Pieces) -> np.ndarray:
-    """Logarithms [voices, symbols] of the shares of each voice's symbols; none is 0."""
+    """Logarithms [voices, symbols] of the shares of each voice's symbols; no share is 0."""
     ids = np.concatenate([symbols(piece) for piece in train])
     counts = np.stack([np.bincount(voice, minlength=NUM_SYMBOLS) + 1 for voice in ids.T])
     return np.log(counts / counts.sum(1, keepdims=True))

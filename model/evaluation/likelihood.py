@@ -1,4 +1,4 @@
-"""How likely trained networks hold real frames: nats of every voice of every frame, exactly."""
+"""The likelihood of real frames under trained networks: nats of every voice of every frame."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PIECES_AT_ONCE = 8
 
 
 class Likelihood:
-    """A network as a judge of frames."""
+    """The likelihood of frames under one network."""
 
     def __init__(self, model: Network, vocabulary: GridVocabulary) -> None:
         self.vocabulary = vocabulary
@@ -32,28 +32,28 @@ class Likelihood:
     def nats(self, pieces: Sequence[np.ndarray], transpose: int = 0) -> list[np.ndarray]:
         """Nats [num_frames, voices] of pieces [num_frames, voices] of keys, 0 for a rest.
 
-        Left to right, each piece from its own beginning. STEP and END are given, not counted: how
-        long a piece is belongs to no protocol. With `transpose` the network hears the piece so many
-        semitones higher, and its probabilities are those of the pitches as they were, which the
-        vocabulary bounds: infinite for one that it could not say there. What follows such a pitch
-        means nothing. Raises ValueError for frames the vocabulary cannot say.
+        From left to right, each piece from its own beginning. STEP and END are given and do not
+        count: no protocol includes the length of a piece. With `transpose` the network reads the
+        piece that many semitones higher, and gives the probabilities of the original pitches. A
+        pitch that leaves the vocabulary by that has infinite nats, and the values after it mean
+        nothing. Raises ValueError for frames that the vocabulary cannot express.
         """
         vocabulary = self.vocabulary
         moved = [np.where(piece == REST, REST, piece + transpose) for piece in pieces]
         lowest, highest = vocabulary.lowest_pitch, vocabulary.highest_pitch
-        heard = moved
+        inputs = moved
         if transpose:
-            heard = [np.where(x == REST, REST, np.clip(x, lowest, highest)) for x in moved]
+            inputs = [np.where(x == REST, REST, np.clip(x, lowest, highest)) for x in moved]
         original = vocabulary.pitches - transpose
         possible = (vocabulary.pitches < 0) | ((original >= lowest) & (original <= highest))
-        nats = self._nats_of_ids(list(map(vocabulary.encode_frames, heard)), possible)
+        nats = self._nats_of_ids(list(map(vocabulary.encode_frames, inputs)), possible)
         return [
             np.where(there == here, values, np.inf)
-            for values, there, here in zip(nats, moved, heard, strict=True)
+            for values, there, here in zip(nats, moved, inputs, strict=True)
         ]
 
     def _nats_of_ids(self, ids: Sequence[np.ndarray], possible: np.ndarray) -> list[np.ndarray]:
-        """Nats [num_frames, voices] of pieces of ids; those of about one length side by side."""
+        """Nats [num_frames, voices] of pieces of ids; pieces of similar length share a batch."""
         vocabulary = self.vocabulary
         result: list[np.ndarray] = [np.empty(0)] * len(ids)
         by_length = sorted(range(len(ids)), key=lambda index: len(ids[index]))
@@ -79,8 +79,9 @@ def frame_nats(
 ) -> list[np.ndarray]:
     """Nats [num_frames, voices] of pieces of frames [num_frames, voices] of keys, 0 for a rest.
 
-    Several models, and each piece in several transpositions, are averaged: the arithmetic mean of
-    the probabilities of every note. Raises ValueError for frames the vocabulary cannot say.
+    Several models, and several transpositions of each piece, are averaged: the arithmetic mean of
+    the probabilities of every note. Raises ValueError for frames that the vocabulary cannot
+    express.
     """
     nats = [
         judge.nats(pieces, shift)
@@ -91,16 +92,16 @@ def frame_nats(
 
 
 def transpositions(count: int) -> list[int]:
-    """So many semitones up and down, the nearest first: 0, -1, 1, -2, 2, ..."""
+    """`count` transpositions in semitones, the nearest first: 0, -1, 1, -2, 2, ..."""
     return [(distance + 1) // 2 * (-1) ** distance for distance in range(count)]
 
 
 def average(nats: np.ndarray) -> np.ndarray:
     """Nats [num_frames, voices] of the mean of probabilities, from those [experts, frames, voices].
 
-    An expert whose transposition has left the range of pitches, where its nats are infinite, counts
-    as probability 0 there and no more after it. Which experts count so depends on the past alone:
-    left to right, the means are still probabilities that sum to 1.
+    An expert whose transposition leaves the range of pitches has infinite nats there: it counts as
+    probability 0 at that note, and not at all after it. Which experts count thus depends on the
+    past alone, so the means are still probabilities that sum to 1.
     """
     experts = nats.reshape(len(nats), -1).astype(np.float64)
     can_say = np.logical_and.accumulate(np.isfinite(experts), axis=1)
@@ -111,10 +112,10 @@ def average(nats: np.ndarray) -> np.ndarray:
 
 
 def voices_of(frames: np.ndarray, has_voices: bool, num_voices: int) -> np.ndarray:
-    """Frames [num_frames, num_voices] of keys, 0 for a rest, of frames as a data set keeps them.
+    """Frames [num_frames, num_voices] of keys, 0 for a rest, from the frames of a data set.
 
-    Where there are no voices the pitches stand from the highest down. Raises ValueError where a
-    frame has more of them than the model has voices.
+    Without voices, the pitches of a frame are sorted from the highest down. Raises ValueError if a
+    frame has more pitches than the model has voices.
     """
     keys = np.where(frames < 0, 0, frames).astype(np.int64)
     if not has_voices:

@@ -1,7 +1,6 @@
-"""What evaluate.py says of composed pieces: the file of a run folder, and the table of it.
+"""The report of evaluate.py on composed pieces: its file in a run folder, and its table.
 
-Written by model/evaluation/samples.py, read by hpc/compare.py, which loads neither NumPy nor
-TensorFlow.
+model/evaluation/samples.py makes it; hpc/compare.py reads it, without NumPy and TensorFlow.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ def describe(music: dict[str, Any]) -> str:
 
 
 def heading(music: dict[str, Any]) -> str:
-    """What was composed, and how."""
+    """A line that says how many pieces were composed, and with which settings."""
     sampling = music["sampling"]
     cut = f"; {music['unfinished']} cut before their end" if music["unfinished"] else ""
     return (
@@ -62,7 +61,7 @@ def heading(music: dict[str, Any]) -> str:
 
 
 def legend(music: dict[str, Any]) -> str:
-    """How to read the table."""
+    """Lines that explain the table."""
     inside = sum(metric["inside"] for metric in music["metrics"].values())
     return (
         f"{inside} of {len(music['metrics'])} means lie inside the gap between train and "
@@ -75,10 +74,10 @@ def legend(music: dict[str, Any]) -> str:
 
 
 def shown(value: float | None, digits: int = 3) -> str:
-    """A figure, or a dash for none."""
+    """A figure as text; a dash for None."""
     return NOTHING if value is None else f"{value:.{digits}f}"
 
 
 def interval(ends: tuple[float, float] | list[float], digits: int = 3) -> str:
-    """An interval in words."""
+    """An interval as text."""
     return f"{ends[0]:.{digits}f}..{ends[1]:.{digits}f}"

@@ -163,7 +163,7 @@ def _compose(
 
 
 def _save(figure: Figure, path: Path) -> None:
-    from model.evaluation.plots import save
+    from pipeline.runtime.plotting import save
 
     path.parent.mkdir(parents=True, exist_ok=True)
     print(f"wrote {save(figure, path)}")

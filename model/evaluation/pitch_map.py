@@ -1,4 +1,4 @@
-"""What a network has learned of pitches: its weights of each, laid out in a plane."""
+"""A map of a network's pitches: the weights of each pitch, projected to a plane."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.networks.frames.network import FrameModel
+from model.networks.frames.decoding import FrameModel
 from model.networks.lstm import MusicLSTM
 from model.networks.registry import Network
 from model.networks.transformer import MusicTransformer
@@ -23,10 +23,10 @@ FIFTH = 7
 
 
 def pitch_weights(model: Network, vocabulary: Vocabulary) -> dict[str, np.ndarray]:
-    """Weights [num_pitches, n] of every pitch of the vocabulary, of the input and of the output.
+    """The input and the output weights [num_pitches, n] of every pitch of the vocabulary.
 
-    A pitch that has several ids, one in each voice, has the weights of all of them in a row. The
-    output's are missing where it shares those of the input.
+    A pitch with several ids, one in each voice, has the weights of all of them in a row. There are
+    no output weights if the output shares those of the input.
     """
     tables = _frame_tables(model) if isinstance(model, FrameModel) else _token_tables(model)
     return {name: _by_pitch(table, vocabulary) for name, table in tables.items()}
@@ -41,7 +41,7 @@ def principal_components(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def pitch_map(model: Network, vocabulary: Vocabulary, title: str) -> Figure:
-    """A figure of the two first principal components: near to each other is what is used alike."""
+    """A figure of the first two principal components: pitches that are used alike lie close."""
     from matplotlib.figure import Figure
 
     weights = pitch_weights(model, vocabulary)
@@ -56,7 +56,7 @@ def pitch_map(model: Network, vocabulary: Vocabulary, title: str) -> Figure:
 
 
 def _draw_map(axes: Axes, pitches: np.ndarray, places: np.ndarray, shares: np.ndarray) -> None:
-    """Pitches as points in the colour of their class, semitone joined to semitone."""
+    """Draw pitches as points in the colour of their class; lines join neighbouring semitones."""
     axes.plot(*places.T, color="#c8ccd2", linewidth=0.8, zorder=1)
     # Neighbours on the circle of fifths have neighbouring hues.
     hues = (pitches * FIFTH) % PITCH_CLASSES / PITCH_CLASSES
@@ -72,13 +72,13 @@ def _draw_map(axes: Axes, pitches: np.ndarray, places: np.ndarray, shares: np.nd
 
 
 def _by_pitch(table: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:
-    """Rows [num_pitches, n] of a table [vocab, n]: those of a pitch's ids in a row."""
+    """Rows [num_pitches, n] of a table [vocab, m]: the rows of a pitch's ids joined."""
     pitches = np.unique(vocabulary.pitches[vocabulary.pitches >= 0])
     return np.stack([table[vocabulary.pitches == pitch].ravel() for pitch in pitches])
 
 
 def _token_tables(model: MusicLSTM | MusicTransformer) -> dict[str, np.ndarray]:
-    """A network over tokens: its embedding, and its logits' columns."""
+    """Tables [vocab, n] of a network over tokens: its embedding, and the columns of its logits."""
     tables = {"input": np.asarray(model.embedding.embeddings)}
     if isinstance(model, MusicTransformer) or not model.config.tied_output:
         tables["output"] = np.asarray(model.projection.kernel).T
@@ -86,16 +86,16 @@ def _token_tables(model: MusicLSTM | MusicTransformer) -> dict[str, np.ndarray]:
 
 
 def _frame_tables(model: FrameModel) -> dict[str, np.ndarray]:
-    """The frame model: what tells it of the last frame, and each voice's logits of pitches."""
+    """Tables [vocab, n] of a frame model: its weights of the last frame, and of voices' logits."""
     config = model.config
     first = config.vocab_size - config.num_voices * (1 + config.num_pitches)
-    known = np.asarray(model.embedding.kernel)
-    told, chosen = [], []
+    kernel_in = np.asarray(model.embedding.kernel)
+    read, chosen = [], []
     for voice in range(config.num_voices):
-        # The last frame comes first of all it is told; a voice has rest, pitches and 'unknown'.
+        # The last frame is the first part of the input; a voice has rest, pitches and 'unknown'.
         begin = voice * (config.num_pitches + 2)
-        told.append(known[begin : begin + 1 + config.num_pitches])
+        read.append(kernel_in[begin : begin + 1 + config.num_pitches])
         kernel = np.asarray(model.heads[voice].choices.kernel)
         chosen.append(kernel[:, : 1 + config.num_pitches].T)
-    tables = {"input": np.concatenate(told), "output": np.concatenate(chosen)}
+    tables = {"input": np.concatenate(read), "output": np.concatenate(chosen)}
     return {name: np.pad(table, [(first, 0), (0, 0)]) for name, table in tables.items()}

@@ -3,39 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from model.metrics.resemblance import density
-from model.rendering.piano_roll import COLOURS, DOTS_PER_INCH, piano_roll
+from model.rendering.piano_roll import piano_roll
+from pipeline.runtime.plotting import COLOURS, GREY, calm
 from pipeline.vocabulary.grid import REST, GridVocabulary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-GREY, GRID_LINE = "#666666", "#dddddd"
-# From what was expected to what was not; the first can be seen on white and on grey.
+# From expected notes to surprising ones; the first is visible on white and on grey.
 SURPRISE = ("#C3CEDD", "#E69F00", "#D55E00", "#6B0000")
 MOST_SURPRISE = 6.0  # nats of the last colour: 1 in 400
 PANELS_PER_ROW = 5
 
 
-def save(figure: Figure, path: Path) -> Path:
-    """The path, where the figure is now a PNG: whole or not at all. Raises OSError."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        figure.savefig(partial, format="png", dpi=DOTS_PER_INCH, facecolor="white")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
-
-
 def places_figure(nats: Sequence[np.ndarray], vocabulary: GridVocabulary, title: str) -> Figure:
-    """Nats per note of each voice, over all and by place in the bar, from nats of pieces."""
+    """A figure of the nats per note of each voice: overall, and by place in the bar."""
     from matplotlib.figure import Figure
 
     everything = np.concatenate(nats)
@@ -60,7 +48,8 @@ def places_figure(nats: Sequence[np.ndarray], vocabulary: GridVocabulary, title:
     right.legend(frameon=False)
     left.set_ylabel("nats per note")
     for axes in (left, right):
-        _calm(axes)
+        calm(axes)
+        axes.grid(visible=False, axis="x")
         axes.set_ylim(bottom=0)
     return figure
 
@@ -68,7 +57,7 @@ def places_figure(nats: Sequence[np.ndarray], vocabulary: GridVocabulary, title:
 def surprise_figure(
     frames: np.ndarray, nats: np.ndarray, vocabulary: GridVocabulary, title: str
 ) -> Figure:
-    """A piano roll in which every voice of every frame has the colour of its nats."""
+    """A piano roll that colours every voice of every frame by its nats."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.collections import PatchCollection
     from matplotlib.colors import LinearSegmentedColormap, Normalize
@@ -79,7 +68,7 @@ def surprise_figure(
     score = vocabulary.decode(vocabulary.encode_frames(frames))
     figure = piano_roll(score, title)
     for legend in figure.legends[:]:
-        legend.remove()  # colours are no instruments here
+        legend.remove()  # colours mean nats here, not instruments
     for axes in figure.axes:
         for notes in axes.findobj(lambda artist: artist.get_gid() == "notes"):
             notes.remove()
@@ -101,7 +90,7 @@ def surprise_figure(
 
 
 def samples_figure(values: dict[str, dict[str, np.ndarray]], report: dict[str, Any]) -> Figure:
-    """Every metric's values in the pieces composed, in train and in the other real split."""
+    """A figure of every metric in the composed pieces, in train and in the other real split."""
     from matplotlib.figure import Figure
 
     names = list(report["metrics"])
@@ -128,14 +117,14 @@ def samples_figure(values: dict[str, dict[str, np.ndarray]], report: dict[str, A
 
 
 def voice_names(vocabulary: GridVocabulary) -> list[str]:
-    """Soprano to bass for four voices, else numbers from the highest down."""
+    """The names soprano to bass for four voices; otherwise numbers from the highest down."""
     if vocabulary.voices == 4:
         return ["soprano", "alto", "tenor", "bass"]
     return [f"voice {voice + 1}" for voice in range(vocabulary.voices)]
 
 
 def _draw_metric(axes: Axes, name: str, sets: dict[str, np.ndarray]) -> None:
-    """Densities of the three sets over one another, and the mean of each as a line."""
+    """Draw the densities of the three sets over one another, and the mean of each as a line."""
     sets = {which: column[np.isfinite(column)] for which, column in sets.items()}
     everything = np.concatenate(list(sets.values()))
     spread = float(np.ptp(everything)) or 1.0
@@ -153,10 +142,3 @@ def _draw_metric(axes: Axes, name: str, sets: dict[str, np.ndarray]) -> None:
     axes.set_yticks([])
     axes.tick_params(labelsize=8)
     axes.spines[["top", "right", "left"]].set_visible(False)
-
-
-def _calm(axes: Axes) -> None:
-    """Take away what draws the eye from the data."""
-    axes.grid(axis="y", color=GRID_LINE, linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)

@@ -1,4 +1,4 @@
-"""The two protocols in which published likelihoods are stated, and what may be compared. NumPy."""
+"""The two protocols of published likelihoods, and the figures that may be compared. NumPy."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 from pipeline.runtime.tables import NOTHING, aligned_lines
 from pipeline.sources.json_frames import FrameSet
 
-GRAM = 12  # intervals of a tune that make it known again
+GRAM = 12  # intervals by which a tune is recognised
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What is averaged over what."""
+    """A protocol: its unit, and the published figures that it may be compared with."""
 
     name: str
-    unit: str  # the figure that is published: nats_per_note or nats_per_frame
+    unit: str  # of the published figure: nats_per_note or nats_per_frame
     comparable: str
 
 
@@ -38,12 +38,12 @@ FRAMES = Protocol(
 
 
 def protocol_of(frame_set: FrameSet) -> Protocol:
-    """The protocol that a data set's frames belong to: with voices, or sounding pitches."""
+    """The protocol of a data set's frames: those with voices, or those of sounding pitches."""
     return NOTES if frame_set.has_voices else FRAMES
 
 
 def figures(nats: Sequence[np.ndarray]) -> dict[str, Any]:
-    """Means over all frames of all pieces, and counts, from nats [num_frames, voices] of each."""
+    """Means and counts over all frames of all pieces, from nats [num_frames, voices] of each."""
     total = float(sum(piece.sum(dtype=np.float64) for piece in nats))
     num_frames = sum(len(piece) for piece in nats)
     num_notes = sum(piece.size for piece in nats)
@@ -57,9 +57,9 @@ def figures(nats: Sequence[np.ndarray]) -> dict[str, Any]:
 
 
 def tune_overlap(train: Sequence[np.ndarray], pieces: Sequence[np.ndarray]) -> np.ndarray:
-    """The share [num_pieces] of each piece's tune that train has: 0 for a tune not known there.
+    """The share [num_pieces] of each piece's tune that is in train; 0 for a tune unknown there.
 
-    By the first voice's grams of 12 intervals between successive different pitches.
+    Measured by the first voice's runs of 12 intervals between successive different pitches.
     """
     known = {gram for piece in train for gram in _grams(piece)}
     found = [[gram in known for gram in _grams(piece)] for piece in pieces]
@@ -69,10 +69,10 @@ def tune_overlap(train: Sequence[np.ndarray], pieces: Sequence[np.ndarray]) -> n
 def report(
     frame_set: FrameSet, split: str, nats: Sequence[np.ndarray], model: str, family: str
 ) -> dict[str, Any]:
-    """The likelihood of a split, what it means, and what it may be compared with.
+    """The likelihood of a split, its unit, and the figures that it may be compared with.
 
     `nats` [num_frames, voices] of each piece. With voices also for the pieces whose tune is not in
-    train ("clean"), and for those that share half of it or more.
+    train ("clean"), and for those of which half the tune or more is ("shared").
     """
     protocol = protocol_of(frame_set)
     contents: dict[str, Any] = {
@@ -85,7 +85,7 @@ def report(
         **figures(nats),
     }
     if not frame_set.has_voices:
-        contents["nats_per_note"] = None  # no two models need agree on what a note is there
+        contents["nats_per_note"] = None  # without voices a note is not defined
     if frame_set.has_voices and split != "train":
         overlap = tune_overlap(frame_set.splits["train"], frame_set.splits[split])
         for name, chosen in (("clean", overlap == 0), ("shared", overlap >= 0.5)):
@@ -118,6 +118,7 @@ def _shown(value: float | None) -> str:
 
 
 def _grams(piece: np.ndarray) -> list[tuple[int, ...]]:
+    """The runs of `GRAM` intervals of the first voice, repeated pitches merged."""
     tune = piece[:, 0].astype(np.int64)
     tune = tune[tune >= 0]
     intervals = np.diff(tune[np.append(True, np.diff(tune) != 0)[: tune.size]]).tolist()

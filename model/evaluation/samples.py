@@ -1,4 +1,4 @@
-"""Composed pieces beside real ones: their metrics, voice leading, and what they copy."""
+"""Composed pieces beside real ones: their metrics, their voice leading, their copies."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ COPIES_LIMIT = 2  # times the rate of real pieces
 
 @dataclass(frozen=True)
 class Samples:
-    """Pieces as frames, and how they were composed."""
+    """Composed pieces as frames, with the time that they took."""
 
     frames: list[np.ndarray]  # [num_frames, voices] of keys, 0 for a rest
-    unfinished: int  # reached the bound on tokens before their end
+    unfinished: int  # pieces that reached the bound on tokens before their end
     seconds: float
 
 
 def compose_samples(composer: Composer, count: int, sampling: Sampling, seed: int) -> Samples:
-    """So many pieces composed side by side, each until the model ends it.
+    """`count` pieces composed side by side, each until the model ends it.
 
-    Raises ValueError for a count below 1, or a piece without a frame.
+    Raises ValueError for a count below 1, or a piece without a note.
     """
     from model.composing.pieces import Length
 
@@ -55,7 +55,7 @@ def compose_samples(composer: Composer, count: int, sampling: Sampling, seed: in
 def table_of(
     pieces: Sequence[np.ndarray], vocabulary: GridVocabulary, *, has_voices: bool
 ) -> dict[str, np.ndarray]:
-    """Each metric's values [num_pieces]; with voices, four of them, also those of voice leading."""
+    """The values [num_pieces] of each metric; for four voices also those of voice leading."""
     rows = []
     for frames in pieces:
         row = measure_score(vocabulary.decode(vocabulary.encode_frames(frames)))
@@ -72,10 +72,10 @@ def compare_with_real(
     *,
     has_voices: bool,
 ) -> tuple[dict[str, Any], dict[str, dict[str, np.ndarray]]]:
-    """What music_report.py shows of composed pieces, and the values behind it, set by set.
+    """The comparison that music_report.py shows, and the values of each set of pieces behind it.
 
-    `real` has train and one other split, the measure, as frames [num_frames, voices] of keys.
-    Real pieces go through the vocabulary as composed ones did: both are measured alike.
+    `real` has train and one other split, the reference, as frames [num_frames, voices] of keys.
+    Real pieces go through the vocabulary as composed ones did, so that both are measured alike.
     """
     (split,) = real.keys() - {"train"}
     sets = {"composed": samples.frames, "train": real["train"], split: real[split]}
@@ -85,7 +85,7 @@ def compare_with_real(
     metrics = {
         name: asdict(resemblance(composed, values["train"][name], values[split][name]))
         for name, composed in values["composed"].items()
-        # A model of pieces without a quarter's rest, say, has no value that could be compared.
+        # A metric without a value in a set (no rests in any piece, say) cannot be compared.
         if all(np.isfinite(columns[name]).any() for columns in values.values())
     }
     report = {
@@ -105,7 +105,7 @@ def _copies(
     real: Sequence[np.ndarray],
     vocabulary: GridVocabulary,
 ) -> dict[str, Any]:
-    """Per cent of windows of 8 quarters that train has, in pieces composed and in real ones."""
+    """The percentage of windows of 8 quarters that are in train, for composed and real pieces."""
     counts = count_copies(train, composed, vocabulary.steps_per_quarter)
     real_counts = count_copies(train, real, vocabulary.steps_per_quarter)
     rate, real_rate = (_percent(pieces[None])[0] for pieces in (counts, real_counts))

@@ -1,4 +1,4 @@
-"""Copying: how much of a piece stands in the training set, literally but for the key. NumPy."""
+"""Copying: how much of a piece is in the training set, in any key. NumPy."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import numpy as np
 
 from pipeline.vocabulary.grid import REST
 
-QUARTERS = 8  # of a window: two bars, long enough that chance does not make two alike
+QUARTERS = 8  # of a window: two bars, long enough that two are not equal by chance
 
 
 def windows(frames: np.ndarray, steps_per_quarter: int) -> list[bytes]:
     """The windows of 8 quarters of a piece of keys [num_frames, voices], one from each quarter on.
 
-    A window is what sounds at each quarter, whoever has it, from its lowest pitch up: so it is the
-    same in every key. What is between the quarters, passing notes mostly, does not count.
+    A window holds the pitches that sound at each quarter, in any voice, counted from its lowest
+    one: it is the same in every key. Notes between the quarters, mostly passing notes, do not
+    count.
     """
     quarters = np.sort(frames[::steps_per_quarter], axis=1).astype(np.int16)
     if len(quarters) < QUARTERS:
@@ -29,7 +30,7 @@ def windows(frames: np.ndarray, steps_per_quarter: int) -> list[bytes]:
 def count_copies(
     train: Iterable[np.ndarray], pieces: Sequence[np.ndarray], steps_per_quarter: int
 ) -> np.ndarray:
-    """How many windows [num_pieces, 2] of each piece stand in train, and how many it has."""
+    """[num_pieces, 2]: how many windows of each piece are in train, and how many it has."""
     known = {window for piece in train for window in windows(piece, steps_per_quarter)}
     counts = []
     for piece in pieces:

@@ -1,4 +1,4 @@
-"""Signs that a piece is not music: what generate.py warns about."""
+"""Signs that a piece is degenerate, of which generate.py warns."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import numpy as np
 from pipeline.scores.notes import Score
 
 FEWEST_PITCHES = 4
-# Music repeats too; a model that is stuck plays the same few notes again and again to the end.
+# Music repeats too, but a stuck model repeats the same few notes to the end.
 LOOP_REPEATS = 4
 LOOP_SHARE = 0.95  # of the notes of the later half that equal the note one loop before
-FEWEST_NOTES = 16  # of that half; too little says nothing
+FEWEST_NOTES = 16  # of that half; fewer notes are no evidence
 
 
 def degeneracies(score: Score) -> list[str]:
-    """What is wrong with the piece, in words; nothing for a healthy one."""
+    """The signs found in the piece, in words; an empty list for a healthy piece."""
     found = []
     num_pitches = np.unique(score.notes["pitch"]).size
     if num_pitches < FEWEST_PITCHES:
@@ -26,7 +26,7 @@ def degeneracies(score: Score) -> list[str]:
 
 
 def loop_length(score: Score) -> int:
-    """Notes of the loop that the later half of the piece repeats over and over; 0 for none."""
+    """The number of notes of the loop that fills the later half of the piece; 0 without one."""
     notes = score.notes
     rows = np.stack(
         [

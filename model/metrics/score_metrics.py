@@ -1,8 +1,8 @@
 """Objective metrics of a score, by the definitions of MusPy 0.5.
 
 Dong et al., "MusPy: A Toolkit for Symbolic Music Generation", ISMIR 2020 (arXiv 2008.01951),
-module `muspy.metrics`. Percussion is left out where MusPy leaves it out. Where a metric has no
-value (no notes, say) it is NaN.
+module `muspy.metrics`. Percussion is left out as in MusPy. A metric without a value (no notes, say)
+is NaN.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def polyphony_rate(score: Score) -> float:
 
 
 def empty_beat_rate(score: Score) -> float:
-    """Share of the beats (quarters) that no note touches, a note's end included."""
+    """Share of the beats (quarters) that no note touches, not even with its end."""
     if not score.end:
         return math.nan
     num_beats = score.end // score.resolution + 1
@@ -79,9 +79,9 @@ def empty_beat_rate(score: Score) -> float:
 
 
 def groove_consistency(score: Score, beats_per_bar: int = 4) -> float:
-    """1 - mean Hamming distance of neighbouring bars' onsets, on the grid (Wu and Yang 2020).
+    """1 - mean Hamming distance of the onsets of neighbouring bars (Wu and Yang 2020).
 
-    It grows with the grid's fineness: compare scores of one resolution.
+    A finer grid gives larger values: compare only scores of one resolution.
     """
     bar = score.resolution * beats_per_bar
     num_bars = score.end // bar + 1
@@ -94,7 +94,7 @@ def groove_consistency(score: Score, beats_per_bar: int = 4) -> float:
 
 
 def groove_consistency_16ths(score: Score, beats_per_bar: int = 4) -> float:
-    """Groove consistency on a grid of 16ths, so that scores of any resolution compare."""
+    """Groove consistency on a grid of 16ths, comparable between scores of any resolution."""
     return groove_consistency(quantise(score, SIXTEENTHS_PER_QUARTER), beats_per_bar)
 
 
@@ -117,7 +117,7 @@ def measure_score(score: Score) -> dict[str, float]:
 
 
 def mean_metrics(scores: Iterable[Score]) -> dict[str, float]:
-    """Every metric's mean over pieces; pieces for which it has no value do not count for it."""
+    """The mean of every metric over the pieces that have a value of it."""
     rows = [measure_score(score) for score in scores]
     means = {}
     for name in METRICS:
@@ -127,9 +127,9 @@ def mean_metrics(scores: Iterable[Score]) -> dict[str, float]:
 
 
 def compare_table(columns: dict[str, dict[str, float]]) -> str:
-    """Metrics of several sets of pieces side by side, as lines of text: a column for each set."""
+    """A table of metrics as lines of text, with a column for each set of pieces."""
     rows = [(name, *(f"{means[name]:.3f}" for means in columns.values())) for name in METRICS]
-    return "\n".join(aligned_lines(("", *(f">{title}" for title in columns)), rows))
+    return "\n".join(aligned_lines(("", *(f">{title:>8}" for title in columns)), rows))
 
 
 def _melodic(score: Score) -> np.ndarray:
@@ -148,7 +148,7 @@ def _entropy(counts: np.ndarray) -> float:
 
 
 def _sounding(score: Score) -> np.ndarray:
-    """How many different pitches sound at each time step [num_steps]."""
+    """The number of different pitches that sound at each time step [num_steps]."""
     notes = _melodic(score)
     sounding = np.zeros(score.end, np.int64)
     for pitch in np.unique(notes["pitch"]):
@@ -159,7 +159,7 @@ def _sounding(score: Score) -> np.ndarray:
 
 
 def _covered(first: np.ndarray, end: np.ndarray, size: int) -> np.ndarray:
-    """Which of `size` places lie in at least one of the ranges [first, end): [size] bool."""
+    """[size] bool: the places that lie in at least one of the ranges [first, end)."""
     change = np.zeros(size + 1, np.int64)
     np.add.at(change, first, 1)
     np.add.at(change, end, -1)

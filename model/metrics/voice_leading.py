@@ -1,7 +1,7 @@
-"""Voice leading of four parts: how often it does what textbooks forbid, and Bach does sometimes.
+"""Voice leading of four parts: how often it breaks the rules of textbooks, as Bach sometimes does.
 
-All from frames, so that music as composed and music as kept are measured alike. A chord is a run of
-equal frames: every change of a voice, a passing note too, begins another.
+All rates are computed from frames, so that composed and real music are measured alike. A chord is a
+run of equal frames: every change of a voice, even a passing note, begins a new one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FIFTH, OCTAVE, SEMITONES = 7, 0, 12
 
 
 def notes_out_of_range(frames: np.ndarray) -> float:
-    """Of 100 notes those beyond the range of their voice; a repeated note is one with the first."""
+    """The percentage of notes beyond the range of their voice; repeats of a note do not count."""
     changes = np.diff(frames, axis=0, prepend=-1) != 0
     lowest, highest = np.array(RANGES).T
     is_note = changes & (frames != REST)
@@ -28,7 +28,7 @@ def notes_out_of_range(frames: np.ndarray) -> float:
 
 
 def voice_crossings(frames: np.ndarray) -> float:
-    """Of 100 chords those in which some voice is above one that should be above it."""
+    """The percentage of chords in which a voice is above one that should be above it."""
     chords = _chords(frames)
     crossed = np.zeros(len(chords), bool)
     for upper, lower in combinations(range(len(RANGES)), 2):
@@ -56,7 +56,7 @@ VOICE_LEADING = {
 
 
 def voice_leading(frames: np.ndarray) -> dict[str, float]:
-    """Every rate by name, of frames [num_frames, 4] of keys, 0 for a rest; NaN where it has none.
+    """Every rate by name, of frames [num_frames, 4] of keys, 0 for a rest; NaN without a value.
 
     Raises ValueError for another number of voices.
     """

@@ -162,10 +162,15 @@ def find_checkpoint(path: Path) -> Path:
 def _candidates(run_dir: Path) -> list[Path]:
     """The checkpoints of a run in the order of preference: the best one, then the newest first."""
     newest_first = list_checkpoints(run_dir)[::-1]
-    if not (run_dir / BEST).is_file():
+    best_file = run_dir / BEST
+    if not best_file.is_file():
         return newest_first
-    best = step_folder(run_dir, json.loads((run_dir / BEST).read_text())["step"])
-    return [best, *newest_first]
+    try:
+        step = int(json.loads(best_file.read_text())["step"])
+    except (ValueError, KeyError, TypeError) as error:
+        print(f"warning: {best_file} is damaged ({error!r}): the newest is used", file=sys.stderr)
+        return newest_first
+    return [step_folder(run_dir, step), *newest_first]
 
 
 def _none_whole(path: Path, num_candidates: int) -> ValueError:

@@ -7,7 +7,8 @@ from typing import Any
 
 from model.networks import lstm, lstm_attention, transformer
 from model.networks.frames import network as frames
-from model.networks.frames.network import FrameModel, FramesConfig
+from model.networks.frames.decoding import FrameModel
+from model.networks.frames.network import FramesConfig
 from model.networks.lstm import LSTMConfig, MusicLSTM
 from model.networks.lstm_attention import AttentionLSTMConfig
 from model.networks.transformer import MusicTransformer, TransformerConfig

@@ -1,1 +1,1 @@
-"""A composed piece as files: MIDI, sound, piano roll, MusicXML, print, a page."""
+"""Composed pieces as files: MIDI, sound, piano roll, MusicXML, printed score, page."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import struct
 import sys
 import tempfile
 import wave
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.runtime.files import new_file
+
 SAMPLE_RATE = 44100
 SOUNDFONT_VARIABLE = "SOUNDFONT"
 SOUNDFONT_FOLDERS = (
@@ -22,18 +25,20 @@ SOUNDFONT_FOLDERS = (
     "/usr/local/share/soundfonts",
     "/opt/homebrew/share/soundfonts",
 )
-# Tried first, in this order; then any other file of the folders by name.
+# Tried first, in this order; then all other files of the folders, sorted by name.
 PREFERRED = ("FluidR3_GM.sf2", "default.sf2", "default-GM.sf2", "TimGM6mb.sf2")
 SUFFIXES = (".sf2", ".sf3")
-# 16-bit samples: -60 dB of full scale, far below any note of any SoundFont.
-SILENCE = 33
-# FluidSynth stops within a second after the last note, or keeps on while a long release dies away.
+FLOAT_FORMAT = 3  # WAVE_FORMAT_IEEE_FLOAT
+FULL_SCALE = 32767  # of 16-bit samples
+LOUDEST = 10 ** (-1 / 20)  # of full scale: -1 dB leaves room for the peaks between samples
+SILENCE = 0.001  # of full scale: -60 dB, far below any note of any SoundFont
+# FluidSynth stops within a second of the last note, or later if a long release dies away.
 SHORTEST_TAIL, LONGEST_TAIL = -0.1, 30.0
 
 
 @dataclass(frozen=True)
 class Sound:
-    """What a rendered WAV file holds."""
+    """The length and the loudness of a rendered WAV file."""
 
     seconds: float
     peak: float  # of full scale, 0 to 1
@@ -42,8 +47,8 @@ class Sound:
 def find_soundfont(asked: Path | None = None) -> Path:
     """The SoundFont to play with: the one asked for, else $SOUNDFONT, else an installed one.
 
-    Raises ValueError where it is missing or no SoundFont; one that was asked for is never replaced
-    by another.
+    Raises ValueError if it is missing or no SoundFont: another one never replaces the one asked
+    for.
     """
     if asked is not None:
         return _checked(asked, "--soundfont")
@@ -62,7 +67,7 @@ def find_soundfont(asked: Path | None = None) -> Path:
 
 
 def check_synthesizer() -> None:
-    """Raise ValueError where the FluidSynth program is not installed."""
+    """Raise ValueError unless the FluidSynth program is installed."""
     if shutil.which("fluidsynth") is None:
         raise ValueError(
             "FluidSynth is not installed, so MIDI cannot become sound. Install it (Debian, Ubuntu: "
@@ -71,58 +76,113 @@ def check_synthesizer() -> None:
 
 
 def render_wav(midi_path: Path, wav_path: Path, soundfont: Path, seconds: float) -> Sound:
-    """Render a MIDI file of so many seconds, and what came out.
+    """Render a MIDI file that lasts `seconds`; the length and peak of the WAV file, 16 bits.
 
-    The file gets its name only after it has been checked. Raises OSError where it could not be
-    written whole, ValueError where it is silent or does not last as long as the music.
+    FluidSynth renders in floating point, at about -20 dB of full scale for a chorale. The peak of
+    every file is -1 dB: audible, and never clipped. The file gets its name only after it has been
+    checked. Raises OSError if it cannot be written whole,
+    ValueError if it is silent or does not last as long as the music.
     """
     from midi2audio import FluidSynth
 
-    partial = wav_path.with_name(f"{wav_path.stem}.partial.wav").resolve()
-    synthesizer = FluidSynth(str(soundfont), SAMPLE_RATE)
+    rendered = wav_path.with_name(f"{wav_path.stem}.rendered.wav").resolve()
+    synthesizer = FluidSynth(str(soundfont.resolve()), SAMPLE_RATE)
     try:
-        with captured_output() as read_output:
-            synthesizer.midi_to_audio(str(midi_path.resolve()), str(partial))
-            said = read_output()
-        errors = [line for line in said.splitlines() if "error:" in line]
-        if errors or not partial.is_file():
-            what = errors[0].split("error:", 1)[1].strip() if errors else "nothing was written"
-            raise OSError(f"FluidSynth could not write {wav_path}: {what.rstrip('.')}")
-        sound = _listen(partial, wav_path, seconds)
-        partial.replace(wav_path)
+        with own_settings(), captured_output() as read_output:
+            synthesizer.midi_to_audio(str(midi_path.resolve()), str(rendered))
+            output = read_output()
+        errors = [line for line in output.splitlines() if "error:" in line]
+        if errors or not rendered.is_file():
+            reason = errors[0].split("error:", 1)[1].strip() if errors else "nothing was written"
+            raise OSError(f"FluidSynth could not write {wav_path}: {reason.rstrip('.')}")
+        samples = _read_samples(rendered, wav_path)
     finally:
-        partial.unlink(missing_ok=True)
-    return sound
+        rendered.unlink(missing_ok=True)  # before the WAV file is written: that needs half the room
+    peak = _checked_peak(samples, wav_path, seconds)
+    integers = np.rint(samples * np.float32(LOUDEST / peak * FULL_SCALE)).astype("<i2")
+    _write_wav(integers, wav_path)
+    return Sound(len(samples) / SAMPLE_RATE, int(np.abs(integers).max()) / (FULL_SCALE + 1))
 
 
-def _listen(partial: Path, wav_path: Path, seconds: float) -> Sound:
-    """Length and peak of a WAV file, found to be as long as the music, and audible."""
-    try:
-        with wave.open(str(partial), "rb") as stream:
-            samples = np.frombuffer(stream.readframes(stream.getnframes()), "<i2")
-            found = stream.getnframes() / stream.getframerate()
-    except (wave.Error, EOFError, ValueError) as error:
-        raise OSError(f"FluidSynth wrote a file that is not WAV for {wav_path} ({error})") from None
+@contextlib.contextmanager
+def own_settings() -> Iterator[None]:
+    """Let programs started inside the block find our settings of FluidSynth, not the user's.
+
+    FluidSynth runs the commands in ~/.fluidsynth, which may change the sound or fail. midi2audio
+    passes it no options, so the home folder is another one for as long as it runs.
+    """
+    before = {name: os.environ.get(name) for name in ("HOME", "PULSE_RUNTIME_PATH")}
+    with tempfile.TemporaryDirectory() as home:
+        (Path(home) / ".fluidsynth").write_text("set audio.file.format float\n")
+        # PulseAudio's library would leave a folder in the temp folder for every new home.
+        os.environ.update(dict.fromkeys(before, home))
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+
+
+def _read_samples(rendered: Path, wav_path: Path) -> np.ndarray:
+    """Samples [num_frames, channels] float32 of a WAV file of floats, 1.0 for full scale.
+
+    The module `wave` does not read floats. Raises OSError if it is another file.
+    """
+    contents = memoryview(rendered.read_bytes())
+    chunks: dict[bytes, memoryview] = {}
+    place = 12  # after RIFF, size, WAVE
+    while contents[:4] == b"RIFF" and place + 8 <= len(contents):
+        name, size = struct.unpack_from("<4sI", contents, place)
+        chunks[name] = contents[place + 8 : place + 8 + size]
+        place += 8 + size + size % 2
+    kind, num_channels = struct.unpack_from("<HH", chunks.get(b"fmt ", memoryview(bytes(4))))
+    if kind != FLOAT_FORMAT or b"data" not in chunks:
+        raise OSError(f"FluidSynth wrote a file that is not WAV of floats for {wav_path}")
+    values = np.frombuffer(chunks[b"data"][: len(chunks[b"data"]) // 4 * 4], "<f4")
+    return values[: values.size // num_channels * num_channels].reshape(-1, num_channels)
+
+
+def _checked_peak(samples: np.ndarray, wav_path: Path, seconds: float) -> float:
+    """The largest magnitude of samples [num_frames, channels].
+
+    Raises ValueError unless they are audible and last as long as the music.
+    """
+    found = len(samples) / SAMPLE_RATE
     if not seconds + SHORTEST_TAIL <= found <= seconds + LONGEST_TAIL:
         raise ValueError(
             f"{wav_path} would last {found:.1f} s for {seconds:.1f} s of music: it was cut or got "
             "stuck. Is the disk full?"
         )
-    peak = int(np.abs(samples.astype(np.int32)).max(initial=0))
+    peak = float(np.abs(samples).max(initial=0))
     if peak < SILENCE:
         raise ValueError(
             f"{wav_path} would be silent: the SoundFont has no sound for these instruments. Name "
             "another with --soundfont"
         )
-    return Sound(found, peak / 32768)
+    return peak
+
+
+def _write_wav(samples: np.ndarray, wav_path: Path) -> None:
+    """Write samples [num_frames, channels] int16: whole or not at all. Raises OSError."""
+    try:
+        with new_file(wav_path) as partial, wave.open(str(partial), "wb") as stream:
+            stream.setnchannels(samples.shape[1])
+            stream.setsampwidth(2)
+            stream.setframerate(SAMPLE_RATE)
+            stream.writeframes(samples.tobytes())
+    except OSError as error:
+        raise OSError(f"could not write {wav_path}: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager
 def captured_output() -> Iterator[Callable[[], str]]:
     """A function that reads what programs started inside the block have written so far.
 
-    midi2audio hands its own output streams on and drops the exit code, which is 0 even on a full
-    disk: FluidSynth's messages are the only sign of trouble.
+    midi2audio passes its own output streams on and drops the exit code, which is 0 even on a full
+    disk: FluidSynth's messages are the only sign of an error.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -144,6 +204,7 @@ def captured_output() -> Iterator[Callable[[], str]]:
 
 
 def _checked(path: Path, origin: str) -> Path:
+    """The path. Raises ValueError, naming its origin, unless it is a SoundFont."""
     if not path.is_file():
         raise ValueError(f"SoundFont {path} ({origin}) does not exist. Name an .sf2 or .sf3 file")
     if not _is_soundfont(path):
@@ -164,5 +225,6 @@ def _is_soundfont(path: Path) -> bool:
 
 
 def _preference(file: Path) -> tuple[int, str]:
+    """The sort key of a SoundFont: `PREFERRED` first."""
     known = PREFERRED.index(file.name) if file.name in PREFERRED else len(PREFERRED)
     return known, file.name

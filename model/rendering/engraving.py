@@ -9,9 +9,11 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-# MuseScore's program has had a name for every version and system; the newest first.
+from pipeline.runtime.files import new_file
+
+# MuseScore's program has another name in each version and system; the newest first.
 MUSESCORE = ("mscore4portable", "musescore4", "musescore", "musescore3", "mscore", "mscore3")
-LILYPOND = ("lilypond", "musicxml2ly")  # both are needed, and come together
+LILYPOND = ("lilypond", "musicxml2ly")  # both are needed, and are installed together
 TIME_LIMIT = 300.0  # seconds for a score
 DOTS_PER_INCH = 150
 
@@ -24,10 +26,10 @@ class Engraver:
     converter: Path | None = None  # LilyPond's from MusicXML; MuseScore reads it itself
 
     def engrave(self, musicxml: Path, printed: Path) -> list[Path]:
-        """Write the score as `printed`, .pdf or .png; the files: PNG has one for each page.
+        """Print the score to `printed`, .pdf or .png; the files written: one PNG for each page.
 
         Page 2 and so on of NAME.png are NAME-2.png and so on. Raises RuntimeError with the
-        program's last words where it fails.
+        last words of the program if it fails.
         """
         with tempfile.TemporaryDirectory() as folder:
             base = Path(folder) / "score"
@@ -59,12 +61,12 @@ class Engraver:
                 f"{program.name} had not printed the score after {TIME_LIMIT:.0f} s"
             ) from None
         if done.returncode:
-            said = " ".join(done.stderr.split())[-300:] or f"exit code {done.returncode}"
-            raise RuntimeError(f"{program.name} could not print the score: {said}")
+            reason = " ".join(done.stderr.split())[-300:] or f"exit code {done.returncode}"
+            raise RuntimeError(f"{program.name} could not print the score: {reason}")
 
 
 def find_engraver() -> Engraver:
-    """MuseScore, else LilyPond. Raises ValueError, with what to install, where there is neither."""
+    """MuseScore, else LilyPond. Raises ValueError, naming what to install, without either."""
     for name in MUSESCORE:
         if found := shutil.which(name):
             return Engraver(Path(found))
@@ -79,18 +81,14 @@ def find_engraver() -> Engraver:
 
 
 def _page(path: Path) -> int:
-    """The number at the end of a page's name: score-2.png, score-page2.png; 1 for none."""
+    """The number at the end of a page's name (score-2.png, score-page2.png); 1 without one."""
     digits = path.stem[len(path.stem.rstrip("0123456789")) :]
     return int(digits or 1)
 
 
 def _placed(page: Path, printed: Path, index: int) -> Path:
-    """The page under its name beside the others, whole or not at all."""
+    """The path of page `index`, copied there: whole or not at all."""
     numbered = printed if index == 1 else printed.with_name(f"{printed.stem}-{index}.png")
-    partial = numbered.with_name(numbered.name + ".partial")
-    try:
+    with new_file(numbered) as partial:
         shutil.copyfile(page, partial)
-        partial.replace(numbered)
-    finally:
-        partial.unlink(missing_ok=True)
     return numbered

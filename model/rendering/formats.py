@@ -1,4 +1,4 @@
-"""The formats of a composed piece, each by the end of its file's name; what each needs."""
+"""The formats of a composed piece, by the ends of the files' names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ FORMATS = (*DEFAULT_FORMATS, "musicxml", *PRINTED)
 
 
 def parse_formats(text: str) -> tuple[str, ...]:
-    """The formats in a list like 'mid,wav', in the order in which they are written.
+    """The formats of a list like 'mid,wav', in the order in which they are written.
 
     Raises ValueError naming one that is unknown.
     """

@@ -1,4 +1,4 @@
-"""One HTML file to see and hear composed pieces, without a network: to be sent to a friend."""
+"""One HTML file to see and hear composed pieces, without the internet: to send to a friend."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from urllib.parse import quote
 
 from model.rendering.piano_roll import BLACK_KEYS, colours_of_programs, pitch_limits
 from model.rendering.piece_files import RenderedPiece, Renderer
+from pipeline.runtime.files import new_file
 from pipeline.scores.notes import Score
 
 TEMPLATE = Path(__file__).with_name("listening_page.html")
-EMBEDDED_MIB = 32  # of WAV in all; more would be slow to open and too long to send
-QUARTER_WIDTH, KEY_HEIGHT = 24, 6  # pixels of the roll
-NARROWEST = 1150  # pixels: a short piece is drawn wider, to fill the page
+EMBEDDED_MIB = 32  # of WAV in total; a larger page would be slow to open and hard to send
+QUARTER_WIDTH, KEY_HEIGHT = 24, 6  # pixels
+NARROWEST = 1150  # pixels: a short piece is stretched to fill the page
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,10 @@ class Page:
     """A page that was written."""
 
     path: Path
-    beside: tuple[Path, ...]  # sound files that the page needs next to it; none: it holds them
+    beside: tuple[Path, ...]  # sound files that the page needs beside it; none if it contains them
 
     def report(self) -> str:
-        """Where the page is, and what has to go with it."""
+        """The place of the page, and the files that have to be sent with it."""
         if not self.beside:
             return f"page: {self.path} (the sound is in it)"
         return f"page: {self.path}, with the sound beside it: send its {len(self.beside)} WAV, too"
@@ -42,8 +43,8 @@ def write_page(
 ) -> Page:
     """Write the page of pieces with WAV files: whole or not at all.
 
-    The sound is in the page up to `EMBEDDED_MIB`; beyond, all of it stays beside, and the page
-    names it by its place from there. Settings that are None are left out. Raises OSError.
+    Up to `EMBEDDED_MIB` of sound is in the page. If there is more, all sound stays in files beside
+    it, with their paths relative to the page. Settings that are None are left out. Raises OSError.
     """
     sounds = [Path(piece.wav) for piece, _ in pieces if piece.wav]
     embedded = sum(sound.stat().st_size for sound in sounds) <= EMBEDDED_MIB << 20
@@ -60,22 +61,20 @@ def write_page(
     for name, value in parts.items():
         text = text.replace("{{" + name + "}}", value)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with new_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     return Page(path, () if embedded else tuple(sounds))
 
 
 def _source(page: Path, sound: Path, embedded: bool) -> str:
+    """The URL of a sound: its data, or its path relative to the page."""
     if not embedded:
         return quote(Path(os.path.relpath(sound, page.parent)).as_posix())
     return "data:audio/wav;base64," + base64.b64encode(sound.read_bytes()).decode()
 
 
 def _article(piece: RenderedPiece, score: Score, source: str, renderer: Renderer) -> str:
+    """The HTML of one piece: its roll, its player, its facts and its warnings."""
     name = escape(piece.name)
     bar_seconds = renderer.beats_per_bar * 60 / score.tempo
     facts: dict[str, object] = {
@@ -104,7 +103,7 @@ def _terms(facts: Mapping[str, object]) -> str:
 
 
 def _roll(score: Score, beats_per_bar: int, primer_end: int) -> str:
-    """The score as SVG: as wide as it is long, so that a place in it is a time."""
+    """The score as SVG, whose horizontal axis is proportional to time."""
     lowest, highest = pitch_limits(score)
     step = max(QUARTER_WIDTH / score.resolution, NARROWEST / score.end)
     width, height = score.end * step, (highest - lowest + 1) * KEY_HEIGHT
@@ -129,7 +128,7 @@ def _roll(score: Score, beats_per_bar: int, primer_end: int) -> str:
             shapes.append(f'<text x="{x + 2:g}" y="9">{beat // beats_per_bar + 1}</text>')
     for colour, program in colours_of_programs(score):
         for note in score.notes[score.notes["program"] == program]:
-            length = max(note["duration"] * step - 0.8, 0.8)  # repeated notes stay apart to the eye
+            length = max(note["duration"] * step - 0.8, 0.8)  # repeats look apart
             kind = f'rx="1" fill="{colour}" class="note"'
             shapes.append(box(note["onset"] * step, int(note["pitch"]), length, kind))
     cursor = f'<line class="cursor" x1="0" x2="0" y1="0" y2="{height}" stroke="var(--cursor)" '

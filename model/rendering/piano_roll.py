@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.runtime.plotting import COLOURS, save
 from pipeline.scores.notes import DRUMS, Score
 
 if TYPE_CHECKING:
@@ -18,10 +19,7 @@ BARS_PER_ROW = 16
 MAX_ROWS = 40  # a longer piece gets longer rows
 INCHES_PER_BAR = 0.85
 NARROWEST, WIDEST = 8.0, 15.0  # inches
-DOTS_PER_INCH = 110
 BLACK_KEYS = (1, 3, 6, 8, 10)
-# Okabe and Ito's colours, which colour-blind readers tell apart; one for each program, in turn.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#333333")
 PRIMER_SHADE, KEY_SHADE, ROW_LINE, BAR_LINE = "#FFF3D6", "#F3F4F6", "#D5D8DD", "#9AA0A8"
 
 
@@ -29,19 +27,13 @@ def save_piano_roll(
     score: Score, path: Path, title: str, beats_per_bar: int = 4, primer_end: int = 0
 ) -> None:
     """Write the piano roll as PNG: whole or not at all. Raises OSError on a full disk."""
-    figure = piano_roll(score, title, beats_per_bar, primer_end)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        figure.savefig(partial, format="png", dpi=DOTS_PER_INCH)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    save(piano_roll(score, title, beats_per_bar, primer_end), path)
 
 
 def piano_roll(score: Score, title: str, beats_per_bar: int = 4, primer_end: int = 0) -> Figure:
-    """A figure of the score: pitch upwards, bars along, a colour for each program.
+    """A figure of the score: pitch upwards, time to the right, a colour for each program.
 
-    What lies before `primer_end`, in the score's units, is shaded: it was given, not composed.
+    The part before `primer_end`, in the score's units, is shaded: it was given, not composed.
     """
     from matplotlib.figure import Figure
 
@@ -70,7 +62,7 @@ def piano_roll(score: Score, title: str, beats_per_bar: int = 4, primer_end: int
 
 
 def pitch_limits(score: Score) -> tuple[int, int]:
-    """Lowest and highest key shown: the notes' own and two more each way, an octave at least."""
+    """The lowest and highest key shown: those of the notes and two more, at least an octave."""
     pitch = score.notes["pitch"]
     lowest, highest = (int(pitch.min()), int(pitch.max())) if pitch.size else (60, 60)
     margin = max(2, math.ceil((12 - (highest - lowest)) / 2))
@@ -78,7 +70,7 @@ def pitch_limits(score: Score) -> tuple[int, int]:
 
 
 def _draw_grid(axes: Axes, resolution: int, beats_per_bar: int, lowest: int, highest: int) -> None:
-    """Black keys shaded, a line and a name at every C, strong lines at bars, fine ones at beats."""
+    """Shade black keys; draw a line and a name at every C, strong lines at bars, fine at beats."""
     from matplotlib.collections import PatchCollection
     from matplotlib.patches import Rectangle
 
@@ -108,14 +100,14 @@ def _draw_grid(axes: Axes, resolution: int, beats_per_bar: int, lowest: int, hig
 
 
 def _draw_notes(axes: Axes, score: Score) -> None:
-    """The notes that sound within the axes' limits, cut at them."""
+    """Draw the notes that sound within the axes' limits, cut at them."""
     from matplotlib.collections import PatchCollection
     from matplotlib.patches import Rectangle
 
     first, end = axes.get_xlim()
     notes = score.notes
     shown = notes[(notes["onset"] < end) & (notes["onset"] + notes["duration"] > first)]
-    gap = score.resolution / 24  # repeated notes stay apart to the eye
+    gap = score.resolution / 24  # keeps repeated notes visibly apart
     for colour, program in colours_of_programs(score):
         boxes = [
             Rectangle((note["onset"], note["pitch"] - 0.42), max(note["duration"] - gap, gap), 0.84)
@@ -129,7 +121,7 @@ def _draw_notes(axes: Axes, score: Score) -> None:
 
 
 def _draw_legend(figure: Figure, score: Score, primer_end: int) -> None:
-    """What the colours mean, where there is more than one."""
+    """Explain the colours, if there are several, and the shade of a primer."""
     from matplotlib.patches import Patch
 
     programs = colours_of_programs(score)

@@ -21,22 +21,22 @@ from pipeline.scores.notes import Score
 
 @dataclass(frozen=True)
 class RenderedPiece:
-    """The files of one piece, and what is in them."""
+    """The files of one piece, and facts about its music."""
 
     name: str
-    midi: str | None  # null for each format that was not asked for
+    midi: str | None  # None for each format that was not asked for
     png: str | None
     wav: str | None
     num_notes: int
     num_pitches: int
     seconds: float
-    metrics: dict[str, float | None]  # null where a metric has no value
+    metrics: dict[str, float | None]  # None if a metric has no value
     warnings: list[str] = field(default_factory=list)
     musicxml: str | None = None
     printed: list[str] = field(default_factory=list)  # PDF, and PNG page by page
 
     def report(self) -> str:
-        """Lines of text: what the piece is, and where its files are."""
+        """The facts and the paths of the files, as lines of text."""
         summary = (
             f"{self.name}: {self.num_notes} notes, {self.num_pitches} pitches, {self.seconds:.1f} s"
         )
@@ -51,15 +51,15 @@ class Renderer:
     folder: Path
     soundfont: Path | None  # needed for wav
     beats_per_bar: int = 4
-    primer_end: int = 0  # grid steps that were given, not composed
+    primer_end: int = 0  # grid steps of the primer, which was not composed
     formats: tuple[str, ...] = DEFAULT_FORMATS
     engraver: Engraver | None = None  # needed for pdf and score.png
 
     def render(self, name: str, score: Score) -> RenderedPiece:
         """Write NAME.mid, NAME.wav and so on, as `formats` says, of a score with notes.
 
-        Raises OSError where they cannot be written (the disk is full, say), ValueError where the
-        sound is not the music's.
+        Raises OSError if they cannot be written (a full disk, say), ValueError if the sound does
+        not match the music.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ class Renderer:
         )
 
     def _write(self, name: str, score: Score) -> dict[str, list[str]]:
-        """The paths written, by format. What a file is made from lies where nobody asked for it."""
+        """The paths written, by format. Intermediate files that nobody asked for are temporary."""
         paths = {kind: self.folder / f"{name}.{kind}" for kind in self.formats}
         files = {kind: [str(path)] for kind, path in paths.items()}
         with tempfile.TemporaryDirectory() as folder:

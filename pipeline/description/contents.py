@@ -13,7 +13,7 @@ from pipeline.dataset.manifest import SPLITS, Manifest
 from pipeline.description.sequence_length import Recommendation, recommend_sequence_length
 from pipeline.scores.labels import summarise
 from pipeline.scores.notes import DRUMS
-from pipeline.vocabulary.events import PAD
+from pipeline.vocabulary.grammar import PAD
 from pipeline.vocabulary.registry import Vocabulary
 
 

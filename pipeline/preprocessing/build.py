@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,13 @@ from pipeline.preprocessing.output_folder import complete_folder
 from pipeline.preprocessing.parsing import parse_pieces
 from pipeline.preprocessing.rejects import REJECTS_FILE, check_rejects, write_rejects
 from pipeline.preprocessing.shards import good_number_of_shards, write_split
-from pipeline.preprocessing.spool import Spool
+from pipeline.preprocessing.spool import Entry, Spool
 from pipeline.scores.formats import AS_WRITTEN, Reading
 from pipeline.scores.labels import NO_FEATURES, summarise
 from pipeline.scores.notes import Score
 from pipeline.sources.collect import content_digests, label_digests, open_sources
 from pipeline.sources.piece import Piece
-from pipeline.sources.splits import assign_splits
+from pipeline.sources.splits import assign_splits, copies
 from pipeline.vocabulary.conditions import check_labelled
 from pipeline.vocabulary.events import EventVocabulary
 from pipeline.vocabulary.registry import Vocabulary
@@ -183,8 +184,9 @@ def _write(
         parsed = {entry.source for entry in entries}
         remaining = [piece for piece in pieces if piece.id in parsed]
         features = {p.id: p.features for p in remaining if p.features != NO_FEATURES}
-        splits = assign_splits(remaining, digests, settings.shares, settings.seed)
-        members = {name: [e for e in entries if splits[e.source] == name] for name in SPLITS}
+        splits = _split(entries, {piece.id: piece for piece in remaining}, settings)
+        members = {name: [e for e in entries if splits[e.piece] == name] for name in SPLITS}
+        _warn_of_empty_valid(len(members["valid"]), settings)
         _check_lanes(len(members["train"]), settings)
 
         # Write the shards, then what describes them.
@@ -219,6 +221,31 @@ def _write(
     write_rejects(folder / REJECTS_FILE, rejects)
     (folder / FILE_NAME).write_text(manifest.to_json())
     return manifest
+
+
+def _split(
+    entries: Sequence[Entry], sources: Mapping[str, Piece], settings: Settings
+) -> dict[str, str]:
+    """Piece id -> split; the tunes of a book are split apart. Prints how many pieces are copies."""
+    pieces = [replace(sources[entry.source], id=entry.piece) for entry in entries]
+    music = {entry.piece: entry.music for entry in entries}
+    num_copies, num_groups = copies(music[piece.id] for piece in pieces if piece.split is None)
+    if num_copies:
+        print(
+            f"{num_copies} pieces are copies of others (in another key, velocity, program or note "
+            f"value): {num_groups} groups of copies each stay in one split"
+        )
+    return assign_splits(pieces, music, settings.shares, settings.seed)
+
+
+def _warn_of_empty_valid(num_pieces: int, settings: Settings) -> None:
+    if not num_pieces:
+        print(
+            f"warning: the valid split is empty (--valid {settings.valid:g}), and a training needs "
+            "one to evaluate on. Use a larger --valid or more scores, or a data set whose official "
+            "split has one",
+            file=sys.stderr,
+        )
 
 
 def _check_lanes(num_pieces: int, settings: Settings) -> None:

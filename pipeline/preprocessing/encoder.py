@@ -14,6 +14,7 @@ from pipeline.scores.formats import AS_WRITTEN, SYMUSIC, Reading
 from pipeline.scores.labels import Features
 from pipeline.scores.notes import DRUMS, Score
 from pipeline.sources.piece import Piece
+from pipeline.sources.splits import music_digest
 from pipeline.vocabulary.conditions import CHORDS, is_understood
 from pipeline.vocabulary.events import EventVocabulary
 from pipeline.vocabulary.registry import Vocabulary
@@ -25,6 +26,7 @@ class Encoded:
 
     pieces: list[np.ndarray]
     adjustments: Counter[str] = field(default_factory=Counter)
+    music: list[str] = field(default_factory=list)  # `music_digest` of each piece
 
 
 class AllLeftOutError(ValueError):
@@ -50,16 +52,17 @@ class Encoder:
 
     def __call__(self, piece: Piece) -> Encoded:
         """The file's pieces as ids. Raises ValueError or OSError with the reason."""
-        encoded, adjustments = [], Counter[str]()
+        encoded, adjustments, music = [], Counter[str](), []
         for score in self._scores(piece):
             fitted, changed = self.vocabulary.fit(score)
             adjustments += changed + Counter(score.adjustments)
             if fitted.notes.size:
                 encoded.append(self._encode(fitted, score, piece.features))
+                music.append(music_digest(score))
         adjustments += self._chords_not_understood(piece.features)
         if not encoded:
             raise AllLeftOutError("only percussion, which needs --instruments")
-        return Encoded(encoded, adjustments)
+        return Encoded(encoded, adjustments, music)
 
     def _encode(self, fitted: Score, score: Score, features: Features) -> np.ndarray:
         """Ids of a fitted score, with its conditions where the vocabulary has any."""

@@ -18,6 +18,7 @@ from pipeline.preprocessing.killable_pool import Failure
 from pipeline.runtime.files import file_sha256
 
 SPOOL, JOURNAL = "spool", "journal.jsonl"
+VERSION = 2  # of the journal; 1 had no `music` and no version, and its work is not continued
 
 
 @dataclass(frozen=True, slots=True)  # there may be a million
@@ -29,6 +30,7 @@ class Entry:
     digest: bytes  # sha256 of its ids
     offset: int  # bytes
     num_tokens: int
+    music: str = ""  # `music_digest` of its score
 
 
 class Spool:
@@ -54,7 +56,8 @@ class Spool:
         if not _is_of(folder, request):
             for leftover in folder.iterdir():
                 leftover.unlink()
-            (folder / JOURNAL).write_text(json.dumps({"request": request}) + "\n")
+            first = json.dumps({"request": request, "version": VERSION})
+            (folder / JOURNAL).write_text(first + "\n")
             (folder / SPOOL).touch()
         self._ids = (folder / SPOOL).open("r+b")
         self._journal = (folder / JOURNAL).open("r+b")
@@ -67,12 +70,13 @@ class Spool:
             line["failure"] = asdict(outcome)
         else:
             line["adjustments"] = outcome.adjustments
+            payloads = [ids.astype("<i4").tobytes() for ids in outcome.pieces]
             line["pieces"] = [
-                [hashlib.sha256(payload).hexdigest(), len(payload) // 4]
-                for payload in (ids.astype("<i4").tobytes() for ids in outcome.pieces)
+                [hashlib.sha256(payload).hexdigest(), len(payload) // 4, music]
+                for payload, music in zip(payloads, outcome.music, strict=True)
             ]
             self._ids.seek(self._end)
-            self._ids.write(b"".join(ids.astype("<i4").tobytes() for ids in outcome.pieces))
+            self._ids.write(b"".join(payloads))
             self._ids.flush()
         self._add_line(line)
         self._apply(line)
@@ -112,9 +116,9 @@ class Spool:
             self.failures[source] = Failure(**line["failure"])
             return
         self.adjustments += Counter(line["adjustments"])
-        for number, (digest, num_tokens) in enumerate(line["pieces"], 1):
+        for number, (digest, num_tokens, music) in enumerate(line["pieces"], 1):
             name = source if len(line["pieces"]) == 1 else f"{source}#{number}"
-            entry = Entry(name, source, bytes.fromhex(digest), self._end, num_tokens)
+            entry = Entry(name, source, bytes.fromhex(digest), self._end, num_tokens, music)
             self.entries.append(entry)
             self._end += 4 * num_tokens
 
@@ -136,7 +140,7 @@ class Spool:
         self._ids.seek(self._end)
         return all(
             hashlib.sha256(self._ids.read(4 * num_tokens)).hexdigest() == digest
-            for digest, num_tokens in line.get("pieces", ())
+            for digest, num_tokens, _ in line.get("pieces", ())
         )
 
 
@@ -147,7 +151,7 @@ def _is_of(folder: Path, request: str) -> bool:
             line = stream.readline()
         # A line without its end was cut off: the next one would be appended to it.
         whole = line.endswith("\n") and (folder / SPOOL).is_file()
-        return whole and json.loads(line)["request"] == request
+        return whole and json.loads(line) == {"request": request, "version": VERSION}
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

@@ -25,8 +25,9 @@ READER_FILES = (
         "symbols", "tunes", "voice",
     )),
     "midi/rules.py", "midi/by_music21.py", "musicxml/document.py", "musicxml/instruments.py",
-    "musicxml/playing_order.py", "musicxml/reader.py", "notation.py", "notes.py", "quarters.py",
-    "reading.py", "cache.py",
+    "musicxml/playing_order.py", "musicxml/reader.py", "kern/attacks.py", "kern/instruments.py",
+    "kern/piece.py", "kern/reader.py", "kern/repeats.py", "kern/spines.py", "kern/tokens.py",
+    "notation.py", "notes.py", "quarters.py", "reading.py", "cache.py",
 )  # fmt: skip
 DIGEST_BYTES = 32
 

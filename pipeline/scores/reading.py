@@ -19,6 +19,7 @@ from pipeline.scores.formats import (
     SCORE_SUFFIXES,
     Reading,
 )
+from pipeline.scores.kern.reader import read_kern
 from pipeline.scores.midi.by_music21 import score_by_music21
 from pipeline.scores.midi.rules import split_chunks
 from pipeline.scores.musicxml.reader import read_musicxml
@@ -43,7 +44,7 @@ def read_scores(path: Path, reading: Reading = AS_WRITTEN) -> list[Score]:
     """The scores in a file: one, or several where an ABC or kern file holds several tunes.
 
     The rules stand at `midi.rules.score_from_tracks`, `musicxml.reader.read_musicxml`,
-    `abc_notation.reader.read_tunes` and, for kern, `notation.notated_score`.
+    `kern.reader.kern_scores` and `abc_notation.reader.read_tunes`.
     Raises ValueError saying what is wrong with the file: another format than its suffix says, cut
     off, damaged, without notes (NoNotesError).
     """
@@ -54,6 +55,8 @@ def read_scores(path: Path, reading: Reading = AS_WRITTEN) -> list[Score]:
         raise ValueError(f"has more than {MAX_MEBIBYTES} MiB; no score does")
     if suffix in MIDI_SUFFIXES:
         scores = [read_midi(path.read_bytes(), reading.midi_reader)]
+    elif suffix == ".krn":
+        scores = read_kern(path, expand_repeats=reading.expand_repeats)
     elif suffix in MUSICXML_SUFFIXES:
         scores = [read_musicxml(path, expand_repeats=reading.expand_repeats)]
     elif suffix == ABC_SUFFIX:

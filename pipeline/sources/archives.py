@@ -1,4 +1,4 @@
-"""Scores out of .zip and .tar archives that nobody has checked before."""
+"""Extraction of scores from untrusted .zip and .tar archives."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import IO
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
-# Far over any collection (the largest public one, Lakh, has 176,000 files and 6 GB), far under
-# what would fill a disk.
+# Far above any collection (the largest public one, Lakh, has 176,000 files and 6 GB), far below
+# what fills a disk.
 MAX_MEMBERS = 1_000_000
 MAX_MEMBER_BYTES = 64 * 2**20
 MAX_TOTAL_BYTES = 32 * 2**30
 
-# What the libraries raise for archives that are cut, damaged, encrypted or packed by unknown means.
+# Raised by the libraries for archives that are cut off, damaged, encrypted or packed unknown ways.
 _DAMAGED = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -31,15 +31,15 @@ _DAMAGED = (
 
 
 def is_archive(path: Path) -> bool:
-    """Does the file's name end like an archive's?"""
+    """Whether the file has the suffix of an archive."""
     return path.name.lower().endswith(ARCHIVE_SUFFIXES)
 
 
 def extract_scores(archive: Path, folder: Path, suffixes: tuple[str, ...]) -> None:
     """Write the archive's plain files with these suffixes below `folder`, under their names.
 
-    Links, devices and other kinds are no scores and stay out. Raises ValueError for an archive that
-    cannot be read, has a member whose name leads out of the folder, or is larger than the limits.
+    Links, devices and the like are left out. Raises ValueError for an archive that cannot be read,
+    has a member whose name leads out of the folder, or is larger than the limits.
     """
     members = _zip_members if archive.name.lower().endswith(".zip") else _tar_members
     total_bytes = 0
@@ -83,7 +83,7 @@ def _inside(folder: Path, name: str, archive: Path) -> Path:
 
 
 def _copy(stream: IO[bytes], output: IO[bytes], shown: str) -> int:
-    """Bytes copied. What a header says of a member's size is not believed."""
+    """Number of bytes copied; they are counted, since the size in a header may be wrong."""
     num_bytes = 0
     while block := stream.read(2**20):
         num_bytes += len(block)

@@ -19,11 +19,11 @@ Unpack = Callable[[Path, tuple[str, ...]], Path]
 
 @dataclass(frozen=True)
 class NamedSource:
-    """A data set that the program knows; printed as it is written on the command line."""
+    """A data set with a name; its str() is how it is written on the command line."""
 
     name: str
     read: Callable[[Path, Unpack], list[Piece]]
-    needs: str  # what PATH must be; empty for a data set that needs none
+    needs: str  # what PATH must be; empty if the data set needs no path
     origin: str
     licence: str
     split: str
@@ -33,11 +33,10 @@ class NamedSource:
         return f"{self.name}:PATH" if self.needs else self.name
 
     def open(self, place: str | None, unpack: Unpack) -> list[Piece]:
-        """The pieces, from what stands after the colon (None: no colon).
+        """The pieces at `place`, the text after the colon (None: no colon).
 
-        What `unpack` gives must stay until the pieces are read.
-
-        Raises ValueError where that is missing, too much, or not what the data set needs.
+        Folders that `unpack` returns must exist until the pieces are read. Raises ValueError if the
+        place is missing, not expected, or not what the data set needs.
         """
         if bool(place) != bool(self.needs):
             wanted = f"PATH, {self.needs}" if self.needs else "no path"
@@ -135,7 +134,7 @@ NAMED_SOURCES = {
 
 
 def list_sources() -> Iterator[str]:
-    """What each data set needs, where to get it, its licence, split and features; lines of text."""
+    """Lines of text: what each data set needs, its origin, licence, split and features."""
     for source in NAMED_SOURCES.values():
         yield str(source)
         for title, text in (

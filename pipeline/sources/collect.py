@@ -1,4 +1,4 @@
-"""Where pieces come from, and which split each belongs to."""
+"""The pieces of all sources on the command line, and digests of their contents and labels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def open_sources(names: Sequence[str]) -> Iterator[list[Piece]]:
     """The pieces of all sources, sorted by id; files from archives exist until the end.
 
     A source is a folder (searched with all below it), a score file, a .zip or .tar of scores, or a
-    data set by its name, such as `bach` or `jsb:PATH` (named_sources.py).
+    data set by its name, such as `bach` or `jsb:PATH` (catalogue.py).
     Raises ValueError for a source that is missing or holds no score.
     """
     with ExitStack() as stack:
@@ -55,9 +55,9 @@ def open_sources(names: Sequence[str]) -> Iterator[list[Piece]]:
 
 
 def content_digests(pieces: Sequence[Piece]) -> dict[str, str]:
-    """Piece id -> hex sha256 of what it holds; of a file that cannot be read, a text of its own.
+    """Piece id -> hex sha256 of its contents, or a unique text for a file that cannot be read.
 
-    Whoever reads the file next says why it cannot be.
+    The reader of such a file reports the reason.
     """
     digests = {}
     for piece in pieces:
@@ -69,7 +69,7 @@ def content_digests(pieces: Sequence[Piece]) -> dict[str, str]:
 
 
 def label_digests(pieces: Sequence[Piece]) -> dict[str, str]:
-    """Piece id -> hex sha256 of its official split, group and features, of pieces that have any."""
+    """Piece id -> hex sha256 of official split, group and features, for pieces with any of them."""
     labels = {
         piece.id: [piece.split, piece.group, sorted(piece.features.known().items())]
         for piece in pieces
@@ -81,14 +81,14 @@ def label_digests(pieces: Sequence[Piece]) -> dict[str, str]:
 
 
 def _folder(folder: Path, shown: str) -> list[Piece]:
-    """Every score below a folder; hidden files and macOS's `__MACOSX` shadows are no scores."""
+    """Every score below a folder, but hidden files and those in macOS's `__MACOSX` folders."""
     others: Counter[str] = Counter()
     pieces = []
     for path in folder.rglob("*"):
         name = PurePosixPath(path.relative_to(folder).as_posix())
         if any(part.startswith(".") or part == "__MACOSX" for part in name.parts):
             continue
-        if path.exists() and not path.is_file():  # a link to nowhere stays: a reject, not silence
+        if path.exists() and not path.is_file():  # a broken link stays, to be rejected
             continue
         if path.suffix.lower() in SCORE_SUFFIXES:
             pieces.append(Piece(str(name), path))
@@ -112,10 +112,10 @@ def _file(path: Path) -> Piece:
 
 
 def _with_unique_ids(pieces: Sequence[Piece]) -> Iterator[Piece]:
-    """The pieces; of those with one name (from different sources) the later ones are numbered."""
+    """The pieces; of equal names (from different sources) the later ones get a number."""
     seen: Counter[str] = Counter()
     for piece in pieces:
-        # A name on disk is any bytes; an id is text, whatever it is written to.
+        # A name on disk may be any bytes; an id is valid text in every file it is written to.
         name = piece.id.encode("utf-8", "backslashreplace").decode()
         seen[name] += 1
         if seen[name] > 1:

@@ -31,9 +31,8 @@ COLUMNS = (
 def commu_pieces(path: Path, unpack: Callable[..., Path]) -> list[Piece]:
     """The tracks with their metadata and official split, from a folder or a tar.
 
-    A row without a file is passed over, a file without a row left out: a line says so.
-    Raises ValueError where the table or the MIDI files are not there, or for a value of another
-    form.
+    A row without a file and a file without a row are left out, with a line each. Raises ValueError
+    if the table or the MIDI files are missing, or for a value of another form.
     """
     table, midi = _table_and_files(path, unpack)
     rows = {row["id"]: row for row in read_table(table, COLUMNS)}
@@ -58,7 +57,7 @@ def commu_pieces(path: Path, unpack: Callable[..., Path]) -> list[Piece]:
 def read_without_chord_track(path: Path) -> list[Score]:
     """The notes of a MIDI file without those of the track named `chord`.
 
-    Raises NoNotesError where nothing remains, ValueError for a damaged file.
+    Raises NoNotesError if no note remains, ValueError for a damaged file.
     """
     from pipeline.scores.midi.by_music21 import (
         score_by_music21,  # music21: only parsing processes load it
@@ -74,7 +73,7 @@ def read_without_chord_track(path: Path) -> list[Score]:
 
 
 def _table_and_files(path: Path, unpack: Callable[..., Path]) -> tuple[Path, Path]:
-    """The CSV file, and the folder that the MIDI files are below."""
+    """The CSV file, and the folder that holds the MIDI files at some depth."""
     if is_archive(path):
         midi = unpack(path, (".mid", ".csv"))
         table = next(iter(sorted(midi.rglob(TABLE))), path.parent / TABLE)
@@ -90,7 +89,7 @@ def _table_and_files(path: Path, unpack: Callable[..., Path]) -> tuple[Path, Pat
 
 
 def _features(table: Path, row: dict[str, str]) -> Features:
-    """The 12 fields of metadata."""
+    """The 12 fields of metadata as features."""
     return Features(
         key=cell(table, row, "audio_key", _key),
         chords=cell(table, row, "chord_progressions", _chords),
@@ -114,7 +113,7 @@ def _split(text: str) -> str:
 
 
 def _key(text: str) -> str:
-    """'C major' from 'cmajor', 'Bb minor' from 'bbminor'."""
+    """'C major' for 'cmajor', 'Bb minor' for 'bbminor'."""
     match = re.fullmatch(r"([a-g])([#b]?)(major|minor)", text)
     if not match:
         raise ValueError("needed: a key such as cmajor or f#minor")
@@ -123,7 +122,7 @@ def _key(text: str) -> str:
 
 
 def _chords(text: str) -> tuple[str, ...]:
-    """One symbol per eighth note from "[['Am', 'Am', 'C']]"."""
+    """One symbol per eighth note: ('Am', 'Am', 'C') for "[['Am', 'Am', 'C']]"."""
     found = ast.literal_eval(text)
     if not (
         isinstance(found, list)
@@ -136,5 +135,5 @@ def _chords(text: str) -> tuple[str, ...]:
 
 
 def _is_chord_track(track: bytes) -> bool:
-    """Does the track have the name `chord`, as the meta event 03 says it?"""
+    """Whether a meta event 03 names the track `chord`."""
     return b"\xff\x03" + bytes([len(CHORD_TRACK)]) + CHORD_TRACK.encode() in track

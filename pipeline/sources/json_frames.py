@@ -1,8 +1,8 @@
-"""Music kept as frames of sounding pitches: the JSON files of the JSB Chorales and Nottingham.
+"""Music stored as frames of sounding pitches: the JSON files of the JSB Chorales and Nottingham.
 
-A file is {split: [piece]}, a piece a list of frames of equal length, a frame either one pitch per
-voice (-1: silent) or the pitches that sound, whoever has them. Frames do not tell a note that is
-held from one that is struck again, so equal pitches in successive frames are read as one held note.
+A file is {split: [piece]}, a piece is a list of frames of equal length, and a frame is either one
+pitch per voice (-1: silent) or the sounding pitches of all voices. Frames do not tell a held note
+from a repeated one, so equal pitches in successive frames are read as one held note.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pipeline.vocabulary.grid import FIRST_PROGRAM, MAX_VOICES
 SILENT = -1
 NUM_KEYS = 128  # of MIDI
 
-# A file's name is all that tells how long its frames are.
+# The length of a frame is only in the file's name.
 STEPS_PER_QUARTER = {"16th": 4, "8th": 2, "quarter": 1}
 
 
@@ -37,10 +37,10 @@ class FrameSet:
     has_voices: bool  # True: column i is voice i; False: a frame's pitches, lowest first
 
     def score(self, split: str, index: int) -> Score:
-        """The notes of a piece: a track per voice (FIRST_PROGRAM), or one of program 0.
+        """The notes of a piece: a program per voice from FIRST_PROGRAM on, else all program 0.
 
-        A voice has its own track even where it is silent all along: another never takes its
-        program. `frames_of_score` gives the frames back.
+        A voice keeps its own track even where it is silent throughout: no other voice takes its
+        program.
         """
         frames = self.splits[split][index]
         rolls = {0: piano_roll(frames)}
@@ -90,33 +90,15 @@ def read_frames(path: Path) -> FrameSet:
 
 
 def piano_roll(frames: np.ndarray) -> np.ndarray:
-    """Which keys sound [num_frames, 128] bool, of frames [num_frames, width] of pitches."""
+    """[num_frames, 128] bool: the keys that sound in frames [num_frames, width] of pitches."""
     roll = np.zeros((len(frames), NUM_KEYS + 1), bool)
     np.put_along_axis(roll, frames.astype(np.int64), True, axis=1)  # SILENT is the last column
     return roll[:, :NUM_KEYS]
 
 
-def frames_of_score(score: Score, num_voices: int = 0, num_frames: int = 0) -> np.ndarray:
-    """Frames [num_frames, width] int16 of a score on its own grid, as `FrameSet.splits` has them.
-
-    With `num_voices` that many columns, by the programs of `FrameSet.score`, else the pitches that
-    sound, lowest first. `num_frames`: a longer piece's, since its last frames may be silent.
-    """
-    length = max(score.end, num_frames)
-    if num_voices:
-        frames = np.full((length, num_voices), SILENT, np.int16)
-        for onset, program, pitch, duration, _ in score.notes.tolist():
-            frames[onset : onset + duration, program - FIRST_PROGRAM] = pitch
-        return frames
-    roll = np.zeros((length, NUM_KEYS), bool)
-    for onset, _, pitch, duration, _ in score.notes.tolist():
-        roll[onset : onset + duration, pitch] = True
-    return _to_array([np.flatnonzero(frame).tolist() for frame in roll])
-
-
 @dataclass(frozen=True)
 class FramesReader:
-    """Callable that reads one piece of a file of frames; travels to parsing processes."""
+    """Callable that reads one piece of a file of frames; it is sent to parsing processes."""
 
     split: str
     index: int
@@ -163,18 +145,18 @@ def _the_file(path: Path) -> Path:
 
 @lru_cache(maxsize=2)
 def _read_once(path: Path) -> FrameSet:
-    """The same file again and again, as a parsing process meets it."""
+    """`read_frames`, cached: a parsing process reads many pieces of one file."""
     return read_frames(path)
 
 
 def _content(frames: np.ndarray, found: FrameSet) -> str:
-    """Hex sha256 of what decides a piece's score."""
+    """Hex sha256 of all that a piece's score depends on."""
     form = f"{found.steps_per_quarter} {found.has_voices} {frames.shape}".encode()
     return hashlib.sha256(form + frames.astype("<i2").tobytes()).hexdigest()
 
 
 def _check_pieces(pieces: Any, where: str) -> None:
-    """Raise ValueError where this is no list of lists of lists of MIDI keys."""
+    """Raise ValueError unless this is a list of lists of lists of MIDI keys."""
     if not isinstance(pieces, list) or not all(isinstance(piece, list) for piece in pieces):
         raise ValueError(f"{where} is no list of pieces, each a list of frames")
     for index, piece in enumerate(pieces):
@@ -194,7 +176,7 @@ def _to_array(piece: list[list[int]]) -> np.ndarray:
 
 
 def _held_notes(roll: np.ndarray) -> list[tuple[int, int, int]]:
-    """(onset, pitch, duration) in frames of every unbroken row of a key in a piano roll."""
+    """(onset, pitch, duration), in frames, of every uninterrupted run of a key in a piano roll."""
     edges = np.diff(roll.astype(np.int8), axis=0, prepend=0, append=0)
     pitch, onset = np.nonzero(edges.T == 1)
     _, end = np.nonzero(edges.T == -1)

@@ -22,8 +22,8 @@ SPLITS = {"train": "train", "validation": "valid", "test": "test"}
 def maestro_pieces(path: Path, unpack: Callable[..., Path]) -> list[Piece]:
     """The performances with composer, year and official split, from a folder, an archive, a table.
 
-    A row without a file is passed over: a line says so.
-    Raises ValueError where there is no table, none of its files, or a value of another form.
+    A row without a file is left out, with a line. Raises ValueError if the table or all of its
+    files are missing, or for a value of another form.
     """
     if is_archive(path):
         path = unpack(path, (".mid", ".midi", ".csv", ".json"))

@@ -1,4 +1,4 @@
-"""What a piece of a source is, before it is read."""
+"""A piece of a source, before it is read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Piece:
     path: Path
     split: str | None = None  # the official one, where the source has one
     group: str | None = None  # pieces that must share a split, such as those of one game
-    # Reads the piece out of `path`, in another process; None: by the file's suffix, as scores.py.
+    # Reads the piece from `path`, in another process; None: by suffix (pipeline/scores/reading.py).
     reader: Callable[[Path], list[Score]] | None = None
-    content: str | None = None  # hex sha256 of what the reader finds; None: of the whole file
+    content: str | None = None  # hex sha256 of what the reader returns; None: of the whole file
     features: Features = NO_FEATURES

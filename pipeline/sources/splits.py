@@ -1,34 +1,58 @@
-"""Train, valid and test: decided by a hash of each piece, before transposition."""
+"""Train, valid and test: decided by a hash of each piece's music, before transposition."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
 
 from pipeline.dataset.manifest import SPLITS
+from pipeline.scores.notes import DRUMS, Score, snapped
 from pipeline.sources.piece import Piece
+
+# The same for every vocabulary, so that a piece is in the same split of all its data sets.
+STEPS_PER_QUARTER = 12
+
+
+def music_digest(score: Score) -> str:
+    """Hex sha256 of a score's onsets, pitches and durations.
+
+    It is equal for copies in another key, with other velocities or programs, or written in other
+    note values (4/4 and 2/2). Percussion counts only where there is nothing else.
+    """
+    notes, _ = snapped(score, STEPS_PER_QUARTER)
+    if (is_melodic := notes["program"] != DRUMS).any():
+        notes = notes.compress(is_melodic)
+    onset, duration = notes["onset"] - notes["onset"].min(), notes["duration"]
+    unit = np.gcd(np.gcd.reduce(onset), np.gcd.reduce(duration))  # at least 1: durations are
+
+    # One number a note, 32 + 7 + 24 bits; notes that programs play in unison are one.
+    packed = (onset // unit).astype("<i8") << 31
+    packed += (notes["pitch"] - notes["pitch"].min()).astype("<i8") << 24
+    packed += (duration // unit).clip(max=2**24 - 1)
+    return hashlib.sha256(np.unique(packed).tobytes()).hexdigest()
 
 
 def assign_splits(
     pieces: Sequence[Piece], digests: Mapping[str, str], shares: Mapping[str, float], seed: int
 ) -> dict[str, str]:
-    """Piece id -> split, such that equal files and the members of a group share one.
+    """Piece id -> split, such that pieces of one digest and members of a group share one.
 
-    A piece goes where sha256(seed, group or content) falls on the line from 0 to 1, which train,
-    valid and test divide by their shares. So a piece keeps its split whatever its name and whoever
-    joins the collection (cutting an ordered list by share would move pieces over the borders). Only
-    a split that is left empty takes the unit nearest to its border from the fullest one, in the
-    order train, valid, test: three units are enough for three splits.
-    Pieces with an official split stay there.
+    A unit is all pieces that must share a split. It goes where sha256(seed, group or digest) falls
+    on the line from 0 to 1, which train, valid and test divide by their shares. So a piece keeps
+    its split whatever its name and whatever joins the collection (cutting an ordered list by share
+    would move pieces over the borders). Only a split that is left empty takes the unit nearest to
+    its border from the fullest one, in the order train, valid, test: three units are enough for
+    three splits. Pieces with an official split stay there.
     """
-    units: dict[str, list[str]] = {}
-    for piece in pieces:
-        if piece.split is None:
-            units.setdefault(piece.group or digests[piece.id], []).append(piece.id)
+    units = _units([piece for piece in pieces if piece.split is None], digests)
     place = {unit: _place_on_line(unit, seed) for unit in units}
     wanted = [split for split in SPLITS if shares.get(split, 0) > 0]
     split_of_unit = {unit: _split_at(place[unit], shares) for unit in units}
+
+    # An empty split takes a unit.
     for split in wanted:
         filled = Counter(split_of_unit.values())
         fullest = max(wanted, key=lambda other: filled[other])
@@ -37,9 +61,41 @@ def assign_splits(
             after = SPLITS.index(split) > SPLITS.index(fullest)
             nearest = (max if after else min)(donors, key=lambda unit: place[unit])
             split_of_unit[nearest] = split
+
     splits = {piece.id: piece.split for piece in pieces if piece.split is not None}
     splits.update((name, split_of_unit[unit]) for unit, names in units.items() for name in names)
     return splits
+
+
+def copies(digests: Iterable[str]) -> tuple[int, int]:
+    """How many pieces have the digest of an earlier one, and how many digests occur twice."""
+    counts = Counter(digests)
+    return counts.total() - len(counts), sum(count > 1 for count in counts.values())
+
+
+def _units(pieces: Iterable[Piece], digests: Mapping[str, str]) -> dict[str, list[str]]:
+    """Unit -> ids of its pieces. A unit's name is its first group's, without groups its digest.
+
+    Groups that share a digest are one unit: the same tune may be in two games.
+    """
+    name_of: dict[str, str] = {}  # a digest's first group, a group's earlier one
+
+    def first(name: str) -> str:
+        while name in name_of:
+            name = name_of[name]
+        return name
+
+    pieces = list(pieces)
+    for piece in pieces:
+        if piece.group is not None:
+            ends = sorted({first(f"digest {digests[piece.id]}"), first(piece.group)})
+            ends.sort(key=lambda name: name.startswith("digest "))  # groups give the name
+            name_of.update((other, ends[0]) for other in ends[1:])
+    units: dict[str, list[str]] = defaultdict(list)
+    for piece in pieces:
+        unit = first(piece.group or f"digest {digests[piece.id]}")
+        units[unit.removeprefix("digest ")].append(piece.id)
+    return dict(units)
 
 
 def _place_on_line(unit: str, seed: int) -> float:

@@ -1,4 +1,4 @@
-"""The tables that come with data sets: read by the names of their columns, gaps reported."""
+"""Reading the tables of data sets by column names, and reporting what is missing."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import TypeVar
 
 Value = TypeVar("Value")
 
-SHOWN = 10  # lines of one kind of gap
+SHOWN = 10  # lines of one kind
 
 
 def read_table(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
-    """The rows of a CSV file, or of a JSON file {column: {row: value}}, as texts by column.
+    """The rows, {column: text}, of a CSV file or of a JSON file {column: {row: value}}.
 
-    Raises ValueError for a file that is neither, lacks one of `columns`, or has an incomplete row.
+    Raises ValueError for any other file, a missing column of `columns`, and an incomplete row.
     """
     try:
         rows = _json_rows(path) if path.suffix.lower() == ".json" else _csv_rows(path)
@@ -37,7 +37,7 @@ def read_table(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
 
 
 def cell(path: Path, row: dict[str, str], column: str, convert: Callable[[str], Value]) -> Value:
-    """A row's value as `convert` makes it. Raises ValueError that names the row and the column."""
+    """A row's value, converted. Raises ValueError that names the row and the column."""
     try:
         return convert(row[column])
     except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
@@ -46,7 +46,7 @@ def cell(path: Path, row: dict[str, str], column: str, convert: Callable[[str], 
 
 
 def number(text: str) -> float:
-    """A finite number. Raises ValueError for all else."""
+    """A finite number. Raises ValueError for any other text."""
     value = float(text)
     if not math.isfinite(value):
         raise ValueError("a finite number is needed")
@@ -54,14 +54,14 @@ def number(text: str) -> float:
 
 
 def whole_number(text: str) -> int:
-    """8 from '8' and '8.0'. Raises ValueError for all else."""
+    """8 for '8' and '8.0'. Raises ValueError for any other text."""
     if not number(text).is_integer() or abs(number(text)) >= 2**31:
         raise ValueError("a whole number is needed")
     return int(number(text))
 
 
 def report(what: str, names: Iterable[str]) -> None:
-    """Print one line for each name, the first ones only of many, and how many more there are."""
+    """Print a line for each of the first names, and how many more there are."""
     listed = sorted(names)
     for name in listed[:SHOWN]:
         print(f"note: {what}: {name}", file=sys.stderr)
@@ -86,5 +86,5 @@ def _json_rows(path: Path) -> list[dict[str, str]]:
 
 
 def _text(value: object) -> str:
-    """What a record can hold: JSON may say half of a character that takes two."""
+    """Valid Unicode text: JSON may hold half of a surrogate pair."""
     return str(value).encode("utf-8", "backslashreplace").decode()

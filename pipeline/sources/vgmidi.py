@@ -1,8 +1,8 @@
 """VGMIDI: piano arrangements of video game music, labelled by emotion (Ferreira & Whitehead 2019).
 
 `vgmidi_labelled.csv` has a row for each phrase that listeners judged. The phrases lie in
-`labelled/phrases.zip` (or unpacked beside it), the whole pieces in `labelled/midi/`. A whole piece
-is called like its phrases without their number; the columns of the CSV do not always say the same.
+`labelled/phrases.zip` (or unpacked beside it), the whole pieces in `labelled/midi/`. The name of a
+whole piece is that of its phrases without their number; the columns of the CSV do not always agree.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Row = dict[str, str]
 def vgmidi_pieces(folder: Path, _: Callable[..., Path]) -> list[Piece]:
     """The whole pieces, split by game; a label is kept where all phrases of the piece have it.
 
-    A file without a row is kept without labels, a row without a file passed over: a line says so.
+    A file without a row is kept without labels, and a row without a file is left out, with a line.
     """
     rows = read_table(folder / TABLE, COLUMNS)
     files = {path.name: path for path in sorted((folder / "labelled" / "midi").glob("*.mid"))}
@@ -51,7 +51,7 @@ def vgmidi_pieces(folder: Path, _: Callable[..., Path]) -> list[Piece]:
 def vgmidi_phrases(folder: Path, unpack: Callable[..., Path]) -> list[Piece]:
     """The phrases that were judged, split by game, each with its own labels.
 
-    A row without a file is passed over, a file without a row left out: a line says so.
+    A row without a file and a file without a row are left out, with a line each.
     """
     rows = read_table(folder / TABLE, COLUMNS)
     phrases = folder / "labelled" / "phrases"

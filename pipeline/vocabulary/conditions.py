@@ -1,23 +1,22 @@
-"""Conditions: what is said of a piece in tokens of its own, so that a trained model can be asked.
+"""Conditions: labels of a piece as tokens, so that a trained model can be asked for them.
 
-Key, tempo, valence and arousal are one token each, before the piece's first note and again every
-four quarters: a network learns from windows, and most begin within a piece. A chord is a token
-where it begins, and with the others. Value 0 of every condition is UNKNOWN: the label is missing or
-is not understood, or, when composing, nothing is asked. (Control tokens: Keskar et al. 2019, CTRL.)
+Key, tempo, valence and arousal are one token each. They stand before the piece's first note and
+again every four quarters, since most windows begin within a piece. A chord token stands where the
+chord begins, and with the others. Value 0 of every condition is UNKNOWN: the label is missing or
+not understood, or, when composing, not asked for. (Control tokens: Keskar et al. 2019, CTRL.)
 They are learned like notes, and count in the loss per token.
 
-Values are drawn from the labels of `features.Features`, which are also the form of a wish:
+Values are made of the labels of `labels.Features`, which are also the form of a wish:
 
 key      24: the root's pitch class, major before minor
 tempo    10: quarter notes a minute by quarters of an octave; bounds 42, 50, 60, 71, 85, 101, ...
 valence  2: below 0, above 0; the same for arousal. 0 is neutral and counts as UNKNOWN
-chords   the root's pitch class, quality by quality; the bass after a slash is not heard
+chords   the root's pitch class, quality by quality; the bass after a slash is ignored
 """
 
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -25,7 +24,7 @@ import numpy as np
 from pipeline.scores.labels import Features
 
 UNKNOWN = 0
-QUARTERS = 4  # from the first note on: so often all conditions are said again
+QUARTERS = 4  # from one place with all conditions to the next, from the first note on
 CHORDS = "chords"
 CONDITIONS = ("key", "tempo", "valence", "arousal", CHORDS)
 MEANING = {"emotion": ("valence", "arousal")}  # names that stand for several
@@ -35,7 +34,7 @@ ACCIDENTALS = {"": 0, "#": 1, "b": -1}
 ROOTS = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 MODES = ("major", "minor")
 TEMPO_BOUNDS = 60 * 2 ** (np.arange(-2, 7) / 4)  # quarter notes a minute
-# Quality -> the other ways to write it, and the larger chords that it stands for.
+# Quality -> other ways to write it, and larger chords that count as it.
 QUALITIES = {
     "": ("maj", "M", "add9", "add2"),
     "m": ("min", "-", "madd9"),
@@ -72,9 +71,9 @@ VALUES: dict[str, tuple[str, ...]] = {
 
 
 def parse_conditions(text: str) -> tuple[str, ...]:
-    """The names in 'key,emotion', each once and in the order of `CONDITIONS`.
+    """The names in a text such as 'key,emotion', each once and in the order of `CONDITIONS`.
 
-    Raises ValueError for a name that is none, and where there is no name.
+    Raises ValueError for an unknown name, and for a text without a name.
     """
     asked = [name.strip() for name in text.split(",") if name.strip()]
     found = {part for name in asked for part in MEANING.get(name, (name,))}
@@ -88,7 +87,7 @@ def parse_conditions(text: str) -> tuple[str, ...]:
 
 
 def parse_key(text: str) -> str:
-    """'A minor' from 'A minor', 'a minor' or 'Am'; 'Bb major' from 'Bb'. Raises ValueError."""
+    """'A minor' for 'A minor', 'a minor' and 'Am'; 'Bb major' for 'Bb'. Raises ValueError."""
     match = re.fullmatch(r"([A-Ga-g])([#b]?)\s*(m|min|minor|maj|major|)", text.strip())
     if not match:
         raise ValueError(f"{text!r} is no key; needed is one such as 'A minor', Bb or f#m")
@@ -97,7 +96,7 @@ def parse_key(text: str) -> str:
 
 
 def parse_emotion(text: str) -> tuple[float, float]:
-    """(valence, arousal) from '-0.5,1'. Raises ValueError."""
+    """(-0.5, 1.0), valence and arousal, for '-0.5,1'. Raises ValueError."""
     try:
         valence, arousal = map(float, text.split(","))
     except ValueError:
@@ -108,7 +107,7 @@ def parse_emotion(text: str) -> tuple[float, float]:
 
 
 def parse_chords(text: str) -> tuple[str, ...]:
-    """The symbols of 'C G Am F'. Raises ValueError for one that is none, or where all are N.C."""
+    """The chord symbols of 'C G Am F'. Raises ValueError for other words, or if all are N.C."""
     symbols = tuple(text.split())
     numbers = [chord_number(symbol) for symbol in symbols]
     if not any(numbers):
@@ -117,7 +116,7 @@ def parse_chords(text: str) -> tuple[str, ...]:
 
 
 def num_values(condition: str) -> int:
-    """Tokens of a condition, UNKNOWN included."""
+    """Number of values of a condition, UNKNOWN included."""
     return 1 + len(VALUES[condition])
 
 
@@ -127,7 +126,7 @@ def value_name(condition: str, number: int) -> str:
 
 
 def roots(condition: str) -> np.ndarray:
-    """[num_values] int32: the pitch class that a value moves with when notes do; -1 for none."""
+    """[num_values] int32: the pitch class of each value of a key or chord; -1 for others."""
     found = np.full(num_values(condition), -1, np.int32)
     if condition in ("key", CHORDS):
         found[1:] = np.arange(len(found) - 1) % len(ROOTS)
@@ -135,7 +134,7 @@ def roots(condition: str) -> np.ndarray:
 
 
 def number_of(condition: str, features: Features) -> int:
-    """The value of a condition other than chords for a piece with these features."""
+    """The value of a condition, other than chords, of a piece with these features."""
     label = getattr(features, condition)
     if label is None:
         return UNKNOWN
@@ -150,7 +149,7 @@ def number_of(condition: str, features: Features) -> int:
 def chord_number(symbol: str) -> int:
     """The value of a chord symbol such as C, Am7, F#dim, Bb/D; UNKNOWN for 'N.C.'.
 
-    Raises ValueError for a symbol that is none, or of a quality that is not among `QUALITIES`.
+    Raises ValueError for any other text, and for a quality that is not among `QUALITIES`.
     """
     if symbol in NO_CHORD:
         return UNKNOWN
@@ -164,7 +163,7 @@ def chord_number(symbol: str) -> int:
 
 
 def is_understood(symbol: str) -> bool:
-    """Is the chord symbol one that has a value?"""
+    """Whether the chord symbol has a value."""
     try:
         chord_number(symbol)
     except ValueError:
@@ -172,57 +171,8 @@ def is_understood(symbol: str) -> bool:
     return True
 
 
-def chord_changes(
-    features: Features, steps_per_quarter: int, first_step: int = 0
-) -> list[tuple[int, int]]:
-    """(grid step, value) where a chord begins, the first at step 0.
-
-    Steps count from the first note, which is `first_step` steps after the first chord. Symbols
-    that are not understood are UNKNOWN.
-    """
-    found: list[tuple[int, int]] = [(0, UNKNOWN)]
-    for eighth, symbol in enumerate(features.chords):
-        step = max(0, eighth * steps_per_quarter // 2 - first_step)
-        value = chord_number(symbol) if is_understood(symbol) else UNKNOWN
-        if step == found[-1][0]:
-            found.pop()
-        if not found or found[-1][1] != value:
-            found.append((step, value))
-    return found
-
-
-def insert_at_steps(
-    ids: np.ndarray, said: Iterable[tuple[int, int]], steps: np.ndarray, first_shift: int
-) -> np.ndarray:
-    """Ids [num_tokens] of notes, with other ids put in where their time has come.
-
-    `said`: (grid step, id), in order of time. `steps` [size]: by how many each id moves time on.
-    `first_shift`: the id that moves it by one; a shift over such a time becomes two. What comes
-    after the last shift is left out: it would have no notes.
-    """
-    waiting = deque(said)
-    out: list[int] = []
-    time = 0
-
-    def put_due() -> None:
-        while waiting and waiting[0][0] <= time:
-            out.append(waiting.popleft()[1])
-
-    put_due()
-    for token in ids.tolist():
-        left = int(steps[token])
-        if not left:
-            out.append(token)
-        while left:
-            step = min(left, waiting[0][0] - time) if waiting else left
-            out.append(first_shift + step - 1)
-            time, left = time + step, left - step
-            put_due()
-    return np.array(out, np.int32)
-
-
 def check_labelled(conditions: Sequence[str], pieces: Iterable[Features]) -> None:
-    """Raises ValueError where no piece of a data set has the label of a condition."""
+    """Raise ValueError if no piece of a data set has the label of a condition."""
     known: set[str] = set()
     for features in set(pieces):
         known |= features.known().keys()
@@ -235,7 +185,7 @@ def check_labelled(conditions: Sequence[str], pieces: Iterable[Features]) -> Non
 
 
 def check_wishes(wishes: Features, conditions: Sequence[str]) -> None:
-    """Raises ValueError where a model is asked for what it was not trained to be asked for."""
+    """Raise ValueError if a wish is not among the conditions that a model was trained with."""
     if missing := [name for name in wishes.known() if name not in conditions]:
         raise ValueError(
             f"this model cannot be asked for {missing[0]}: it was trained with "

@@ -16,7 +16,7 @@ MARKS = 3  # the first id that is music
 
 
 class Tokens(Protocol):
-    """What the check needs of a vocabulary."""
+    """The part of a vocabulary that the check needs."""
 
     @property
     def size(self) -> int:
@@ -31,9 +31,10 @@ class Tokens(Protocol):
 
 
 def check_grammar(vocabulary: Tokens, ids: np.ndarray, ends: bool = True) -> None:
-    """Raises ValueError, naming the place, where an id may not follow the one before it.
+    """Raise ValueError, naming the place, if an id may not follow the one before it.
 
-    `ids` [num_tokens] without marks, between START and, where the piece `ends`, END.
+    `ids` [num_tokens] are without marks; they stand after START and, where the piece `ends`,
+    before END.
     """
     if not ids.size:
         return

@@ -1,4 +1,4 @@
-"""Frames <-> ids: the `grid` vocabulary, on which likelihoods compare with the literature."""
+"""Frames <-> ids: the `grid` vocabulary, whose likelihoods compare with the literature's."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ import numpy as np
 from pipeline.scores.notes import (
     DEFAULT_TEMPO,
     DEFAULT_VELOCITY,
-    DRUMS,
     GIVEN_ONE_STEP,
     NOTE,
     Score,
     snapped,
     sort_notes,
+)
+from pipeline.vocabulary.fitting import (
+    move_into_range,
+    start_at_first_note,
+    without_percussion,
 )
 from pipeline.vocabulary.grammar import END, MARKS, START, check_grammar
 
@@ -29,22 +33,22 @@ QUARTERS_PER_BAR = 4
 
 @dataclass(frozen=True)
 class GridVocabulary:
-    """Music of a few voices as frames on a fixed grid; a held note and a repeated one are alike.
+    """Music of a few voices as frames on a fixed grid; held and repeated notes are not told apart.
 
     A piece is START once for each voice, then for each frame STEP (its place in a bar of four
     quarters, counted from the first frame) and one token of each voice, its pitch or REST, the
-    highest voice first; then END. Each voice has ids of its own, so which id may follow which says
-    all of the grammar but the order of the STEPs. END stands where the next STEP would, so with the
-    END before it a piece is a whole number of rows of `tokens_per_frame` ids.
+    highest voice first; then END. Each voice has ids of its own, so the table of which id may
+    follow which holds the whole grammar but the order of the STEPs. END stands in the place of the
+    next STEP, so with the END before it a piece is a whole number of rows of `tokens_per_frame`.
 
-    STEP adds nothing to the likelihood of the frames: given that the piece goes on, it is certain.
+    STEP adds nothing to the likelihood of the frames: unless the piece ends, it is certain.
     """
 
     steps_per_quarter: int = 4
     lowest_pitch: int = 36
     highest_pitch: int = 81
     voices: int = 4
-    conditions: ClassVar[tuple[str, ...]] = ()  # frames say nothing of a piece but its notes
+    conditions: ClassVar[tuple[str, ...]] = ()  # frames hold notes only
 
     def __post_init__(self) -> None:
         if not 0 <= self.lowest_pitch <= self.highest_pitch - 11 <= 116:
@@ -60,12 +64,12 @@ class GridVocabulary:
 
     @property
     def num_pitches(self) -> int:
-        """Pitches of a voice, the rest not counted."""
+        """Pitches of a voice, without the rest."""
         return self.highest_pitch - self.lowest_pitch + 1
 
     @property
     def steps_per_bar(self) -> int:
-        """Places in a bar that STEP tells apart."""
+        """Values of STEP: places in a bar."""
         return QUARTERS_PER_BAR * self.steps_per_quarter
 
     @property
@@ -90,7 +94,7 @@ class GridVocabulary:
 
     @cached_property
     def pitches(self) -> np.ndarray:
-        """[size] int32: the MIDI key an id stands for, -1 for none. Semitones are neighbours."""
+        """[size] int32: the MIDI key of an id, -1 without one. Semitones are neighbouring ids."""
         pitches = np.full(self.size, -1, np.int32)
         for first in self._first_ids:
             keys = np.arange(self.lowest_pitch, self.highest_pitch + 1)
@@ -122,7 +126,7 @@ class GridVocabulary:
         raise ValueError(f"id {token} is not in a vocabulary of {self.size}")
 
     def fit(self, score: Score) -> tuple[Score, Counter[str]]:
-        """The score as this vocabulary can say it, and how many notes each rule changed.
+        """The score as this vocabulary can encode it, and how many notes each rule changed.
 
         Rules, in order: percussion is left out; notes snap to the grid; time starts at the first
         note; a pitch out of range moves by octaves into it. Voices are those of the instruments
@@ -130,19 +134,17 @@ class GridVocabulary:
         pitches from the highest down, of which the upper ones and the lowest stay.
         """
         adjustments: Counter[str] = Counter()
-        is_drum = score.notes["program"] == DRUMS
-        adjustments["percussion left out"] = int(is_drum.sum())
-        melodic = Score(score.notes[~is_drum], score.resolution, score.tempo)
+        notes, adjustments["percussion left out"] = without_percussion(score.notes)
+        melodic = Score(notes, score.resolution, score.tempo)
         notes, given_one_step = snapped(melodic, self.steps_per_quarter)
         notes = sort_notes(notes)
-        adjustments[GIVEN_ONE_STEP] = int(given_one_step.sum())
-        if notes.size:
-            notes["onset"] -= notes["onset"].min()
-        below = np.maximum(self.lowest_pitch - notes["pitch"], 0)
-        above = np.maximum(notes["pitch"] - self.highest_pitch, 0)
-        adjustments["pitch moved by octaves"] = int(((below > 0) | (above > 0)).sum())
-        notes["pitch"] += 12 * (-(-below // 12)) - 12 * (-(-above // 12))
+        adjustments[GIVEN_ONE_STEP] = np.count_nonzero(given_one_step)
+        start_at_first_note(notes)
+        adjustments["pitch moved by octaves"] = move_into_range(
+            notes, self.lowest_pitch, self.highest_pitch
+        )
 
+        # Notes to voices: by their programs, else by height.
         voice = notes["program"] - FIRST_PROGRAM
         if np.all((voice >= 0) & (voice < self.voices)):
             frames = _by_instrument(notes, voice, self.voices)
@@ -194,12 +196,12 @@ class GridVocabulary:
         return np.where(pitches < 0, REST, pitches)
 
     def decode(self, ids: np.ndarray, tempo: float = DEFAULT_TEMPO) -> Score:
-        """The score that ids [num_tokens] say, each voice an instrument; marks may be absent."""
+        """The score of ids [num_tokens], each voice an instrument; marks may be absent."""
         return self._score(self.decode_frames(ids), tempo)
 
     @cached_property
     def follows(self) -> np.ndarray:
-        """[size, size] bool: may the column's token follow the row's? PAD follows nothing."""
+        """[size, size] bool: may the column's token follow the row's? PAD follows no token."""
         allowed = np.zeros((self.size, self.size), bool)
         chain = [slice(block.start, block.stop) for block in self.blocks.values()]
         for before, after in zip(chain, [*chain[1:], chain[0]], strict=True):
@@ -217,7 +219,7 @@ class GridVocabulary:
         return np.maximum(np.cumsum(is_step) - 1, 0)
 
     def to_dict(self) -> dict[str, Any]:
-        """What `vocabulary_from_dict` needs to make this vocabulary again."""
+        """Settings from which `vocabulary_from_dict` makes this vocabulary again."""
         return {"kind": "grid", **asdict(self)}
 
     @property
@@ -243,7 +245,7 @@ class GridVocabulary:
 
 
 def _by_instrument(notes: np.ndarray, voice: np.ndarray, num_voices: int) -> np.ndarray:
-    """Frames of notes whose voice is known; where two of one voice overlap the later one sounds."""
+    """Frames [num_frames, num_voices] of notes with known voices; of overlaps the later sounds."""
     frames = np.zeros((_end(notes), num_voices), np.int64)
     order = np.argsort(notes["onset"], kind="stable")
     for note, row in zip(notes[order], voice[order], strict=True):
@@ -252,7 +254,7 @@ def _by_instrument(notes: np.ndarray, voice: np.ndarray, num_voices: int) -> np.
 
 
 def _by_height(notes: np.ndarray, num_voices: int) -> tuple[np.ndarray, int]:
-    """Frames with the sounding pitches from the highest down; how many found no voice."""
+    """Frames [num_frames, num_voices], highest pitch first, and how many pitches were left out."""
     sounding = np.zeros((_end(notes), 128), bool)
     for note in notes:
         sounding[note["onset"] : note["onset"] + note["duration"], note["pitch"]] = True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -19,7 +18,6 @@ from hpc.diagnostics.checks import Finding
 from hpc.diagnostics.host_facts import collect, interfaces
 from hpc.diagnostics.remote_hosts import Answer, Trial
 from hpc.diagnostics.shared_network import network, shared_networks
-from hpc.distributed.mpirun import mpi_environment
 from pipeline.dataset.manifest import FILE_NAME, Manifest
 from pipeline.vocabulary.events import EventVocabulary
 
@@ -287,13 +285,3 @@ def test_a_process_bound_under_open_mpi_5_is_told_the_name_that_works_there(
     bound = Trial("mpirun", [("dorchester", "/p", 1), ("bath", "/p", 1)])
     advice = worst(checks.launch(facts, {"dorchester": 1, "bath": 1}, bound, None)).advice
     assert "hwloc_default_binding_policy = none in ~/.prte/mca-params.conf" in advice
-
-
-def test_every_mpirun_of_ours_notices_a_cut_link_within_seconds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "mpirun").touch(mode=0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    environ = mpi_environment()
-    for family in ("OMPI", "PRTE"):  # Open MPI 4 reads the first, the launcher of 5 the second
-        assert {name: environ[f"{family}_MCA_{name}"] for name in KEEPALIVE} == KEEPALIVE

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from hpc.config.train_config import TrainConfig
+from hpc.distributed.devices import slow_settings
 from hpc.train import main
-from hpc.training.run import unsuited
 from tests.hpc.launching import TINY_FLAGS, losses
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -86,6 +86,17 @@ def test_the_same_command_again_has_nothing_left_to_do(
     assert (finished / "metrics.jsonl").read_text() == before
 
 
+def test_more_steps_for_a_finished_run_are_said_to_change_its_learning_rate(
+    finished: Path, tiny_shards: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(finished, tiny_shards, "--steps=48", "--dry-run") == 0
+    # A cosine from 0.004 after 5 steps to a tenth of it: step 24 is its end, or not yet halfway.
+    line = "--steps was 24 and is 48: the learning rate of step 25 is 0.00253 instead of 0.0004"
+    assert line in capsys.readouterr().out
+    assert train(finished, tiny_shards, "--dry-run") == 0
+    assert "--steps was" not in capsys.readouterr().out
+
+
 def test_a_dry_run_checks_and_writes_nothing(
     tmp_path: Path, tiny_shards: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -130,7 +141,7 @@ def test_emulated_bfloat16_is_warned_of_in_one_line(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("hpc.training.run.has_bfloat16_products", lambda: has_them)
+    monkeypatch.setattr("hpc.distributed.devices.has_bfloat16_products", lambda: has_them)
     flags = ("--dry-run", "--precision=mixed_bfloat16")
     assert train(tmp_path / "run", tiny_shards, *flags) == 0
     assert capsys.readouterr().out.count("no bfloat16 products and emulates them") == warned
@@ -148,10 +159,10 @@ def test_emulated_bfloat16_is_warned_of_in_one_line(
 def test_what_is_bad_on_a_gpu_is_warned_of_there_in_one_line(
     settings: dict[str, Any], said: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hpc.training.run.has_bfloat16_products", lambda: True)
+    monkeypatch.setattr("hpc.distributed.devices.has_bfloat16_products", lambda: True)
     config = TrainConfig(**settings)
-    assert unsuited(config, on_cpu=True) == []
-    lines = unsuited(config, on_cpu=False)
+    assert slow_settings(config, on_cpu=True) == []
+    lines = slow_settings(config, on_cpu=False)
     assert len(lines) == (said is not None)
     assert all(line.startswith("warning: ") and said in line for line in lines)
 
@@ -182,7 +193,7 @@ def test_a_loss_that_is_no_number_stops_the_run_with_the_steps(
         (["--sequence-length=4000"], "sequence length 4000 does not fit: the longest train piece"),
         (["--global-batch-size=18"], "cannot be shared equally by 4 lanes"),
         (["--accumulation=3"], "--accumulation 3"),
-        (["--strategy=horovod", "--preset=small"], "cannot go on with --preset small"),
+        (["--strategy=horovod", "--preset=small"], "cannot continue with --preset small"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(
@@ -193,7 +204,7 @@ def test_settings_that_do_not_fit_are_refused(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    run = finished if "cannot go on" in message else tmp_path / "run"
+    run = finished if "cannot continue" in message else tmp_path / "run"
     assert message in refusal(capsys, run, tiny_shards, *flags)
 
 

@@ -60,7 +60,7 @@ def refused(capsys: pytest.CaptureFixture[str], run: Path, *flags: str) -> str:
 
 
 def starting_as(score: Score, primer: Score) -> list[bool]:
-    """Which notes of the primer the score holds, its durations aside."""
+    """For each note of the primer: does the score hold it, whatever its duration?"""
     held = {tuple(row) for row in score.notes[["onset", "pitch"]].tolist()}
     return [tuple(row) in held for row in primer.notes[["onset", "pitch"]].tolist()]
 
@@ -86,12 +86,12 @@ def test_a_primer_is_heard_alike_compiled_or_not(
 ) -> None:
     primer = Score(make_notes([(12 * i, 0, 60 + i, 12, 80) for i in range(8)]), 12)
     ids = composer.primer_ids(primer)
-    heard = []
+    logits = []
     for few in (ids.size - 1, ids.size):  # compiled, and not
         monkeypatch.setattr("model.composing.decoder.FEW", few)
         previous, state = composer.decoder.prefill(ids, 2)
-        heard.append(composer.decoder.steps[0](previous, state)[0].numpy())
-    np.testing.assert_allclose(*heard, atol=1e-5)
+        logits.append(composer.decoder.steps[0](previous, state)[0].numpy())
+    np.testing.assert_allclose(*logits, atol=1e-5)
 
 
 def test_composing_reads_the_weights_of_one_checkpoint_once_and_nothing_else_large(
@@ -177,7 +177,7 @@ def test_metrics_are_printed_beside_those_of_real_pieces(
     assert "1 composed  12 train   3 valid    1 test" in said
     rows = [line for line in said.splitlines() if line.startswith(("pitch", "scale", "groove"))]
     assert len(rows) >= 4
-    # Chorales keep to a scale; a network that learnt nothing does not.
+    # Chorales stay in a scale; an untrained network does not.
     (consistency,) = (line.split()[2:4] for line in rows if line.startswith("scale"))
     assert float(consistency[0]) < 0.8 < float(consistency[1])
 

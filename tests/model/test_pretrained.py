@@ -1,4 +1,4 @@
-"""The chorale model that is shipped: it loads, composes, and is as likely as its card says."""
+"""The chorale model that is shipped: it loads, composes, and has the likelihood on its card."""
 
 from __future__ import annotations
 

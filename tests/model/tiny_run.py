@@ -1,4 +1,4 @@
-"""A tiny network with random weights, as a run folder, and a disk that fills up."""
+"""A tiny network with random weights as a run folder, and a disk that fills up."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def tiny_bundle(vocabulary: Vocabulary = VOCABULARY) -> Bundle:
 
 
 def write_tiny_run(folder: Path, vocabulary: Vocabulary = VOCABULARY) -> Path:
-    """The folder, made a run with one checkpoint."""
+    """The folder, in which there is now a run with one checkpoint."""
     write_bundle(step_folder(folder, 1), tiny_bundle(vocabulary))
     return folder
 
 
 @contextmanager
 def small_disk(folder: Path, num_bytes: int) -> Iterator[Path]:
-    """The folder as a disk of its own with so many bytes; skips where none can be mounted."""
+    """The folder as a disk of its own with `num_bytes`; skips the test if none can be mounted."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={num_bytes}", "tmpfs", str(folder)]
     mounted = subprocess.run(mount, capture_output=True, text=True)

@@ -427,7 +427,7 @@ def test_a_package_of_the_same_name_where_it_is_called_from_is_not_taken_for_our
     assert not rejected(tmp_path / "data")
 
 
-def wait_until(happened, seconds: float = 60.0) -> None:
+def wait_until(happened, seconds: float = 300.0) -> None:
     deadline = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -99,9 +99,10 @@ def open_mpi_as_installed(testbed: Testbed, tmp_path: Path) -> Iterator[None]:
     python = tmp_path / "bin/python"
     python.write_text(f'#!/bin/sh\nexec {sys._base_executable} -S "$@"\n')  # type: ignore[attr-defined]
     python.chmod(0o755)
+    (tmp_path / "no-settings").touch()
     in_front = ["-o", f"lowerdir={tmp_path}/bin:{LOCAL_PROGRAMS}", LOCAL_PROGRAMS]
     for name in testbed.hosts:
-        testbed.run(name, ["mount", "--bind", "/dev/null", MCA_PARAMS])
+        testbed.run(name, ["mount", "--bind", str(tmp_path / "no-settings"), MCA_PARAMS])
         testbed.run(name, ["mount", "-t", "overlay", "bin", *in_front])
     yield
     for name in testbed.hosts:

@@ -10,8 +10,7 @@ import pytest
 from tests.hpc.launching import TINY_FLAGS, final_weights, losses
 from tests.testbed.cluster import Testbed
 
-# On a testbed of its own, where there is more than one worker: it waits for minutes.
-pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("requeue"), pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 
 FLAGS = (*TINY_FLAGS, "--strategy=horovod", "--steps=60", "--log-every=1", "--dropout=0.1")
 # Slurm looks at the clock every 30 s and warns when these 40 s and those are left: 50 to 80 s after

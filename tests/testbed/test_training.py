@@ -78,9 +78,15 @@ def start(
     return testbed.popen("dorchester", [*launch, *program], cwd=checkout)
 
 
-def wait_for_steps(checkout: Path, run: str = "runs/long") -> None:
+def wait_for_steps(checkout: Path, command: Command, run: str = "runs/long") -> None:
+    """Wait for the third line of a run's record; fail, with what it said, if it ends before."""
     metrics = checkout / run / "metrics.jsonl"
-    poll(lambda: metrics.is_file() and metrics.read_text().count("\n") > 2, 240, "no step taken")
+
+    def has_steps() -> bool:
+        return metrics.is_file() and metrics.read_text().count("\n") > 2
+
+    poll(lambda: has_steps() or not command.is_running, 240, "no step taken")
+    assert has_steps(), command.stderr
 
 
 def test_the_bare_command_trains_and_a_signal_saves_and_ends_it(
@@ -91,7 +97,7 @@ def test_the_bare_command_trains_and_a_signal_saves_and_ends_it(
     poll(lambda: len(list(runs.glob("*/metrics.jsonl"))) == 1, 240, "no run begun")
     run = next(runs.iterdir())
     assert run.name.startswith("horovod-")
-    wait_for_steps(checkout, f"runs/{run.name}")
+    wait_for_steps(checkout, command, f"runs/{run.name}")
     command.send(signal.SIGUSR2)
     done = command.wait(60)
     assert done.returncode == PREEMPTED, done.stdout + done.stderr
@@ -124,7 +130,7 @@ def test_a_rank_that_fails_in_a_step_ends_the_run_and_is_named(
 ) -> None:
     flags = [*TINY_FLAGS, "--steps=100000", "--log-every=1", f"--timeout={TIMEOUT}"]
     command = start(testbed, checkout, f"--strategy={strategy}", *flags)
-    wait_for_steps(checkout)
+    wait_for_steps(checkout, command)
     fault(testbed)
     failed_at = time.monotonic()
     done = command.wait(TIMEOUT + 30)

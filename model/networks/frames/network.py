@@ -7,13 +7,12 @@ pitches and their age, the intervals between voices, what followed where the pas
 the key (tonality.py).
 
 Inputs and outputs are those of `MusicLSTM`: ids in, logits of the next ids out. A window must begin
-with a whole row of ids: STEP (or END) and one id for each voice. decoding.py has the same network
-one id at a time.
+with a whole row of ids: STEP (or END) and one id for each voice. `FrameModel` in decoding.py is the
+same network one id at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,7 +20,6 @@ import keras
 import tensorflow as tf
 
 from model.networks.frames import tonality
-from model.networks.frames.decoding import DecodingState, FrameDecoder
 from model.networks.frames.past import (
     LONGEST_AGE,
     NUM_MATCHES,
@@ -79,14 +77,13 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-class FrameModel(keras.Model):
+class FrameNetwork(keras.Model):
     """Features, LSTM layers over frames, and a head for one voice after another."""
 
     def __init__(self, config: FramesConfig, precision: str = "float32") -> None:
         super().__init__(name="frames", dtype=precision)
         self.config = config
         self.codes = PitchCodes(config.num_pitches, self.compute_dtype)
-        self._decoder = FrameDecoder(self)
         dense = keras.layers.Dense
         self.embedding = dense(config.embedding_size, name="embedding", dtype=precision)
         self.recurrent = [
@@ -122,16 +119,16 @@ class FrameModel(keras.Model):
         the window is unknown. `dropout_seeds` [num_slices, 2]: as in `MusicLSTM.call`.
         """
         if state is not None:
-            raise ValueError("a frame model takes whole windows: decode with its `steps`")
+            raise ValueError("this takes whole windows: decode with `steps`")
         # Ids as rows [batch, frames, 1 + voices], then as places [batch, frames] and pitch indices
         # [batch, frames, voices]. A frame that END begins is unknown, as before a piece.
         shape = tf.shape(tokens)
         rows = tf.reshape(tokens, [shape[0], -1, 1 + self.config.num_voices])
-        place, pitches = self.places(rows[..., 0]), self.pitch_indices(rows[..., 1:])
+        place, pitches = self._places(rows[..., 0]), self._pitch_indices(rows[..., 1:])
         known = features_of_frames(pitches, self.codes.unknown, self.config.num_places)
 
         # From frame to frame: x [batch, frames, units].
-        x = self.embedding(self.input_features(known, place))
+        x = self.embedding(self._input_features(known, place))
         x = self._dropout(x, "history_dropout", 0, dropout_seeds)
         for layer, lstm in enumerate(self.recurrent):
             if layer:
@@ -141,12 +138,12 @@ class FrameModel(keras.Model):
         x = self._dropout(x, "dropout", self.config.num_layers, dropout_seeds)
 
         # Within the frames: the voices, then the STEP or END that follows.
-        contexts = self.contexts(x)
+        contexts = self._contexts(x)
         logits = [
-            self.voice_logits(voice, contexts[voice], known, place, pitches, dropout_seeds)
+            self._voice_logits(voice, contexts[voice], known, place, pitches, dropout_seeds)
             for voice in range(self.config.num_voices)
         ]
-        logits.append(self.step_logits(x, place))
+        logits.append(self._step_logits(x, place))
         stacked = tf.stack(logits, axis=2)  # [batch, frames, 1 + voices, vocab]
         return tf.reshape(stacked, [shape[0], shape[1], self.config.vocab_size]), None
 
@@ -154,32 +151,19 @@ class FrameModel(keras.Model):
         """Every weight by its path, e.g. 'frames/lstm_0/lstm_cell/kernel'."""
         return {weight.path: weight for weight in self.weights}
 
-    def zero_state(self, batch_size: int) -> DecodingState:
-        """The state before the first id of a piece."""
-        return self._decoder.zero_state(batch_size)
-
-    def state_after(self, tokens: tf.Tensor, state: DecodingState) -> DecodingState:
-        """The state after ids [batch, time] from the zero state on; a STEP may not be the last."""
-        return self._decoder.state_after(tokens, state)
-
-    @property
-    def steps(self) -> list[Callable[[tf.Tensor, DecodingState], tuple[tf.Tensor, DecodingState]]]:
-        """One function for each id of a row, which sampling calls in turn: see `FrameDecoder`."""
-        return self._decoder.steps
-
-    def places(self, tokens: tf.Tensor) -> tf.Tensor:
+    def _places(self, tokens: tf.Tensor) -> tf.Tensor:
         """The place in the bar of each STEP [...] int32; `num_places` for any other id."""
         is_place = (tokens >= MARKS) & (tokens < MARKS + self.config.num_places)
         return tf.where(is_place, tokens - MARKS, self.config.num_places)
 
-    def pitch_indices(self, tokens: tf.Tensor) -> tf.Tensor:
+    def _pitch_indices(self, tokens: tf.Tensor) -> tf.Tensor:
         """The pitch index of each voice's id [...] int32; unknown for any other id."""
         first = MARKS + self.config.num_places
         return tf.where(
             tokens < first, self.codes.unknown, (tokens - first) % self.codes.num_indices
         )
 
-    def input_features(self, known: PastFeatures, place: tf.Tensor) -> tf.Tensor:
+    def _input_features(self, known: PastFeatures, place: tf.Tensor) -> tf.Tensor:
         """The LSTM's input for a frame [..., n], as ones and zeros."""
         codes, frame = self.codes, known.frame
         copies = tf.concat(
@@ -205,11 +189,11 @@ class FrameModel(keras.Model):
             parts.append(codes.moves(tf.stack(between, -1)))
         return tf.concat(parts, -1)
 
-    def contexts(self, outputs: tf.Tensor) -> list[tf.Tensor]:
+    def _contexts(self, outputs: tf.Tensor) -> list[tf.Tensor]:
         """For each voice the projection [..., head_units] of the LSTM's outputs [..., units]."""
         return tf.split(self.context(outputs), self.config.num_voices, axis=-1)
 
-    def voice_logits(
+    def _voice_logits(
         self,
         voice: int,
         context: tf.Tensor,
@@ -229,7 +213,7 @@ class FrameModel(keras.Model):
         logits = head.logits(hidden, known, others)
         return self._at(logits, MARKS + self.config.num_places + voice * self.codes.num_indices)
 
-    def step_logits(self, outputs: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
+    def _step_logits(self, outputs: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
         """Logits [..., vocab] float32 of the id after a frame: END, or STEP to the next place."""
         ends, goes_on = tf.split(tf.cast(self.ending(outputs), tf.float32), 2, axis=-1)
         no_frame = place == self.config.num_places

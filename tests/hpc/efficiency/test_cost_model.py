@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -18,9 +18,12 @@ from hpc.efficiency.cost_model import (
     relative_errors,
     wire_seconds,
 )
-from hpc.efficiency.forecast import forecast_tables, forecasts
+from hpc.efficiency.forecast import MOST_STEP_ERROR, forecast_tables, forecasts
 from hpc.efficiency.measure import Measurement
 from hpc.efficiency.plan import Cell
+from hpc.efficiency.plot import scaling_figure
+from hpc.efficiency.tables import EfficiencyRow
+from hpc.reports.spread import Spread
 from tests.conftest import REPOSITORY
 
 RING = Ring(alpha=80e-6, beta=1.6e-9, start=0.9e-3)
@@ -211,3 +214,44 @@ def test_measurements_without_a_latency_or_without_processes_apart_are_not_carri
         if one.link:
             del one.link["latency_seconds"], one.link["message_seconds"]
     assert forecasts(whole, 0.0) == []
+
+
+def noise() -> dict[tuple[Cell, int], Measurement]:
+    """Measurements in which one step of two workers took less than half of its computing."""
+    whole = store_of(0.0, 2)
+    key = next(key for key in whole if not key[0].is_alone)
+    whole[key] = replace(whole[key], step_seconds=COMPUTE / 2.36)
+    return whole
+
+
+def test_a_model_that_misses_a_measured_step_predicts_nothing() -> None:
+    (model,) = forecasts(noise(), link=0.0)
+    assert model.worst_step_error > MOST_STEP_ERROR and not model.is_reliable
+    assert model.to_json()["predicted"] == []
+    fit, predicted = (table.to_markdown() for table in forecast_tables([model]))
+    assert f"({model.worst_step_error:.1%})" in fit
+    assert "Gbit/s |" not in predicted
+    missed = f"misses a measured step by {model.worst_step_error:.0%}, and 20% is the limit"
+    assert f"No prediction for horovod: the model {missed}" in predicted
+
+
+def test_the_forecast_panel_shows_every_measured_point_and_no_line_of_a_model_that_misses() -> None:
+    (model,) = forecasts(noise(), link=0.0)
+    row = EfficiencyRow(
+        scaling="weak",
+        strategy="horovod",
+        workers=2,
+        hosts="dorchester + bath",
+        batch=32,
+        rate=Spread(1.0, None, None, 1),
+        against_solo=None,
+        against_independent=Spread(2.36, None, None, 1),
+        step_seconds=1.0,
+        parts={},
+        allreduce_seconds=None,
+        gigabytes_per_second=None,
+    )
+    panel = scaling_figure([row], [model], "noise").axes[3]
+    assert [line.get_xydata().tolist() for line in panel.lines] == [[[2.0, 2.36]]]
+    assert panel.get_ylim()[1] > 2.36
+    assert "no prediction" in panel.texts[0].get_text()

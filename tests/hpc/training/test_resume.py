@@ -111,9 +111,12 @@ def test_a_run_stopped_killed_and_moved_ends_as_one_left_alone(
 @pytest.mark.mpi
 @pytest.mark.timeout(900)
 def test_two_workers_killed_stopped_and_changed_over_end_as_two_left_alone(
-    tiny_shards: Path, tmp_path: Path
+    tiny_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flags = (f"--data={tiny_shards}", *FLAGS)
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
     left_alone = Job(tmp_path / "left-alone", 2, *flags, "--strategy=horovod")
     run_dir = tmp_path / "disturbed"
 
@@ -142,6 +145,8 @@ def test_two_workers_killed_stopped_and_changed_over_end_as_two_left_alone(
     assert left_alone.end() == 0, left_alone.said()
     assert final_state(run_dir) == final_state(left_alone.run_dir)
     strategies = [stretch["strategy"] for stretch in read_lines(run_dir / STRETCHES)]
+    # Functions that autograph converted would lie here: a killed process cannot remove them.
+    assert list(temporary.iterdir()) == []
     assert strategies == ["horovod", "multiworker", "horovod", "multiworker", "multiworker"]
 
 

@@ -1,4 +1,4 @@
-"""generate.py --given: a voice of a real chorale stays as it is, the model sings the others."""
+"""generate.py --given: the given voice stays as it is, the model composes the others."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from pipeline.vocabulary.grid import GridVocabulary
 
 VOCABULARY = GridVocabulary(lowest_pitch=60, highest_pitch=71, voices=2)
 SYMBOLS = (0, *range(60, 72))
-# The last pitches can be said a semitone lower, not higher; the middle ones in all transpositions.
+# The last pitches fit a semitone lower, not higher; the middle ones in all transpositions.
 PAST = np.array([[64, 62], [66, 62], [71, 60]])
 
 
@@ -75,7 +75,7 @@ def test_a_transposition_that_leaves_the_range_counts_no_more_from_there_on(
     assert np.isfinite(down.ravel()).tolist() == [True] * 5 + [False]  # 60 is the lowest
     assert np.isfinite(up.ravel()).tolist() == [True] * 4 + [False, True]  # 71 is the highest
     (mean,) = frame_nats(models[:1], VOCABULARY, [PAST], num_transpositions=3)
-    # Up, the first voice of the last frame has no probability; then it is not asked again.
+    # Transposed up, the first voice of the last frame is impossible; after it that expert is out.
     expected = -np.log(np.mean(np.exp([-same[2, 0], -down[2, 0], -np.inf])))
     assert mean[2, 0] == pytest.approx(expected, rel=1e-5)
     expected = -np.log(np.mean(np.exp([-same[2, 1], -np.inf])))

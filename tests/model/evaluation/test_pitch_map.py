@@ -45,7 +45,7 @@ def test_the_weights_of_a_pitch_are_those_that_make_it_likely(
     weights = pitch_weights(model, vocabulary)
     pitches = np.unique(vocabulary.pitches[vocabulary.pitches >= 0])
     assert weights["input"].shape[0] == weights["output"].shape[0] == pitches.size
-    # One pitch's output is turned round: its own logits change, and no others.
+    # The output weights of one pitch are negated: its own logits change, and no others.
     index = 5
     row = weights["output"][index]
     for weight in model.trainable_variables:

@@ -35,7 +35,7 @@ def source(tiny_scores: dict[str, Score], tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with a frame model as it is before training."""
+    """A run with an untrained frame model."""
     import keras
 
     from model.networks.registry import build_network, network_config
@@ -46,7 +46,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     weights = {path: value.numpy() for path, value in network.named_weights().items()}
     for path in weights:  # what speaks for a pitch adds up: kept small, all are nearly as likely
         weights[path] = weights[path] * (0.1 if "choices" in path else 1)
-    # One piece ends after some forty frames, not after as many as there may be.
+    # The pieces end after about forty frames, not at the bound on tokens.
     weights["frames/ending/bias"] = np.array([-3.5, 0.0], np.float32)
     folder = tmp_path_factory.mktemp("run")
     write_bundle(step_folder(folder, 1), Bundle(config.to_dict(), VOCABULARY.to_dict(), weights))
@@ -54,7 +54,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def result(tmp_path: Path, *flags: object) -> dict[str, Any]:
-    """What the command writes for programs."""
+    """The JSON that the command writes."""
     path = tmp_path / "result.json"
     assert evaluate.main([*map(str, flags), "--json", str(path)]) == 0
     contents: dict[str, Any] = json.loads(path.read_text())
@@ -69,7 +69,7 @@ def test_a_figure_that_is_an_average_says_so(
     assert averaged["family"].startswith("AVERAGED: 2 left-to-right models")
     assert (averaged["models"], averaged["transpositions"]) == (2, 3)
     assert "in 3 transpositions" in capsys.readouterr().out
-    # It has learned nothing: 47 symbols, each as likely as the others or nearly so.
+    # Untrained: 47 symbols of nearly equal probability.
     assert averaged["nats_per_note"] == pytest.approx(np.log(47), abs=0.1)
 
 
@@ -85,7 +85,7 @@ def test_composed_pieces_stand_beside_real_ones_in_table_file_and_pictures(
     polyphony = music["metrics"]["polyphony"]
     assert polyphony["interval"][0] <= polyphony["composed"] <= polyphony["interval"][1]
     assert polyphony["train"] == pytest.approx(polyphony["real"], abs=0.2)
-    # Random voices cross all the time, and no one would take them for Bach's.
+    # Random voices cross all the time, unlike those of Bach.
     assert music["metrics"]["voice crossings"]["composed"] > 20
     beyond = music["metrics"]["notes out of range"]
     assert beyond["composed"] > 20 > beyond["train"]

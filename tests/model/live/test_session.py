@@ -1,4 +1,4 @@
-"""Music played while it is composed: what is played, when, and how it ends."""
+"""Music played while it is composed: the notes, their times, and the end."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def still_down(events: list[dict[str, Any]]) -> set[int]:
 
 
 class Listener(Player):
-    """Keeps what it is asked to play."""
+    """Keeps the events that it is asked to play."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -225,7 +225,7 @@ def test_a_missing_package_or_midi_system_is_named(
 
 
 class Channels(ChannelPlayer):
-    """Writes down what goes to which channel."""
+    """Records the messages and their channels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -373,7 +373,7 @@ def test_the_terminal_gives_keys_without_enter_and_is_left_as_it_was(
 def test_ctrl_c_and_a_request_to_end_leave_no_key_down(
     run_dir: Path, capsys: pytest.CaptureFixture[str], number: int
 ) -> None:
-    # A shell's background job is born with Ctrl-C ignored.
+    # A shell starts a background job with Ctrl-C ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     heard = sys.stdout
 

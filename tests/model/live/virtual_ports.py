@@ -8,12 +8,12 @@ from mido.ports import BaseInput, BaseOutput
 
 OUTPUTS, INPUTS = ["Tone Generator 1"], ["Stage Keys 1"]
 sent: list[Any] = []  # what was sent to any output, in order
-to_come: list[Any] = []  # what the input will hear, a batch for each time it is asked
+to_come: list[Any] = []  # the messages of the input, one batch for each poll
 closed: list[str] = []
 
 
 class Output(BaseOutput):
-    """Keeps what is sent."""
+    """Keeps the messages that are sent."""
 
     def _open(self, **options: Any) -> None:
         self.is_virtual = options.get("virtual", False)
@@ -26,7 +26,7 @@ class Output(BaseOutput):
 
 
 class Input(BaseInput):
-    """Hears a batch of messages each time it is asked."""
+    """Receives a batch of messages at each poll."""
 
     def _receive(self, block: bool = True) -> None:
         if to_come:

@@ -30,7 +30,7 @@ OCTAVES = chords((67, 64, 60, 48), (67, 65, 62, 50))  # tenor and bass: C to D
 def test_two_voices_that_move_from_fifth_to_fifth_are_parallel() -> None:
     assert parallel_fifths(FIFTHS) == 100
     assert parallel_octaves(FIFTHS) == 0
-    # Half as many, where as many changes again are blameless.
+    # Half the rate, with as many correct changes again.
     longer = np.concatenate([FIFTHS, chords((69, 66, 62, 50))])
     assert parallel_fifths(longer) == 50
 
@@ -81,7 +81,7 @@ def test_bach_seldom_does_what_is_forbidden_and_random_music_often(shared_data: 
     assert bach["parallel octaves"] == pytest.approx(0.11, abs=0.01)
     assert bach["voice crossings"] == pytest.approx(2.49, abs=0.01)
     assert bach["notes out of range"] == pytest.approx(0.53, abs=0.01)
-    # Each voice its own real line, but from different pieces: no one listens to another.
+    # Each voice is a real line, but from a different piece: they do not fit together.
     length = min(map(len, frames[:8]))
     mixed = np.stack([frames[voice][:length, voice] for voice in range(4)], 1)
     assert parallel_fifths(mixed) + parallel_octaves(mixed) > 5 * (

@@ -1,4 +1,4 @@
-"""The other networks over tokens: causal, the same one id at a time, trained and composed with."""
+"""The other networks over tokens: causal, the same one id at a time, in training and composing."""
 
 from __future__ import annotations
 
@@ -75,19 +75,19 @@ def test_each_layer_of_the_transformer_sees_so_many_positions_and_no_more() -> N
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("heard", [1, 3, 7, 12])
+@pytest.mark.parametrize("num_read", [1, 3, 7, 12])
 def test_ids_heard_at_once_or_one_by_one_give_the_logits_of_the_whole(
-    kind: str, heard: int
+    kind: str, num_read: int
 ) -> None:
     model, tokens = small(kind), random_tokens(3, 17)
     whole = model(tokens)[0].numpy()
     step = tf.function(model.step)
-    state = model.state_after(tokens[:, :heard], model.zero_state(3))
-    for position in range(heard, 17):
+    state = model.state_after(tokens[:, :num_read], model.zero_state(3))
+    for position in range(num_read, 17):
         logits, state = step(tokens[:, position], state)
         np.testing.assert_allclose(logits, whole[:, position], atol=1e-4)
     state = model.zero_state(3)
-    for position in range(heard):
+    for position in range(num_read):
         logits, state = step(tokens[:, position], state)
         np.testing.assert_allclose(logits, whole[:, position], atol=1e-4)
 

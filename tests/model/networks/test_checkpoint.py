@@ -105,6 +105,19 @@ def test_a_damaged_checkpoint_is_passed_over_and_named(
     assert "step-00000002/weights.npz is damaged" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("damaged", ["", '{"step": ', '{"stop": 1}', '{"step": "x"}', "[1]"])
+def test_a_damaged_best_json_is_named_and_the_newest_checkpoint_is_used(
+    damaged: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for step in (1, 2):
+        write_bundle(step_folder(tmp_path, step), BUNDLE)
+    (tmp_path / BEST).write_text(damaged)
+    assert find_checkpoint(tmp_path) == step_folder(tmp_path, 2)
+    said = capsys.readouterr().err
+    assert "best.json is damaged" in said
+    assert said.count("\n") == 1
+
+
 def test_damage_counts_only_in_what_is_read(tmp_path: Path) -> None:
     write_bundle(step_folder(tmp_path, 1), BUNDLE)
     change_byte(step_folder(tmp_path, 1) / "optimizer.npz")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import wave
 from pathlib import Path
@@ -10,6 +11,7 @@ import mido
 import numpy as np
 import pytest
 
+from model.live.players import SynthPlayer
 from model.rendering.audio import check_synthesizer, find_soundfont, render_wav
 from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import Score, make_notes
@@ -110,3 +112,64 @@ def test_without_a_soundfont_or_a_synthesizer_the_package_is_named(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ValueError, match="apt install fluidsynth"):
         check_synthesizer()
+
+
+# FluidSynth's own settings and loudness ----------------------------------------------------------
+
+
+@pytest.fixture
+def home_with_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's home folder whose ~/.fluidsynth changes the gain and holds a mistake."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / ".fluidsynth").write_text("set synth.gain 5\ngain 5\nset no.such thing\n")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def test_a_users_fluidsynth_settings_change_nothing(
+    chord: Path, soundfont: Path, home_with_settings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(home_with_settings.parent / "temp"))
+    (home_with_settings.parent / "temp").mkdir()
+    render_wav(chord, chord.with_name("with.wav"), soundfont, CHORD.seconds)
+    assert not list((home_with_settings.parent / "temp").iterdir())
+    broken = chord.with_name("broken.sf2")
+    broken.write_bytes(soundfont.read_bytes()[:4000])
+    with pytest.raises(OSError, match="could not write") as with_settings:
+        render_wav(chord, chord.with_name("x.wav"), broken, CHORD.seconds)
+    assert os.environ["HOME"] == str(home_with_settings)
+    monkeypatch.setenv("HOME", str(chord.parent / "empty"))
+    render_wav(chord, chord.with_name("without.wav"), soundfont, CHORD.seconds)
+    assert chord.with_name("with.wav").read_bytes() == chord.with_name("without.wav").read_bytes()
+    with pytest.raises(OSError, match="could not write") as without:
+        render_wav(chord, chord.with_name("x.wav"), broken, CHORD.seconds)
+    assert str(with_settings.value) == str(without.value)
+
+
+def test_a_users_fluidsynth_settings_do_not_change_live_sound(
+    tmp_path: Path, soundfont: Path, home_with_settings: Path
+) -> None:
+    pytest.importorskip("fluidsynth")
+    player = SynthPlayer(soundfont, "file", tmp_path / "live.wav")
+    assert player._synth.get_setting("synth.gain") == 0.5
+    player.close()
+
+
+@pytest.mark.parametrize(
+    ("num_programs", "pitches", "velocity"),
+    [(1, range(60, 61), 20), (1, range(60, 72, 4), 80), (15, range(36, 96), 127)],
+)
+def test_quiet_and_loud_music_peaks_at_minus_1_db_and_is_not_clipped(
+    num_programs: int, pitches: range, velocity: int, tmp_path: Path, soundfont: Path
+) -> None:
+    rows = [
+        (0, program, pitch, 16, velocity) for program in range(num_programs) for pitch in pitches
+    ]
+    score = Score(make_notes(rows), 4, 120.0)
+    write_midi(score, tmp_path / "music.mid")
+    sound = render_wav(tmp_path / "music.mid", tmp_path / "music.wav", soundfont, score.seconds)
+    with wave.open(str(tmp_path / "music.wav")) as stream:
+        samples = np.frombuffer(stream.readframes(stream.getnframes()), "<i2").astype(int)
+    assert np.count_nonzero(np.abs(samples) >= 32767) == 0
+    assert 20 * np.log10(np.abs(samples).max() / 32768) == pytest.approx(-1, abs=0.01)
+    assert sound.peak == np.abs(samples).max() / 32768

@@ -88,7 +88,7 @@ def test_formats_that_do_not_fit_are_refused_before_anything_begins(
     assert named in capsys.readouterr().err
 
 
-# Printed scores: MuseScore and LilyPond are large, and stand-ins show what they are asked ---------
+# Printed scores: MuseScore and LilyPond are large; stand-ins for them show their arguments -------
 
 
 def stand_in(folder: Path, name: str, script: str) -> None:

@@ -1,4 +1,4 @@
-"""The page of composed pieces: what it holds, and how it plays in Chromium, by keyboard alone."""
+"""The page of composed pieces: its contents, and playing it in Chromium by keyboard alone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NAMES = ("bwv255", "bwv264")
 
 
 def made_with_sound(scores: dict[str, Score], folder: Path) -> list[tuple[RenderedPiece, Score]]:
-    """Two chorales as pieces whose sound is a tone of their length, for want of a synthesizer."""
+    """Two chorales as pieces whose sound is a tone of their length: no synthesizer is needed."""
     pieces = []
     for name in NAMES:
         score = scores[name]

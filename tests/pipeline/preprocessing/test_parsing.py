@@ -30,7 +30,7 @@ def outcome(content: int) -> Encoded | Failure:
         return Failure("unreadable", "is broken")
     ids = np.arange(content // 2, 9, dtype=np.int32)
     pieces = [ids, ids[:3]] if content == 4 else [ids]
-    return Encoded(pieces, Counter({"duration clipped": content}))
+    return Encoded(pieces, Counter({"duration clipped": content}), [f"{content}"] * len(pieces))
 
 
 class InAnyOrder:

@@ -24,10 +24,12 @@ from tests.conftest import REPOSITORY
 from tests.hpc.launching import MPI_ENVIRONMENT, mpi_command
 
 OUTCOMES: dict[str, Encoded | Failure] = {
-    "one.mid": Encoded([np.arange(5, dtype=np.int32)], Counter({"duration clipped": 2})),
+    "one.mid": Encoded([np.arange(5, dtype=np.int32)], Counter({"duration clipped": 2}), ["1"]),
     "broken.mid": Failure("unreadable", "it is “broken”"),
-    "book.abc": Encoded([np.arange(3, dtype=np.int32), np.arange(7, 9, dtype=np.int32)]),
-    "two.mid": Encoded([np.arange(40, dtype=np.int32)], Counter({"duration clipped": 1})),
+    "book.abc": Encoded(
+        [np.arange(3, dtype=np.int32), np.arange(7, 9, dtype=np.int32)], music=["2", "3"]
+    ),
+    "two.mid": Encoded([np.arange(40, dtype=np.int32)], Counter({"duration clipped": 1}), ["4"]),
 }
 
 
@@ -61,6 +63,15 @@ def test_the_work_of_another_request_is_cleared(tmp_path: Path) -> None:
     other = Spool(tmp_path / "work", "another")
     assert state(other) == ([], {}, Counter(), set())
     assert {path.name for path in (tmp_path / "work").iterdir()} == {JOURNAL, SPOOL}
+
+
+def test_the_work_of_an_older_version_is_not_continued(tmp_path: Path) -> None:
+    filled(tmp_path / "work").close()
+    journal = tmp_path / "work" / JOURNAL
+    lines = journal.read_text().splitlines(keepends=True)
+    lines[0] = '{"request": "this"}\n'  # its pieces were split by their files
+    journal.write_text("".join(lines))
+    assert state(Spool(tmp_path / "work", "this")) == ([], {}, Counter(), set())
 
 
 @given(st.data())

@@ -11,8 +11,8 @@ import pytest
 
 from pipeline.runtime.tensorflow_loading import left_out, uncollected
 
-GROWTH = "TF_FORCE_GPU_ALLOW_GROWTH"
 LOAD = "from pipeline.runtime.tensorflow_loading import load_tensorflow; load_tensorflow()"
+GROWTH = "TF_FORCE_GPU_ALLOW_GROWTH"
 
 
 def test_a_package_left_out_is_missing_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:

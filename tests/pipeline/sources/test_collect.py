@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.scores.notes import DRUMS, Score, make_notes
 from pipeline.sources import archives
 from pipeline.sources.collect import Piece, content_digests, open_sources
-from pipeline.sources.splits import assign_splits
+from pipeline.sources.splits import assign_splits, music_digest
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "chorale.mid"
 SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}
@@ -223,3 +224,39 @@ def test_equal_files_and_members_of_a_group_share_a_split(seed: int) -> None:
 def test_an_official_split_is_kept() -> None:
     pieces, digests = pieces_with(20, split="test")
     assert set(assign_splits(pieces, digests, SHARES, 0).values()) == {"test"}
+
+
+def test_groups_that_share_a_piece_of_music_are_one() -> None:
+    tunes = [Piece(f"{i}.mid", Path(f"{i}.mid"), group=f"game {i % 100}") for i in range(400)]
+    digests = {piece.id: f"music {piece.id}" for piece in tunes}
+    shares = {"train": 0.4, "valid": 0.3, "test": 0.3}
+    apart = assign_splits(tunes, digests, shares, seed=0)
+    assert len({apart["0.mid"], apart["1.mid"], apart["2.mid"], apart["3.mid"]}) > 1
+    for first, second in ((0, 1), (2, 3), (101, 102)):
+        digests[f"{second}.mid"] = digests[f"{first}.mid"]
+    together = assign_splits(tunes, digests, shares, seed=0)
+    assert together == assign_splits(tunes[::-1], digests, shares, seed=0)
+    assert len({together[f"{i}.mid"] for i in range(400) if i % 100 < 4}) == 1
+    assert {n: s for n, s in apart.items() if int(n[:-4]) % 100 > 3}.items() <= together.items()
+
+
+def test_the_digest_of_music_hears_pitches_and_times_alone() -> None:
+    rows = [(0, 0, 60, 12, 80), (12, 0, 64, 12, 80), (24, 0, 67, 24, 80)]
+    same = {
+        music_digest(Score(make_notes(notes), resolution))
+        for notes, resolution in (
+            (rows, 12),
+            ([(40 * t, 48, p + 7, 40 * d, 9) for t, _, p, d, _ in rows], 480),  # another key
+            ([(2 * t + 5, DRUMS - 1, p, 2 * d, 1) for t, _, p, d, _ in rows], 12),  # note values
+            ([*rows, *((t, 40, p, d, 30) for t, _, p, d, _ in rows)], 12),  # doubled in unison
+            ([*rows, (6, DRUMS, 38, 3, 99)], 12),  # with percussion
+        )
+    }
+    assert len(same) == 1
+    other = [
+        [(0, 0, 60, 12, 80), (12, 0, 63, 12, 80), (24, 0, 67, 24, 80)],
+        [(0, 0, 60, 12, 80), (12, 0, 64, 12, 80), (24, 0, 67, 12, 80)],
+        [(0, 0, 60, 12, 80), (18, 0, 64, 6, 80), (24, 0, 67, 24, 80)],
+        [(0, DRUMS, 36, 12, 80)],
+    ]
+    assert len(same | {music_digest(Score(make_notes(notes), 12)) for notes in other}) == 5

@@ -17,7 +17,7 @@ from pipeline.preprocessing.build import Settings, build_data_set
 from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import Score, make_notes
 from pipeline.sources.collect import content_digests, open_sources
-from pipeline.sources.json_frames import FIRST_PROGRAM, frames_of_score, piano_roll, read_frames
+from pipeline.sources.json_frames import FIRST_PROGRAM, NUM_KEYS, SILENT, piano_roll, read_frames
 from pipeline.sources.piece import Piece
 from pipeline.sources.splits import assign_splits
 from pipeline.vocabulary.events import EventVocabulary
@@ -49,6 +49,27 @@ def splits_of(*pieces: list) -> dict[str, list]:
 def pieces_of(source: str) -> list[Piece]:
     with open_sources([source]) as pieces:
         return pieces
+
+
+def frames_of_score(score: Score, num_voices: int = 0, num_frames: int = 0) -> np.ndarray:
+    """Frames [num_frames, width] int16 of a score on its own grid, as `FrameSet.splits` has them.
+
+    With `num_voices` one column a voice, by the programs of `FrameSet.score`; else the sounding
+    pitches, lowest first. `num_frames` is the length of a piece whose last frames may be silent.
+    """
+    length = max(score.end, num_frames)
+    if num_voices:
+        frames = np.full((length, num_voices), SILENT, np.int16)
+        for onset, program, pitch, duration, _ in score.notes.tolist():
+            frames[onset : onset + duration, program - FIRST_PROGRAM] = pitch
+        return frames
+    roll = np.zeros((length, NUM_KEYS), bool)
+    for onset, _, pitch, duration, _ in score.notes.tolist():
+        roll[onset : onset + duration, pitch] = True
+    frames = np.full((length, roll.sum(1).max(initial=0)), SILENT, np.int16)
+    for frame, row in zip(frames, roll, strict=True):
+        frame[: row.sum()] = np.flatnonzero(row)
+    return frames
 
 
 @pytest.mark.parametrize("source", OFFICIAL)

@@ -1,4 +1,4 @@
-"""The frame model: proper, causal, the same one id at a time; what it is told of the past."""
+"""The frame model: proper, causal, the same one id at a time; its features of the past."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from model.composing.composer import Composer
 from model.composing.pieces import Length
 from model.composing.sampling import Sampling
 from model.evaluation.likelihood import frame_nats
-from model.networks.frames.network import FrameModel, FramesConfig
+from model.networks.frames.decoding import FrameModel
+from model.networks.frames.network import FramesConfig
 from model.networks.frames.past import features_of_frames
 from model.networks.registry import build_network, config_from_dict, network_config, with_dropout
 from pipeline.vocabulary.events import EventVocabulary
@@ -91,10 +92,10 @@ def test_one_id_at_a_time_gives_the_logits_of_the_whole_window(
     whole = logits_of(inputs).numpy()
     steps = [tf.function(step) for step in model.steps]
     per_frame = VOCABULARY.tokens_per_frame
-    for heard in (0, VOCABULARY.opening.size - 1, 5 * per_frame - 2):
-        # The zero state has heard the END before the piece.
-        state = model.state_after(inputs[:, 1 : 1 + heard], model.zero_state(2))
-        for position in range(1 + heard, inputs.shape[1]):
+    for num_read in (0, VOCABULARY.opening.size - 1, 5 * per_frame - 2):
+        # The zero state has read the END before the piece.
+        state = model.state_after(inputs[:, 1 : 1 + num_read], model.zero_state(2))
+        for position in range(1 + num_read, inputs.shape[1]):
             logits, state = steps[(1 + position) % per_frame](inputs[:, position], state)
             np.testing.assert_allclose(logits, whole[:, position], rtol=1e-4, atol=1e-4)
 
@@ -110,7 +111,7 @@ def test_the_nats_of_the_ids_are_those_of_the_frames(
     by_frames = frame_nats([model], VOCABULARY, frames)
     assert by_frames[0].shape == frames[0].shape
     np.testing.assert_allclose(sum(x.sum() for x in by_frames), nats[is_voice].sum(), rtol=1e-5)
-    # A STEP costs no more than that the piece goes on: whichever place comes is certain.
+    # A STEP costs only the nats of "no END": its place is certain.
     is_step = (targets.numpy() >= MARKS) & ~is_voice
     first = is_step & (np.arange(targets.shape[1]) == VOCABULARY.opening.size)
     assert nats[first].max() < 1e-5
@@ -136,7 +137,7 @@ def test_what_followed_the_longest_match_is_proposed() -> None:
     known = features_of_frames(
         tf.concat([frames, frames[:, :1]], 1), UNKNOWN, VOCABULARY.steps_per_bar
     )
-    # After 1 2 3 4 comes 9, as at the beginning, though 3 4 was followed by 8 more lately.
+    # 9 follows 1 2 3 4, as at the beginning, although 8 followed the more recent 3 4.
     assert known.copied[0, -1].numpy().tolist() == [[9, 5, 5]] * 2
     assert known.match[0, -1].numpy().tolist() == [3, 3]  # four frames alike
     assert known.age[0, -1].numpy().tolist() == [1, 12, 12]

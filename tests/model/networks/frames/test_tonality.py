@@ -1,4 +1,4 @@
-"""The key that a frame model is told of, and what it makes of it."""
+"""The key that a frame model estimates, and its effect on the logits."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def in_graph(num_voices: int) -> Any:
 
 
 def keys_after(pitches: list[int]) -> tuple[list[int], list[int]]:
-    """Tonics and modes that one voice's keys [num_notes] leave behind, lately and in all."""
+    """Tonics and modes after one voice's keys [num_notes], lately and in the whole piece."""
     index = np.array(pitches)[None, :, None] - GRID.lowest_pitch + 1
     frames = tf.constant(np.concatenate([index, index[:, -1:]], 1), tf.int32)
     known = in_graph(1)(frames)
@@ -81,10 +81,10 @@ def test_the_keys_of_transposed_chorales_are_those_of_the_chorales_transposed(sh
 
 
 def head_that_answers(**weights: float | np.ndarray) -> VoiceHead:
-    """A head of the second voice whose numbers are all 0 but those of one kind."""
+    """A head of the second voice whose outputs are all 0 except those of one kind."""
     head = VoiceHead(1, CODES, GRID.steps_per_bar, 8, "float32")
     head.choices.build([None, 8])
-    kinds = ("pitch", "move", "interval", "harmony", "parallel", "degree", "sung")
+    kinds = ("pitch", "move", "interval", "harmony", "parallel", "degree", "salience")
     bias = np.concatenate(
         [
             np.full(size, weights.get(kind, 0.0))
@@ -112,7 +112,7 @@ def test_a_head_can_speak_against_parallels() -> None:
     logits = logits_after(head, [(67, 60)], soprano=69)
     assert {key for key, logit in logits.items() if logit} == set(range(38, 82, 12))
     assert set(logits.values()) == {0.0, -5.0}
-    # A soprano that stays makes no parallels.
+    # A soprano that holds its note makes no parallels.
     assert not any(logits_after(head, [(67, 60)], soprano=67).values())
 
 
@@ -123,8 +123,10 @@ def test_a_head_can_speak_against_fifths_and_not_against_thirds() -> None:
     assert not any(logits_after(head, [(64, 60)], soprano=65).values())
 
 
-def test_a_head_favours_what_was_sung() -> None:
-    logits = logits_after(head_that_answers(sung=1.0), [(67, 60), (64, 60), (67, 60)], soprano=72)
+def test_a_head_favours_the_pitches_that_sounded() -> None:
+    logits = logits_after(
+        head_that_answers(salience=1.0), [(67, 60), (64, 60), (67, 60)], soprano=72
+    )
     of_class = {key % 12: logit for key, logit in logits.items()}
     assert logits[48] == logits[60] == logits[72]
     assert of_class[0] > of_class[7] > of_class[4] > of_class[1] == of_class[6]

@@ -1,0 +1,1 @@
+"""Humdrum **kern files and the notes that sound in them."""

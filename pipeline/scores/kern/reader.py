@@ -1,0 +1,142 @@
+"""The notes that sound in a Humdrum **kern file."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.scores.kern.attacks import count_attacks
+from pipeline.scores.kern.piece import KernPiece, Strike
+from pipeline.scores.kern.repeats import played_order
+from pipeline.scores.kern.spines import KERN, KernError, spine_records
+from pipeline.scores.kern.tokens import DISTANT
+from pipeline.scores.notes import DEFAULT_VELOCITY, Score
+from pipeline.scores.quarters import Key, NotatedRow, grace_rows, score_in_quarters
+
+UNREAD = ("**mens", "**ekern", "**bekern", "**kern-")  # other spines with notes of their own
+
+
+def read_kern(path: Path, *, expand_repeats: bool = False) -> list[Score]:
+    """The pieces of a file, checked by an independent count of the notes struck in it.
+
+    Raises ValueError naming what cannot be read and its line, or giving both counts.
+    """
+    contents = path.read_bytes()
+    try:
+        text = contents.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = contents.decode("latin-1")  # of old files; it concerns the comments only
+    scores = kern_scores(text)
+    counted, read = count_attacks(text), sum(score.notes.size for score in scores)
+    if counted != read:
+        raise ValueError(f"{counted} notes are struck in it, but {read} were read")
+    return kern_scores(text, expand_repeats=True) if expand_repeats else scores
+
+
+def kern_scores(text: str, *, expand_repeats: bool = False) -> list[Score]:
+    """The sounding notes of each piece in the text of a kern file.
+
+    - Spines are split, joined, exchanged, added and ended as the file says; only **kern ones are
+      read. A piece ends where all spines end.
+    - Notes that start in one record start together. Where durations disagree about when that is,
+      the file is refused; so is all that cannot be read, by name and line.
+    - Tied notes are one note, within chords and across spines; a doubled sign ([[ and ]]) ties over
+      notes in between. A tie that leads nowhere is no tie.
+    - Grace notes (q) come right before the beat, a twelfth of a quarter each, or shorter where the
+      piece has no room before it. Cue-sized notes (Q, *cue) and hidden ones (yy) sound.
+    - Pitches are those written: kern notates transposing instruments as they sound.
+    - A spine has the program of its instrument (*I, else *IC) in force, else 0; a drum sounds on
+      its own percussion key.
+    - What stands between repeat signs is played once, or as often as the expansion list (*>[...])
+      or else the signs say with `expand_repeats`.
+    - Dynamics and ornaments are not realised. The first tempo (*MM) is the score's.
+    """
+    scores: list[Score] = []
+    piece = KernPiece()
+    kinds: set[str] = set()
+    for line, spines, tokens in spine_records(text):
+        for kind in {spine.kind for spine in spines} - kinds:
+            if kind.startswith(UNREAD):
+                raise KernError(line, f"a spine of kind {kind}, whose notes are not read")
+            kinds.add(kind)
+        if all(token == "*-" for token in tokens):
+            end = max((spine.due for spine in spines if spine.is_kern), default=Fraction(0))
+            scores.append(_score(piece, end, expand_repeats=expand_repeats))
+            piece = KernPiece()
+        elif tokens[0].startswith("*"):
+            piece.interpret(line, spines, tokens)
+        elif tokens[0].startswith("="):
+            piece.pass_bar(line, spines, tokens)
+        else:
+            piece.strike(line, spines, tokens)
+    if KERN not in kinds:
+        raise ValueError(f"no {KERN} spine in it, but {' '.join(sorted(kinds)) or 'no spine'}")
+    return scores
+
+
+def _score(piece: KernPiece, end: Fraction, *, expand_repeats: bool) -> Score:
+    strikes: Iterable[Strike] = piece.strikes
+    if expand_repeats:
+        strikes = _expanded(piece, end)
+    return score_in_quarters(_rows(strikes), piece.tempos)
+
+
+def _expanded(piece: KernPiece, end: Fraction) -> Iterator[Strike]:
+    start = Fraction(0)
+    for passage in played_order(piece.marks, len(piece.strikes), end):
+        for strike in piece.strikes[passage.first : passage.stop]:
+            yield strike._replace(onset=strike.onset - passage.start + start)
+        start += passage.end - passage.start
+
+
+class _Tie(NamedTuple):
+    row: int  # of the note that it begins at
+    part: object
+    reach: int
+
+
+def _rows(strikes: Iterable[Strike]) -> list[NotatedRow]:
+    """One row for each note that is struck."""
+    rows: list[NotatedRow] = []
+    ties: dict[int, list[_Tie]] = defaultdict(list)  # those still open, by pitch
+    graces: dict[tuple[object, Fraction], dict[int, list[Key]]] = {}
+    for strike in strikes:
+        if not strike.length:
+            chords = graces.setdefault((strike.part, strike.onset), {})
+            key = (strike.program, strike.pitch, DEFAULT_VELOCITY)
+            chords.setdefault(strike.line, []).append(key)
+            continue
+        place = _tied_from(rows, ties[strike.pitch], strike) if strike.ends_tie else None
+        if place is None:
+            place = len(rows)
+            rows.append(
+                (strike.onset, strike.program, strike.pitch, strike.length, DEFAULT_VELOCITY)
+            )
+        else:
+            onset, program, pitch, _, velocity = rows[place]
+            length = strike.onset + strike.length - onset
+            rows[place] = (onset, program, pitch, length, velocity)
+        if strike.begins_tie:
+            ties[strike.pitch].append(_Tie(place, strike.part, strike.begins_tie))
+    for (_, beat), chords in graces.items():
+        rows += grace_rows({beat: list(chords.values())})
+    return rows
+
+
+def _tied_from(rows: list[NotatedRow], ties: list[_Tie], strike: Strike) -> int | None:
+    """The row of the open tie that ends at this note, in its own part if there is one."""
+
+    def end(tie: _Tie) -> Fraction:
+        return rows[tie.row][0] + rows[tie.row][3]
+
+    fitting = [tie for tie in ties if end(tie) == strike.onset]
+    if not fitting and strike.ends_tie == DISTANT:
+        fitting = [tie for tie in reversed(ties) if tie.reach == DISTANT]
+    if not fitting:
+        return None
+    tie = min(fitting, key=lambda tie: tie.part is not strike.part)
+    ties.remove(tie)
+    return tie.row

@@ -1,0 +1,46 @@
+"""The TensorBoard view of a measurement."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from hpc.efficiency.forecast import forecasts
+from tests.hpc.efficiency.measurements import (
+    ALONE_B,
+    ALONE_D,
+    APART,
+    STEPS_OF_TWO,
+    TOGETHER,
+    rows_of,
+)
+
+
+def test_tensorboard_reads_efficiency_by_workers_and_the_picture(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from hpc.efficiency.events import write_events
+    from hpc.efficiency.plot import write_plot
+
+    found = rows_of({ALONE_D: [100], ALONE_B: [60], APART: [150], TOGETHER: [120]})
+    picture = tmp_path / "scaling.png"
+    foreseen = forecasts(STEPS_OF_TWO, link=0.0)
+    write_plot(list(found.values()), foreseen, "two hosts", picture)
+    for _ in range(2):  # the second time replaces the first
+        write_events(list(found.values()), foreseen, "# Scaling", picture, tmp_path / "events")
+    events = EventAccumulator(str(tmp_path / "events" / "weak-horovod")).Reload()
+    (point,) = events.Tensors("efficiency/against independent")
+    assert (point.step, point.tensor_proto.float_val[0]) == (2, pytest.approx(0.8))
+    predicted = EventAccumulator(str(tmp_path / "events" / "predicted-horovod-10gbit")).Reload()
+    points = predicted.Tensors("efficiency/predicted")
+    assert [point.step for point in points] == [4, 8, 16, 32, 64, 128, 256, 512]
+    shown = EventAccumulator(str(tmp_path / "events")).Reload()
+    (image,) = shown.Tensors("scaling/plot")
+    assert "scaling/plot" in shown.PluginTagToContent("images")
+    assert "scaling/tables" in shown.PluginTagToContent("text")
+    width, height = struct.unpack(">II", picture.read_bytes()[16:24])
+    expected = [str(width).encode(), str(height).encode(), picture.read_bytes()]
+    assert list(image.tensor_proto.string_val) == expected
