@@ -20,7 +20,7 @@ from pipeline.scores.notes import NOTE, Score
 
 # The code that reads scores: a change to any of these files invalidates all older entries.
 READER_FILES = (
-    *(f"abc/{name}.py" for name in (
+    *(f"abc_notation/{name}.py" for name in (
         "attacks", "body", "fields", "keys", "performance", "reader", "repeats", "settings",
         "symbols", "tunes", "voice",
     )),

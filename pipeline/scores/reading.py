@@ -8,7 +8,7 @@ from pathlib import Path
 
 import music21
 
-from pipeline.scores.abc.reader import read_abc
+from pipeline.scores.abc_notation.reader import read_abc
 from pipeline.scores.formats import (
     ABC_SUFFIX,
     AS_WRITTEN,
@@ -41,8 +41,8 @@ def read_score(path: Path, reading: Reading = AS_WRITTEN) -> Score:
 def read_scores(path: Path, reading: Reading = AS_WRITTEN) -> list[Score]:
     """The scores in a file: one, or several where an ABC or kern file holds several tunes.
 
-    `midi.rules.score_from_tracks` states the rules for MIDI, `musicxml.reader.read_musicxml` those
-    for MusicXML, `kern.reader.kern_scores` those for kern, `abc.reader.read_tunes` those for ABC.
+    The rules stand at `midi.rules.score_from_tracks`, `musicxml.reader.read_musicxml`,
+    `kern.reader.kern_scores` and `abc_notation.reader.read_tunes`.
     Raises ValueError saying what is wrong with the file: another format than its suffix says, cut
     off, damaged, without notes (NoNotesError).
     """
