@@ -14,7 +14,6 @@ from pipeline.scores.kern import reader
 from pipeline.scores.kern.attacks import count_attacks
 from pipeline.scores.kern.reader import kern_scores, read_kern
 from pipeline.scores.quarters import NotatedRow
-from tests.pipeline.scores.by_music21 import notated_scores
 
 CORPUS = Path(music21.corpus.__file__).parent
 PALESTRINA = sorted((CORPUS / "palestrina").glob("*.krn"))
