@@ -19,12 +19,13 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 if __package__ in (None, ""):  # run as a script: import from the root, not from hpc/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from hpc.config import train_config as config
+from hpc.config.settings import StrategyName
 from hpc.distributed.hosts import find_slots
 from hpc.efficiency.forecast import forecast_tables, forecasts
 from hpc.efficiency.measure import measure_cell
@@ -44,7 +45,7 @@ from hpc.reports.event_files import tensorboard_is_installed
 from pipeline.runtime.command import run_command, signals_interrupt
 from pipeline.runtime.tables import print_tables
 
-STRATEGIES = ("horovod", "multiworker")
+STRATEGIES = tuple(name for name in get_args(StrategyName) if name not in ("auto", "single"))
 FEWEST_STEPS = 10  # two warm up, and the first window does not count
 NUM_WINDOWS = 10
 # What this command sets itself; behind `--` they would contradict it.

@@ -27,7 +27,7 @@ from pipeline.sources.catalogue import NAMED_SOURCES, list_sources
 from pipeline.vocabulary.conditions import CONDITIONS, MEANING, parse_conditions
 from pipeline.vocabulary.events import EventVocabulary
 from pipeline.vocabulary.grid import GridVocabulary
-from pipeline.vocabulary.registry import Vocabulary
+from pipeline.vocabulary.registry import KINDS, Vocabulary
 
 
 def _share(text: str) -> float:
@@ -117,7 +117,7 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[Settings, Path | None]:
     add("--midi-reader", choices=MIDI_READERS, default=MUSIC21, help="symusic is the fast one")
     add("--expand-repeats", action="store_true", help="notation: play repeats as they are written")
     add("--no-cache", action="store_true", help="read notation again that was read before")
-    add("--vocabulary", choices=("events", "grid"), default="events", help="how notes become ids")
+    add("--vocabulary", choices=tuple(KINDS), default="events", help="how notes become ids")
     add("--steps-per-quarter", type=int, help="time grid (default: events 12, grid 4)")
     add("--voices", type=int, help="grid: voices in a frame (default: 4)")
     add("--pitches", type=_pitches, metavar="LOW:HIGH", help="MIDI keys (default: by vocabulary)")

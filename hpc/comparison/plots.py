@@ -95,8 +95,11 @@ def speed_figure(runs: Sequence[RecordedRun]) -> Figure:
         panel.grid(axis="y", visible=False)
     labels = [f"{s.name}   {s.hosts}, {s.strategy}, {_workers(s.workers)}" for s, _ in shown]
     panels[0].set_yticks(range(len(shown)), labels)
-    used = [name for name in MARKS if any(stretch.strategy == name for stretch, _ in shown)]
-    key = [Line2D([], [], color=GREY, marker=MARKS[n], linestyle="", label=n) for n in used]
+    used = dict.fromkeys(stretch.strategy for stretch, _ in shown)
+    key = [
+        Line2D([], [], color=GREY, marker=MARKS.get(name, "D"), linestyle="", label=name)
+        for name in sorted(used)
+    ]
     key += [
         Line2D([], [], color=GREY, linewidth=5, alpha=0.5, label="quartiles"),
         Line2D([], [], color=GREY, marker="|", linestyle="", alpha=0.7, label="a window"),

@@ -12,6 +12,9 @@ from typing import Literal
 
 from hpc.config.fields import ABOVE_0, AT_LEAST_0, FROM_0_BELOW_1, FROM_0_TO_1, option
 
+# The strategies by name; each is a class in hpc/distributed/strategies.py. auto chooses one.
+StrategyName = Literal["auto", "single", "horovod", "multiworker"]
+
 
 @dataclass(frozen=True)
 class RunSettings:
@@ -124,7 +127,7 @@ class OptimizerSettings:
 class WorkerSettings:
     """How the workers exchange gradients, and how long they wait for each other."""
 
-    strategy: Literal["auto", "single", "horovod", "multiworker"] = option(
+    strategy: StrategyName = option(
         "auto", "how gradients are averaged; auto: by what started the program", free=True
     )
     compression: Literal["none", "fp16"] = option("none", "type of gradients on the wire")

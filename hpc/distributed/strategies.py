@@ -205,7 +205,7 @@ class Horovod(Strategy):
         self._hvd.shutdown()
 
 
-STRATEGIES = {strategy.name: strategy for strategy in (Single, MultiWorker, Horovod)}
+STRATEGIES = {strategy.name: strategy for strategy in Strategy.__subclasses__()}
 
 
 def open_strategy(name: str, place: Place, config: WorkerSettings, workers: list[str]) -> Strategy:

@@ -20,14 +20,15 @@ from pipeline.scores.notes import NOTE, Score
 
 # The code that reads scores: a change to any of these files invalidates all older entries.
 READER_FILES = (
-    *(f"abc/{name}.py" for name in (
+    *(f"abc_notation/{name}.py" for name in (
         "attacks", "body", "fields", "keys", "performance", "reader", "repeats", "settings",
         "symbols", "tunes", "voice",
     )),
-    "midi/rules.py", "midi/by_music21.py", "musicxml/document.py", "musicxml/instruments.py",
+    "midi/rules.py", "midi/by_music21.py", "musicxml/counting.py", "musicxml/document.py",
+    "musicxml/instruments.py",
     "musicxml/playing_order.py", "musicxml/reader.py", "kern/attacks.py", "kern/instruments.py",
     "kern/piece.py", "kern/reader.py", "kern/repeats.py", "kern/spines.py", "kern/tokens.py",
-    "notation.py", "notes.py", "quarters.py", "reading.py", "cache.py",
+    "notes.py", "quarters.py", "reading.py", "cache.py",
 )  # fmt: skip
 DIGEST_BYTES = 32
 

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import music21
 
-from pipeline.scores.abc.reader import read_abc
+from pipeline.scores.abc_notation.reader import read_abc
 from pipeline.scores.formats import (
     ABC_SUFFIX,
     AS_WRITTEN,
     MIDI_SUFFIXES,
     MUSIC21,
     MUSICXML_SUFFIXES,
-    NOTATION_SUFFIXES,
     SCORE_SUFFIXES,
     Reading,
 )
@@ -23,7 +22,6 @@ from pipeline.scores.kern.reader import read_kern
 from pipeline.scores.midi.by_music21 import score_by_music21
 from pipeline.scores.midi.rules import split_chunks
 from pipeline.scores.musicxml.reader import read_musicxml
-from pipeline.scores.notation import notated_scores
 from pipeline.scores.notes import DEFAULT_VELOCITY, NoNotesError, NoteRow, Score, make_notes
 
 MAX_MEBIBYTES = 64  # size of a file, and of a member of an archive
@@ -43,8 +41,8 @@ def read_score(path: Path, reading: Reading = AS_WRITTEN) -> Score:
 def read_scores(path: Path, reading: Reading = AS_WRITTEN) -> list[Score]:
     """The scores in a file: one, or several where an ABC or kern file holds several tunes.
 
-    `midi.rules.score_from_tracks` states the rules for MIDI, `musicxml.reader.read_musicxml` those
-    for MusicXML, `kern.reader.kern_scores` those for kern, `abc.reader.read_tunes` those for ABC.
+    The rules stand at `midi.rules.score_from_tracks`, `musicxml.reader.read_musicxml`,
+    `kern.reader.kern_scores` and `abc_notation.reader.read_tunes`.
     Raises ValueError saying what is wrong with the file: another format than its suffix says, cut
     off, damaged, without notes (NoNotesError).
     """
@@ -59,11 +57,9 @@ def read_scores(path: Path, reading: Reading = AS_WRITTEN) -> list[Score]:
         scores = read_kern(path, expand_repeats=reading.expand_repeats)
     elif suffix in MUSICXML_SUFFIXES:
         scores = [read_musicxml(path, expand_repeats=reading.expand_repeats)]
-    elif suffix == ABC_SUFFIX:
-        scores = read_abc(path.read_bytes(), expand_repeats=reading.expand_repeats)
     else:
-        assert suffix in NOTATION_SUFFIXES
-        scores = notated_scores(path, expand_repeats=reading.expand_repeats)
+        assert suffix == ABC_SUFFIX
+        scores = read_abc(path.read_bytes(), expand_repeats=reading.expand_repeats)
     scores = [score for score in scores if score.notes.size]
     if not scores:
         raise NoNotesError("no notes in it")

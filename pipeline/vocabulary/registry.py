@@ -8,18 +8,18 @@ from pipeline.vocabulary.events import EventVocabulary
 from pipeline.vocabulary.grid import GridVocabulary
 
 Vocabulary = EventVocabulary | GridVocabulary
+KINDS: dict[str, type[Vocabulary]] = {"events": EventVocabulary, "grid": GridVocabulary}
 
 
 def vocabulary_from_dict(settings: dict[str, Any]) -> Vocabulary:
     """The vocabulary with the settings that `to_dict` returned. Raises ValueError."""
-    kinds: dict[str, type[Vocabulary]] = {"events": EventVocabulary, "grid": GridVocabulary}
     settings = dict(settings)
     kind = str(settings.pop("kind", None))
-    if kind not in kinds:
+    if kind not in KINDS:
         raise ValueError(
-            f"vocabulary {kind!r} is unknown; this program has {', '.join(kinds)}. Was the data "
+            f"vocabulary {kind!r} is unknown; this program has {', '.join(KINDS)}. Was the data "
             "set or checkpoint made by a newer version?"
         )
     if "conditions" in settings:
         settings["conditions"] = tuple(settings["conditions"])
-    return kinds[kind](**settings)
+    return KINDS[kind](**settings)

@@ -58,6 +58,7 @@ class Bar:
     filled: Fraction = Fraction(0)  # quarters, by notes and rests
     by_notes: Fraction = Fraction(0)  # where the last note ends
     rests: Fraction = Fraction(0)  # length of a rest for the whole bar
+    is_implicit: bool = False  # not counted by musicians
     nominal: Fraction | None = None  # length by the time signature
     tempos: list[tuple[Fraction, float]] = field(default_factory=list)  # onset, quarters per minute
 
@@ -170,7 +171,9 @@ def _bar_lengths(
     """The length of each bar: that of the part that fills it most.
 
     Rests beyond the length by the time signature count only where all parts go beyond it: some
-    converters leave a rest too many in one part. Raises ValueError where parts have other bars.
+    converters leave a rest too many in one part. In an implicit bar, such as the half of a bar
+    after a repeat sign, a part without notes does not count: its rest may be that of a whole bar.
+    Raises ValueError where parts have other bars.
     """
     longest = max(music, key=len, default=())
     numbers = [[measure.get("number") for measure in part.findall("measure")] for part in parts]
@@ -180,6 +183,9 @@ def _bar_lengths(
     lengths = []
     for place in range(len(longest)):
         bars = [bars[place] for bars in music if place < len(bars)]
+        with_notes = [bar for bar in bars if bar.by_notes]
+        if any(bar.is_implicit for bar in bars) and with_notes:
+            bars = with_notes
         filled = [bar.filled for bar in bars if bar.filled]
         nominal = next((bar.nominal for bar in bars if bar.nominal), Fraction(4))
         rests = max(bar.rests for bar in bars)
@@ -217,7 +223,7 @@ class _PartReader:
         return bars
 
     def _bar(self, measure: ElementTree.Element) -> Bar:
-        bar = Bar()
+        bar = Bar(is_implicit=measure.get("implicit") == "yes")
         now = previous = Fraction(0)
         for element in measure:
             if element.tag == "note":

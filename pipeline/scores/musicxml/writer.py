@@ -1,105 +1,278 @@
-"""A score written as MusicXML, which notation programs open, with music21."""
+"""A score written as MusicXML, which notation programs open, print and play.
+
+Source: MusicXML 4.0, https://www.w3.org/2021/06/musicxml40/.
+"""
 
 from __future__ import annotations
 
-import warnings
-from fractions import Fraction
-from itertools import groupby
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 import music21
 import numpy as np
 
 from pipeline.runtime.files import new_file
+from pipeline.scores.midi.rules import MELODIC_CHANNELS, PERCUSSION_CHANNEL
+from pipeline.scores.musicxml.staves import (
+    LINES_OF_A_STAFF,
+    Line,
+    Symbol,
+    bars_of,
+    mean_pitch,
+    staves_of,
+)
 from pipeline.scores.notes import DEFAULT_VELOCITY, DRUMS, Score, one_note_per_key
 
+HEADER = (
+    '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE score-partwise PUBLIC '
+    '"-//Recordare//DTD MusicXML 4.0 Partwise//EN" "http://www.musicxml.org/dtds/partwise.dtd">\n'
+)
+ACCIDENTALS = {-2: "flat-flat", -1: "flat", 0: "natural", 1: "sharp", 2: "double-sharp"}
+LOWEST_KEY, HIGHEST_KEY = 12, 116  # MusicXML has octaves 0 to 9
 
-def write_musicxml(score: Score, path: Path, title: str, beats_per_bar: int = 4) -> None:
-    """Write the score as MusicXML, with a staff for each program.
 
-    Bars are counted from the start of the score. The key signature, and with it the spelling of
-    notes, is music21's estimate by Krumhansl's profiles. Percussion is placed on the staff as its
-    MIDI keys would be, where a black key shares the line of a white one. Of two notes that sound at
-    once on a key one is written. music21 writes no velocity of chords.
-    Raises OSError on a full disk.
+def write_musicxml(
+    score: Score, path: Path, title: str, beats_per_bar: int = 4, composer: str = "chorale"
+) -> None:
+    """Write the score as MusicXML: a part for each program, equal bytes for equal scores.
+
+    Bars are counted from the start of the score. A staff has up to four lines; more lines have
+    further staves. Lengths without a note value are tied notes. The key signature, and with it the
+    spelling of notes, is music21's estimate by Krumhansl's profiles. Each key of percussion is an
+    instrument of its own. Of two notes that sound at once on a key one is written.
+    Raises OSError on a full disk, and ValueError for a grid finer than notation is.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about instruments that share a MIDI channel
-        document = notated(score, title, beats_per_bar)
-        contents = music21.musicxml.m21ToXml.GeneralObjectExporter(document).parse()
+    document = _document(score, title, beats_per_bar, composer)
+    indent(document)
+    contents = HEADER + tostring(document, encoding="unicode") + "\n"
     with new_file(path) as partial:
-        partial.write_bytes(contents)
+        partial.write_text(contents, encoding="utf-8")
 
 
-def notated(score: Score, title: str, beats_per_bar: int) -> Any:
-    """The score as a music21 Score whose parts are divided into bars."""
-    document = music21.stream.Score()
-    document.metadata = music21.metadata.Metadata(title=title)
-    document.metadata.software = ("chorale",)
+def _document(score: Score, title: str, beats_per_bar: int, composer: str) -> Element:
     notes = one_note_per_key(score.notes)[0]
+    notes["duration"] = np.maximum(notes["duration"], 1)
     key = _key_of(notes)
-    bar = Fraction(beats_per_bar)
-    num_bars = max(1, -(-score.end // (score.resolution * beats_per_bar)))
+    document = Element("score-partwise", version="4.0")
+    _add(_add(document, "work"), "work-title", title)
+    identification = _add(document, "identification")
+    _add(identification, "creator", composer, type="composer")
+    _add(_add(identification, "encoding"), "software", "chorale")
+    part_list = _add(document, "part-list")
+    bar = score.resolution * beats_per_bar
+    num_bars = max(1, -(-score.end // bar))
     for index, program in enumerate(np.unique(notes["program"]).tolist()):
-        part = music21.stream.Part(id=f"P{index + 1}")
-        part.insert(0, _instrument(program))
-        if index == 0:
-            part.insert(0, music21.tempo.MetronomeMark(number=score.tempo))
-        part.insert(0, music21.meter.TimeSignature(f"{beats_per_bar}/4"))
-        part.insert(0, music21.key.KeySignature(key.sharps))
-        rows = notes[notes["program"] == program]
-        for onset, written in _chords(rows, score.resolution, key):
-            part.insert(onset, written)
-        missing = num_bars * bar - Fraction(part.highestTime)
-        if missing > 0:  # all staves end with the same bar
-            part.insert(part.highestTime, music21.note.Rest(quarterLength=missing))
-        is_percussion = program == DRUMS
-        clef = music21.clef.PercussionClef() if is_percussion else music21.clef.bestClef(part)
-        part.insert(0, clef)
-        part.makeVoices(inPlace=True, fillGaps=True)
-        document.insert(0, part.makeNotation())
+        own = notes[notes["program"] == program]
+        part = _Part(f"P{index + 1}", index, program, own, key, score, beats_per_bar)
+        part_list.append(part.score_part())
+        document.append(part.measures(num_bars))
     return document
 
 
-def _chords(rows: np.ndarray, resolution: int, key: Any) -> list[tuple[Fraction, Any]]:
-    """(onset in quarters, music21 note or chord); notes that start and end together are a chord."""
-    chords = []
-    order = np.lexsort([rows["pitch"], rows["duration"], rows["onset"]])
-    for (onset, duration), group in groupby(rows[order].tolist(), key=lambda row: (row[0], row[3])):
-        members = list(group)
-        program = members[0][1]
-        heads = [_head(program, pitch, key) for _, _, pitch, _, _ in members]
-        several = music21.percussion.PercussionChord if program == DRUMS else music21.chord.Chord
-        written = heads[0] if len(heads) == 1 else several(heads)
-        if len(heads) == 1 and members[0][-1] != DEFAULT_VELOCITY:
-            written.volume.velocity = members[0][-1]
-        written.quarterLength = Fraction(duration, resolution)
-        chords.append((Fraction(onset, resolution), written))
-    return chords
+class _Part:
+    """A part of the document: the notes of one program."""
+
+    def __init__(
+        self,
+        name: str,
+        index: int,
+        program: int,
+        notes: np.ndarray,
+        key: Any,
+        score: Score,
+        beats_per_bar: int,
+    ) -> None:
+        self.name, self.index, self.program = name, index, program
+        self.key, self.score, self.beats_per_bar = key, score, beats_per_bar
+        self.is_drums = program == DRUMS
+        self.pitches = np.unique(notes["pitch"]).tolist()
+        # Keys below C0 are written an octave higher, as for a transposing instrument.
+        is_low = self.pitches[0] < LOWEST_KEY and self.pitches[-1] < HIGHEST_KEY
+        self.octaves_up = int(is_low and not self.is_drums)
+        self.staves = staves_of(notes)
+        self.spelling = {pitch: self._spelled(pitch) for pitch in self.pitches}
+
+    def score_part(self) -> Element:
+        """What the part list says of the part: its name and its instruments."""
+        part = Element("score-part", id=self.name)
+        name = "Percussion" if self.is_drums else _instrument_name(self.program)
+        _add(part, "part-name", name)
+        keys = self.pitches if self.is_drums else [None]
+        for key in keys:
+            instrument = _add(part, "score-instrument", id=self._instrument_id(key))
+            _add(instrument, "instrument-name", name if key is None else f"{name} {key}")
+        melodic = MELODIC_CHANNELS[self.index % len(MELODIC_CHANNELS)]
+        for key in keys:  # channels, programs and keys are counted from 1
+            midi = _add(part, "midi-instrument", id=self._instrument_id(key))
+            _add(midi, "midi-channel", (PERCUSSION_CHANNEL if self.is_drums else melodic) + 1)
+            _add(midi, "midi-program", 1 if self.is_drums else self.program + 1)
+            if key is not None:
+                _add(midi, "midi-unpitched", key + 1)
+        return part
+
+    def _instrument_id(self, key: int | None) -> str:
+        return f"{self.name}-I{1 if key is None else key}"
+
+    def measures(self, num_bars: int) -> Element:
+        """The <part> element: its bars, staff by staff and line by line."""
+        bar = self.score.resolution * self.beats_per_bar
+        # [staff][line][bar] -> symbols
+        symbols = [
+            [bars_of(line, self.score.resolution, bar, num_bars) for line in staff]
+            for staff in self.staves
+        ]
+        part = Element("part", id=self.name)
+        for place in range(num_bars):
+            measure = _add(part, "measure", number=str(place + 1))
+            if place == 0:
+                self._add_attributes(measure)
+            written = 0
+            for staff, lines in enumerate(symbols):
+                own_bars = [bars[place] for bars in lines]
+                if not any(own_bars):
+                    own_bars[0] = [Symbol(0, bar, None)]
+                self._mark_accidentals([symbol for line in own_bars for symbol in line])
+                for number, line in enumerate(own_bars):
+                    if not line:
+                        continue
+                    if written:
+                        _add(_add(measure, "backup"), "duration", bar)
+                    written += 1
+                    for symbol in line:
+                        self._add_symbol(measure, symbol, staff, staff * LINES_OF_A_STAFF + number)
+        return part
+
+    def _add_attributes(self, measure: Element) -> None:
+        """Add what holds from the first bar on: grid, key, metre, clefs, and the tempo."""
+        attributes = _add(measure, "attributes")
+        _add(attributes, "divisions", self.score.resolution)
+        _add(_add(attributes, "key"), "fifths", self.key.sharps)
+        time = _add(attributes, "time")
+        _add(time, "beats", self.beats_per_bar)
+        _add(time, "beat-type", 4)
+        if len(self.staves) > 1:
+            _add(attributes, "staves", len(self.staves))
+        for number, staff in enumerate(self.staves, 1):
+            self._add_clef(attributes, number, staff)
+        if self.octaves_up:
+            transpose = _add(attributes, "transpose")
+            _add(transpose, "chromatic", 0)
+            _add(transpose, "octave-change", -self.octaves_up)
+        if self.index == 0:
+            direction = _add(measure, "direction", placement="above")
+            mark = _add(_add(direction, "direction-type"), "metronome")
+            _add(mark, "beat-unit", "quarter")
+            _add(mark, "per-minute", round(self.score.tempo))
+            _add(direction, "sound", tempo=repr(float(self.score.tempo)))
+
+    def _add_clef(self, attributes: Element, number: int, staff: list[Line]) -> None:
+        clef = _add(attributes, "clef", **({"number": str(number)} if len(self.staves) > 1 else {}))
+        if self.is_drums:
+            _add(clef, "sign", "percussion")
+            return
+        is_high = mean_pitch(staff) + 12 * self.octaves_up >= 60
+        _add(clef, "sign", "G" if is_high else "F")
+        _add(clef, "line", 2 if is_high else 4)
+
+    def _mark_accidentals(self, symbols: list[Symbol]) -> None:
+        """Give each note of a staff's bar the accidental to be printed, where it needs one."""
+        if self.is_drums:
+            return
+        in_force: dict[tuple[str, int], int] = {}
+        for symbol in sorted(symbols, key=lambda symbol: symbol.onset):
+            for pitch in () if symbol.ends_tie else symbol.pitches:
+                step, alter, octave = self.spelling[pitch]
+                signature = self.key.accidentalByStep(step)
+                usual = int(signature.alter) if signature else 0
+                if in_force.get((step, octave), usual) != alter:
+                    symbol.accidentals[pitch] = ACCIDENTALS[alter]
+                in_force[step, octave] = alter
+
+    def _spelled(self, pitch: int) -> tuple[str, int, int]:
+        """Step, alteration and written octave of a key, as the key signature spells it."""
+        found = music21.pitch.Pitch(midi=pitch)
+        for degree in self.key.pitches:
+            if degree.pitchClass == pitch % 12:
+                # B#3 is C4, and Cb5 is B4.
+                octave = (pitch - int(degree.alter)) // 12 - 1
+                found = music21.pitch.Pitch(degree.name, octave=octave) if octave >= 0 else found
+        assert found.octave is not None
+        return found.step, int(found.alter), found.octave + self.octaves_up
+
+    def _add_symbol(self, measure: Element, symbol: Symbol, staff: int, voice: int) -> None:
+        for place, pitch in enumerate(symbol.pitches or [None]):
+            note = _add(measure, "note")
+            if place:
+                _add(note, "chord")
+            if pitch is None:
+                _add(note, "rest", **({} if symbol.value else {"measure": "yes"}))
+            else:
+                self._add_pitch(note, pitch)
+                velocity = symbol.velocities[place]
+                if velocity != DEFAULT_VELOCITY and not symbol.ends_tie:
+                    note.set("dynamics", f"{velocity / 0.9:.2f}")  # 100 % is a velocity of 90
+            _add(note, "duration", symbol.length)
+            ties = ["stop"] * symbol.ends_tie + ["start"] * symbol.starts_tie
+            for kind in ties:
+                _add(note, "tie", type=kind)
+            if self.is_drums and pitch is not None:
+                _add(note, "instrument", id=self._instrument_id(pitch))
+            _add(note, "voice", voice + 1)
+            self._add_value(note, symbol, pitch)
+            if len(self.staves) > 1:
+                _add(note, "staff", staff + 1)
+            for level, kind in enumerate(symbol.beams if not place else [], 1):
+                _add(note, "beam", kind, number=str(level))
+            if ties or (symbol.tuplet and not place):
+                notations = _add(note, "notations")
+                for kind in ties:
+                    _add(notations, "tied", type=kind)
+                for kind in symbol.tuplet if not place else []:
+                    _add(notations, "tuplet", type=kind)
+
+    def _add_pitch(self, note: Element, pitch: int) -> None:
+        if self.is_drums:
+            # The line that the key would have; a black key shares the line of a white one.
+            unpitched = _add(note, "unpitched")
+            _add(unpitched, "display-step", "CCDDEFFGGAAB"[pitch % 12])
+            _add(unpitched, "display-octave", max(pitch // 12 - 1, 0))
+            return
+        step, alter, octave = self.spelling[pitch]
+        written = _add(note, "pitch")
+        _add(written, "step", step)
+        if alter:
+            _add(written, "alter", alter)
+        _add(written, "octave", octave)
+
+    def _add_value(self, note: Element, symbol: Symbol, pitch: int | None) -> None:
+        if symbol.value is None:
+            return
+        _add(note, "type", symbol.value.type)
+        for _ in range(symbol.value.dots):
+            _add(note, "dot")
+        if pitch in symbol.accidentals:
+            _add(note, "accidental", symbol.accidentals[pitch])
+        if symbol.value.actual > 1:
+            change = _add(note, "time-modification")
+            _add(change, "actual-notes", symbol.value.actual)
+            _add(change, "normal-notes", symbol.value.normal)
 
 
-def _head(program: int, pitch: int, key: Any) -> Any:
-    """A music21 note, spelled as in the key."""
-    place = music21.pitch.Pitch(pitch)
-    if program == DRUMS:
-        return music21.note.Unpitched(displayName=f"{place.step}{place.octave}")
-    spelled = {degree.pitchClass: degree.name for degree in key.pitches}
-    if pitch % 12 in spelled:
-        octave = pitch // 12 - 1
-        near = [music21.pitch.Pitch(spelled[pitch % 12], octave=octave + by) for by in (-1, 0, 1)]
-        place = next(
-            other for other in near if other.midi == pitch
-        )  # B#3 and Cb5 are other octaves
-    return music21.note.Note(place)
+def _add(parent: Element, tag: str, text: object = None, **attributes: str) -> Element:
+    """A new last child of an element."""
+    child = SubElement(parent, tag, attributes)
+    if text is not None:
+        child.text = str(text)
+    return child
 
 
-def _instrument(program: int) -> Any:
-    if program == DRUMS:
-        return music21.instrument.UnpitchedPercussion()
-    instrument = music21.instrument.instrumentFromMidiProgram(program)
-    instrument.transposition = None  # notes are written at the pitch that sounds
-    return instrument
+def _instrument_name(program: int) -> str:
+    try:
+        instrument = music21.instrument.instrumentFromMidiProgram(program)
+    except music21.exceptions21.Music21Exception:
+        return f"Program {program + 1}"
+    return instrument.instrumentName or f"Program {program + 1}"
 
 
 def _key_of(notes: np.ndarray) -> Any:

@@ -219,6 +219,7 @@ def test_a_score_of_2000_pages_is_read_whole(reader: str) -> None:
     assert EventVocabulary().encode(score).size == 3 * num_notes + 1  # no SHIFT before the first
 
 
+@pytest.mark.slow  # ten seconds of reading
 def test_more_notes_than_any_music_has_are_a_reason() -> None:
     pytest.importorskip("symusic")
     note = bytes([0, 60, 80, 1, 60, 0])  # by running status

@@ -261,7 +261,7 @@ def test_pitch_is_letters_and_accidental(tmp_path: Path, token: str, pitch: int)
 
 @pytest.mark.parametrize("code", ["cor", "clarb", "cbass", "picco", "tromp", "saxA"])
 def test_a_transposing_instrument_is_written_as_it_sounds(tmp_path: Path, code: str) -> None:
-    text = f"**kern\n*I{code}\n*ITrd-1c-2\n*clefGv2\n4g\n*-"
+    text = f"**kern\n*I{code}\n*ITrd-1c-2\n*clefGv2\n*8va\n4g\n*-"
     assert heard(tmp_path, text) == [(0, 67, 1)]
 
 

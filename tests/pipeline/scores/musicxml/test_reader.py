@@ -13,6 +13,8 @@ from pipeline.scores.musicxml import reader
 from pipeline.scores.musicxml.reader import read_musicxml
 from pipeline.scores.notes import DRUMS, Score
 from pipeline.scores.reading import read_score
+from pipeline.sources.bach import corpus_chorales
+from tests.pipeline.scores.by_music21 import notated_scores
 from tests.pipeline.scores.test_odd_music import ending, repeat_sign
 from tests.pipeline.scores.test_reading import in_quarters, xml_note, xml_tie
 
@@ -90,6 +92,18 @@ def test_a_rest_for_the_whole_bar_is_as_long_as_the_bar_whatever_it_says(tmp_pat
     assert in_quarters(score_of(tmp_path, measures, attributes=three)) == [(3, 60, 3)]
     both = in_quarters(score_of(tmp_path, measures, other, attributes=three))
     assert both == [(0, 60, 3), (3, 60, 3), (3, 62, 3), (6, 64, 3)]
+
+
+def test_a_whole_rest_beside_half_a_bar_after_a_repeat_sign_is_as_short_as_that_half(
+    tmp_path: Path,
+) -> None:
+    one = [xml_note("C", 36), xml_note("D", 12), whole("E")]
+    other = [xml_note("C", 36, octave=3), rest(48), whole("E", octave=3)]
+    text = '<measure number="2">'
+    score_of(tmp_path, one, other)
+    path = tmp_path / "score.musicxml"
+    path.write_text(path.read_text().replace(text, text.replace(">", ' implicit="yes">')))
+    assert [onset for onset, _, _ in in_quarters(read_score(path))] == [0, 0, 3, 4, 4]
 
 
 def test_an_offset_of_a_direction_lengthens_no_bar(tmp_path: Path) -> None:
@@ -307,6 +321,14 @@ def test_the_parts_of_a_quartet_stay_together(name: str) -> None:
         for own in [score.notes[score.notes["program"] == program]]
     ]
     assert max(ends) == min(ends)
+
+
+@pytest.mark.parametrize("place", [0, 120, 240])
+def test_a_chorale_is_read_as_music21_reads_it(place: int) -> None:
+    path = corpus_chorales()[place]
+    [theirs], ours = notated_scores(path), read_musicxml(path)
+    assert ours.notes.tolist() == theirs.notes.tolist()
+    assert (ours.resolution, ours.tempo) == (theirs.resolution, theirs.tempo)
 
 
 # --- Files

@@ -6,14 +6,14 @@ import re
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from pipeline.scores.abc.fields import (
+from pipeline.scores.abc_notation.fields import (
     FREE_METRE,
     Metre,
     default_unit_length,
     read_metre,
     read_unit_length,
 )
-from pipeline.scores.abc.keys import Shifts, read_key
+from pipeline.scores.abc_notation.keys import Shifts, read_key
 from pipeline.scores.notes import DRUMS
 
 # How far an accidental lasts within the bar (I:propagate-accidentals); the standard's is "pitch".
@@ -21,7 +21,7 @@ NOT_AT_ALL, SAME_OCTAVE, ALL_OCTAVES = PROPAGATION = ("not", "octave", "pitch")
 PERCUSSION_CHANNEL = 10  # as users of MIDI count
 # They change notes, each in its own program's way.
 OTHER_DIRECTIVES = ("abc-include", "beginabc", "transpose", "map", "voicemap", "pitch")
-OTHER_MIDI_DIRECTIVES = ("drummap", "voice", "temperament", "ptstress", "makechordchannels")
+OTHER_MIDI_DIRECTIVES = ("drummap", "voice")
 SETTING_FIELDS = frozenset("KMLI")
 
 

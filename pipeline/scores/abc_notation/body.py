@@ -6,12 +6,18 @@ import re
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from pipeline.scores.abc.fields import read_tempo
-from pipeline.scores.abc.keys import Shifts, read_properties
-from pipeline.scores.abc.settings import SETTING_FIELDS, Setting
-from pipeline.scores.abc.symbols import grace_chords, members, read_length, symbols, written_note
-from pipeline.scores.abc.tunes import DECISIVE_FIELDS, AbcError, Line, TuneText
-from pipeline.scores.abc.voice import Voice
+from pipeline.scores.abc_notation.fields import read_tempo
+from pipeline.scores.abc_notation.keys import Shifts, read_properties
+from pipeline.scores.abc_notation.settings import SETTING_FIELDS, Setting
+from pipeline.scores.abc_notation.symbols import (
+    grace_chords,
+    members,
+    read_length,
+    symbols,
+    written_note,
+)
+from pipeline.scores.abc_notation.tunes import DECISIVE_FIELDS, AbcError, Line, TuneText
+from pipeline.scores.abc_notation.voice import Voice
 
 FIRST_VOICE = "1"
 # `+CEG+` was a chord before ABC 2.0; today decorations may stand so.

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.scores.abc.attacks import count_attacks
-from pipeline.scores.abc.body import read_body
-from pipeline.scores.abc.performance import sounding_rows
-from pipeline.scores.abc.repeats import playing_orders
-from pipeline.scores.abc.tunes import TuneText, split_tunes
-from pipeline.scores.abc.voice import Voice
+from pipeline.scores.abc_notation.attacks import count_attacks
+from pipeline.scores.abc_notation.body import read_body
+from pipeline.scores.abc_notation.performance import sounding_rows
+from pipeline.scores.abc_notation.repeats import playing_orders
+from pipeline.scores.abc_notation.tunes import TuneText, split_tunes
+from pipeline.scores.abc_notation.voice import Voice
 from pipeline.scores.notes import Score
 from pipeline.scores.quarters import NotatedRow, score_in_quarters
 

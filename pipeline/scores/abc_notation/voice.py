@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from pipeline.scores.abc.settings import NOT_AT_ALL, SAME_OCTAVE, Setting
-from pipeline.scores.abc.symbols import WrittenNote
+from pipeline.scores.abc_notation.settings import NOT_AT_ALL, SAME_OCTAVE, Setting
+from pipeline.scores.abc_notation.symbols import WrittenNote
 
 # Notes in the time of how many, by the number of notes; None: 3 in compound metres, else 2.
 NOTES_IN_TIME = {2: 3, 3: 2, 4: 3, 5: None, 6: 2, 7: None, 8: 3, 9: None}

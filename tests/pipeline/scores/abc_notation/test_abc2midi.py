@@ -18,10 +18,10 @@ import mido
 import music21
 import pytest
 
-from pipeline.scores.abc.body import read_body
-from pipeline.scores.abc.performance import sounding_rows
-from pipeline.scores.abc.reader import decode
-from pipeline.scores.abc.tunes import split_tunes
+from pipeline.scores.abc_notation.body import read_body
+from pipeline.scores.abc_notation.performance import sounding_rows
+from pipeline.scores.abc_notation.reader import decode
+from pipeline.scores.abc_notation.tunes import split_tunes
 
 pytestmark = pytest.mark.skipif(not shutil.which("abc2midi"), reason="abc2midi is not installed")
 CORPUS = Path(music21.common.getCorpusFilePath())

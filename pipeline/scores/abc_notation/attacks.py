@@ -12,6 +12,7 @@ TUNE = re.compile(r"^(?=X:)", re.MULTILINE)
 KEY = re.compile(r"^K:.*\n?", re.MULTILINE)
 NO_MUSIC = re.compile(r"(?:[H-WYh-wy+]:|[A-GXZa-gxz]:(?![|:]))")
 TEXT_BLOCK = re.compile(r"^%%begin(\w+).*?^%%end\1", re.MULTILINE | re.DOTALL)
+MARKED_LINE_BREAKS = re.compile(r"^(?:I:|%%)linebreak.*!", re.MULTILINE)  # no decorations then
 VOICE_LINE = re.compile(r"V:\s*(\S+)")
 VOICE_MARK = re.compile(r"\[V:\s*([^\s\]]+)[^\]]*\]")
 SILENT = re.compile(r'"[^"]*"|![^!\s|]+!|\+[^+\s|]+\+|\[[A-Za-z]:[^\]]*\]')
@@ -31,6 +32,8 @@ def count_attacks(text: str) -> list[int]:
 
 
 def _attacks(tune: str) -> int:
+    if MARKED_LINE_BREAKS.search(tune):
+        tune = tune.replace("!", " ")
     music = KEY.split(tune, maxsplit=1)[-1]
     voices: dict[str, str] = defaultdict(str)
     voice = next(iter(VOICE_LINE.findall(tune.removesuffix(music))), "1")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from pipeline.scores.abc.tunes import AbcError
-from pipeline.scores.abc.voice import Bar, Voice
+from pipeline.scores.abc_notation.tunes import AbcError
+from pipeline.scores.abc_notation.voice import Bar, Voice
 
 PART = re.compile(r"[\s.,]*(?:\((?P<group>[^()]*)\)|(?P<part>[A-Za-z]))(?P<times>\d*)[\s.,]*")
 MAX_BARS = 100_000  # of one voice: a few signs can multiply each other

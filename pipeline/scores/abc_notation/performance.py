@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
-from pipeline.scores.abc.voice import Bar, Chord
+from pipeline.scores.abc_notation.voice import Bar, Chord
 from pipeline.scores.notes import DEFAULT_VELOCITY
 from pipeline.scores.quarters import Key, NotatedRow, grace_rows
 

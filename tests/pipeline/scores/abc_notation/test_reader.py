@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.scores.abc.attacks import count_attacks
-from pipeline.scores.abc.reader import decode, read_tunes
+from pipeline.scores.abc_notation.attacks import count_attacks
+from pipeline.scores.abc_notation.reader import decode, read_tunes
 from pipeline.scores.notes import DRUMS, NoNotesError, Score
 from pipeline.scores.reading import read_scores
 
@@ -116,6 +116,7 @@ FIELDS = {
     "continued lines": (tune("C\\\nD"), "0:60 1:62"),
     "a bar after a letter that is no field": (tune("C|\nE:|\nF"), "0:60 1:64 2:65"),
     "words and symbols below the music": (tune("CD\nw:do re\ns:* !trill!\nE"), "0:60 1:62 2:64"),
+    "line breaks by marks": (tune("C!D!\nE", "I:linebreak !\n"), "0:60 1:62 2:64"),
     "no tune number": ("M:4/4\nL:1/4\nK:C\nCD|\n", "0:60 1:62"),
     "text blocks": (tune("C\n%%begintext\nABC|\n%%endtext\nD"), "0:60 1:62"),
     "a byte order mark": ("\ufeff" + tune("C"), "0:60"),
@@ -265,6 +266,7 @@ def test_voices_repeat_together(tmp_path: Path) -> None:
         (tune("(1C"), r"a tuplet \(1"),
         (tune(">C"), "a broken rhythm"),
         (tune("C>|"), "a broken rhythm"),
+        (tune("A>B<c"), "a broken rhythm .* between notes of unequal lengths"),
         (tune("C2>D"), "a broken rhythm .* between notes of unequal lengths"),
         (tune("-C"), r"a tie \(-\) without a note"),
         (tune("+CEG+"), "a chord as before ABC 2.0"),
@@ -379,7 +381,7 @@ def test_attacks_are_counted_from_the_text_as_they_are_read(construct: str) -> N
 
 
 def test_a_reader_that_loses_a_note_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.scores.abc import reader
+    from pipeline.scores.abc_notation import reader
 
     rows = reader.sounding_rows
     monkeypatch.setattr(reader, "sounding_rows", lambda bars, order: rows(bars, order)[1:])

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
-from pipeline.scores.abc.keys import ACCIDENTALS
+from pipeline.scores.abc_notation.keys import ACCIDENTALS
 
 OCTAVE_OF_CAPITALS = 60  # C is middle C, c the octave above
 SEMITONES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}

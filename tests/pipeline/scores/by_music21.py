@@ -1,4 +1,4 @@
-"""The notes that sound in notation (MusicXML, kern), read with music21."""
+"""Notation as music21 reads it: a second reading, to hold our own readers against."""
 
 from __future__ import annotations
 
