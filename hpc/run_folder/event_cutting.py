@@ -17,9 +17,9 @@ def cut_event_files(folder: Path, last_step: Callable[[str], int]) -> None:
     """Remove from a folder's event files what a run that continues writes again.
 
     That is every event of a tag after `last_step(tag)`, and a last record that a kill cut short.
-    A file without any other event is removed. TensorBoard would show both points of a step that
-    was computed twice: of the files that TensorFlow 2 writes it takes none for a restart.
-    Raises OSError naming the file that cannot be written.
+    A file without any other event is removed. Without this TensorBoard shows both points of a step
+    that was computed twice (findings/tensorboard-restart.sh). Raises OSError naming the file that
+    cannot be written.
     """
     for unfinished in folder.glob("*tfevents*.partial"):  # by a kill at this place
         unfinished.unlink()

@@ -243,6 +243,27 @@ def test_a_damaged_shard_is_found_before_step_1(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("written", "damaged"),
+    [
+        ('"steps_per_quarter": 12', '"steps_per_quarter": 13'),
+        ('"lowest_pitch": 21', '"lowest_pitch": 20'),
+        ('"split": "train"', '"split": "trait"'),
+    ],
+)
+def test_a_manifest_with_one_changed_byte_is_refused(
+    written: str,
+    damaged: str,
+    tiny_shards: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    manifest = Path(shutil.copytree(tiny_shards, tmp_path / "data")) / "manifest.json"
+    manifest.write_text(manifest.read_text().replace(written, damaged, 1))
+    assert "manifest.json is damaged" in refusal(capsys, tmp_path / "run", manifest.parent)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_manifest_of_another_schema_is_refused(
     tiny_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

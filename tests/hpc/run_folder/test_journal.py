@@ -27,10 +27,13 @@ def record(run_dir: Path, steps: range, *, evaluated: int) -> Journal:
 
 
 def points(run_dir: Path, split: str) -> list[int]:
-    """The steps of the points that TensorBoard shows of a split's loss."""
+    """The steps, sorted, of the points that TensorBoard shows of a split's loss.
+
+    It reads the files of one process and second in the order of their names, .10 before .9.
+    """
     shown = EventAccumulator(str(run_dir / "tensorboard"), size_guidance={"tensors": 0})
     shown.Reload()
-    return [event.step for event in shown.Tensors(f"{split}/loss")]
+    return sorted(event.step for event in shown.Tensors(f"{split}/loss"))
 
 
 def event_files(run_dir: Path) -> list[Path]:
@@ -72,7 +75,7 @@ def test_lives_without_a_checkpoint_leave_no_event_files(tmp_path: Path) -> None
 def test_an_event_file_without_newer_steps_keeps_its_bytes(tmp_path: Path) -> None:
     record(tmp_path, range(1, 5), evaluated=0).close()
     record(tmp_path, range(5, 6), evaluated=3).close()  # cuts the first file's settings
-    first = event_files(tmp_path)[0]
+    first = min(event_files(tmp_path), key=lambda file: file.stat().st_mtime_ns)
     before = first.stat()
     record(tmp_path, range(6, 7), evaluated=3).close()
     after = first.stat()
