@@ -79,7 +79,10 @@ class Watchdog:
     def progress(self, step: int, doing: str = "in a step") -> None:
         """Record that the main thread is alive and has finished `step`; the time limit restarts."""
         self._step = step
+        is_shorter = self._limit > self._timeout
         self._begin(self._timeout, doing)
+        if is_shorter:  # at once: until then the others wait for as long as the work before allowed
+            self._send_heartbeat()
 
     def allow(self, seconds: float, doing: str) -> None:
         """Give the work that begins now, such as compiling, a time limit of its own."""
