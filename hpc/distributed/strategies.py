@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ import tensorflow as tf
 
 from hpc.config.settings import WorkerSettings
 from hpc.distributed.launcher import Place
+from hpc.distributed.time_limit import hard_limit
+from hpc.distributed.watchdog import HEARTBEAT_SECONDS
 from pipeline.runtime.tensorflow_loading import quiet_libraries
 
 BACKGROUND_NICENESS = 19  # runs only while no other thread needs the core
@@ -113,7 +115,7 @@ class MultiWorker(Strategy):
             "ring": implementations.RING,
             "nccl": implementations.NCCL,
         }[config.collective]
-        with quiet_libraries():
+        with _limit_on_the_start(place, config, workers), quiet_libraries():
             self._strategy = tf.distribute.MultiWorkerMirroredStrategy(
                 communication_options=tf.distribute.experimental.CommunicationOptions(
                     implementation=implementation
@@ -233,6 +235,28 @@ def communication_facts() -> dict[str, Any]:
         for name, value in sorted(os.environ.items())
         if name.startswith(prefixes) and not name.startswith(of_a_launch)
     }
+
+
+def _limit_on_the_start(
+    place: Place, config: WorkerSettings, workers: list[str]
+) -> AbstractContextManager[None]:
+    """End this process if the block takes longer than --start-timeout.
+
+    MultiWorkerMirroredStrategy holds the interpreter's lock while it connects to the workers, so
+    the watchdog cannot. Where it can, it ends the process a moment before.
+    """
+    if place.size == 1:
+        return nullcontext()
+    seconds = config.start_timeout
+    others = ", ".join(
+        f"rank {rank} at {worker}" for rank, worker in enumerate(workers) if rank != place.rank
+    )
+    return hard_limit(
+        seconds + 2 * HEARTBEAT_SECONDS,
+        f"error: {place} has been waiting in TensorFlow for {seconds:.0f} s for the other workers "
+        f"to start it ({others}). Is one of them stopped, or a firewall between the hosts? "
+        "python hpc/doctor.py -H HOSTS tells",
+    )
 
 
 def _avoid_proxy(workers: list[str]) -> None:
