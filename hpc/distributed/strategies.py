@@ -109,6 +109,8 @@ class MultiWorker(Strategy):
             {"cluster": {"worker": workers}, "task": {"type": "worker", "index": place.rank}}
         )
         _avoid_proxy(workers)
+        if place.size > 1:
+            _leave_the_watch_to_the_watchdog(config, place.size)
         implementations = tf.distribute.experimental.CommunicationImplementation
         implementation = {
             "auto": implementations.AUTO,
@@ -256,6 +258,27 @@ def _limit_on_the_start(
         f"error: {place} has been waiting in TensorFlow for {seconds:.0f} s for the other workers "
         f"to start it ({others}). Is one of them stopped, or a firewall between the hosts? "
         "python hpc/doctor.py -H HOSTS tells",
+    )
+
+
+def _leave_the_watch_to_the_watchdog(config: WorkerSettings, num_workers: int) -> None:
+    """Make TensorFlow's own heartbeat so slow that the watchdog always judges first.
+
+    After 10 s without a heartbeat TensorFlow ends a worker with a traceback, whatever --timeout
+    allows, and does not name the host. The strategy has no argument for it, but leaves a service
+    alone that is configured before.
+    """
+    from tensorflow.python.eager import context
+    from tensorflow.tsl.protobuf import coordination_config_pb2
+
+    seconds = 2 * max(config.timeout, config.start_timeout)
+    context.context().configure_coordination_service(
+        service_type="standalone",
+        service_leader="/job:worker/replica:0/task:0",
+        heartbeat_timeout_in_ms=int(seconds * 1000),
+        coordinated_jobs=[
+            coordination_config_pb2.CoordinatedJob(name="worker", num_tasks=num_workers)
+        ],
     )
 
 
