@@ -128,9 +128,14 @@ class Watchdog:
 
     def _watch(self) -> None:
         """Send heartbeats; end this process when a peer is silent or this rank stands still."""
+        checked = time.monotonic()
         while not self._over.wait(HEARTBEAT_SECONDS):
-            self._send_heartbeat()
             now = time.monotonic()
+            late = now - checked - HEARTBEAT_SECONDS
+            if late > HEARTBEAT_SECONDS:
+                self._leave_out(late)
+            checked = now
+            self._send_heartbeat()
             for peer in list(self._peers.values()):
                 # Half its limit, so that a silent rank is named before this one's own time, spent
                 # waiting for it, is up.
@@ -144,6 +149,17 @@ class Watchdog:
                     f"{self.place} has been {self._doing} for {standing:.0f} s, its limit, after "
                     f"step {self._step}{others}"
                 )
+
+    def _leave_out(self, seconds: float) -> None:
+        """Do not count this time, in which this process did not run, against any rank.
+
+        It was stopped, or suspended with its job or its virtual machine, or a library held the
+        interpreter's lock: what the others sent meanwhile has not been read yet.
+        """
+        now = time.monotonic()
+        self._progress = min(self._progress + seconds, now)
+        for peer in self._peers.values():
+            peer.heard = min(peer.heard + seconds, now)
 
     def _loss(self, peer: Peer, how: str) -> str:
         """The line that names a lost peer."""

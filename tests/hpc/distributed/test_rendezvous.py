@@ -285,3 +285,27 @@ def test_a_signed_line_is_read_once_and_in_its_place() -> None:
     assert chief.open(line) is None
     other.send(step=2)
     assert chief.receive() == {"step": 2}
+
+
+def test_ranks_that_were_stopped_together_go_on_without_blame(ranks: Ranks) -> None:
+    ranks.start(3, *[{"steps": 60}] * 3)
+    ranks.wait_until_together()
+    for process in ranks.processes:
+        process.send_signal(signal.SIGSTOP)
+    time.sleep(TIMEOUT + 1)
+    for process in ranks.processes:
+        process.send_signal(signal.SIGCONT)
+    assert [ranks.end_of(rank) for rank in range(3)] == [(0, "")] * 3
+
+
+def test_a_rank_that_was_stopped_does_not_blame_another(ranks: Ranks) -> None:
+    ranks.start(2)
+    ranks.wait_until_together()
+    ranks.processes[1].send_signal(signal.SIGSTOP)
+    assert ranks.end_of(0)[0] == EXIT_PEER_LOST
+    time.sleep(TIMEOUT)
+    ranks.processes[1].send_signal(signal.SIGCONT)
+    code, errors = ranks.end_of(1)
+    assert code == EXIT_PEER_LOST
+    assert "error: rank 1 on host1 has been silent" in errors
+    assert "rank 0" not in errors
