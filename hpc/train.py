@@ -26,6 +26,7 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
 import numpy as np
 
 from hpc.config.train_config import parse_flags
+from hpc.distributed.collective_errors import collective_failure, without_nodes
 from hpc.distributed.launcher import Place, find_place
 from hpc.distributed.watchdog import Watchdog
 from hpc.run_folder.layout import METRICS, TIMELINE, write_config
@@ -48,8 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         place = find_place(os.environ)
         code = run_command(lambda: train(argv, place), str(place) if place.size > 1 else "")
-    except Exception:
-        print(f"error: {place}:\n{traceback.format_exc()}", file=sys.stderr)
+    except Exception as error:
+        line = collective_failure(error)
+        text = f" {line}" if line else f"\n{without_nodes(traceback.format_exc())}"
+        print(f"error: {place}:{text}", file=sys.stderr)
         code = 1
     if place.size > 1 and code:
         # The exit handlers of MPI and Horovod would wait for ranks that may be gone.

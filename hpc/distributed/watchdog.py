@@ -104,8 +104,13 @@ class Watchdog:
     ) -> None:
         if type(error).__module__.startswith(COLLECTIVES) and self._peers:
             # A collective also fails when another rank is gone. The watch then names that rank and
-            # ends this process within moments.
+            # ends this process: within moments if it has died, at its limit if it is silent.
             self._over.wait(BLAME_SECONDS)
+            while self._somebody_is_silent() and not self._over.wait(HEARTBEAT_SECONDS):
+                pass
+        if self._over.is_set():
+            # Another thread is ending this process, and says why: say nothing beside it.
+            time.sleep(2 * FAREWELL_SECONDS)
         self._over.set()
         self._send_all(**{"failed" if error is not None else "bye": self.place.rank})
 
@@ -149,6 +154,14 @@ class Watchdog:
                     f"{self.place} has been {self._doing} for {standing:.0f} s, its limit, after "
                     f"step {self._step}{others}"
                 )
+
+    def _somebody_is_silent(self) -> bool:
+        """Has a peer missed two heartbeats?"""
+        now = time.monotonic()
+        return any(
+            now - peer.heard > 3 * HEARTBEAT_SECONDS and not peer.left
+            for peer in self._peers.values()
+        )
 
     def _leave_out(self, seconds: float) -> None:
         """Do not count this time, in which this process did not run, against any rank.

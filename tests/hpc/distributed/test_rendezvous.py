@@ -45,6 +45,8 @@ def train():
             time.sleep(0.1)
             if step > facts.get("stand_still_after", step):
                 time.sleep(600)
+            if step > facts.get("collective_fails_after", step):
+                raise type("UnavailableError", (Exception,), {"__module__": "tensorflow.errors"})
             if step > facts.get("fail_after", step):
                 raise KeyError("broken")
             watchdog.progress(step)
@@ -67,9 +69,10 @@ class Ranks:
         *facts: dict,
         present: int | None = None,
         start_timeout: float = START_TIMEOUT,
+        timeout: float = TIMEOUT,
     ) -> None:
         for rank in range(size if present is None else present):
-            place = json.dumps([rank, size, self.port, start_timeout, TIMEOUT])
+            place = json.dumps([rank, size, self.port, start_timeout, timeout])
             told = {"problem": "", "data set": "abc", "steps": 600}
             told |= facts[rank] if rank < len(facts) else {}
             self.processes.append(
@@ -173,6 +176,22 @@ def test_the_failing_rank_alone_speaks(ranks: Ranks) -> None:
     assert code == 1
     assert "KeyError: 'broken'" in errors
     assert ranks.end_of(0) == (EXIT_PEER_LOST, "")
+
+
+def test_a_rank_whose_collective_fails_says_nothing_beside_the_failing_rank(ranks: Ranks) -> None:
+    ranks.start(2, {"collective_fails_after": 3}, {"fail_after": 6})
+    assert "KeyError: 'broken'" in ranks.end_of(1)[1]
+    assert ranks.end_of(0) == (EXIT_PEER_LOST, "")
+
+
+def test_a_rank_whose_collective_fails_waits_for_the_watch_to_name_the_cause(ranks: Ranks) -> None:
+    ranks.start(2, {"collective_fails_after": 10}, timeout=16.0)
+    ranks.wait_until_together()
+    ranks.processes[1].send_signal(signal.SIGSTOP)
+    code, errors = ranks.end_of(0)
+    assert code == EXIT_PEER_LOST
+    assert errors.startswith("error: rank 1 on host1 has been silent for ")
+    assert errors.count("\n") == 1
 
 
 def test_a_rank_that_differs_is_named_with_both_values(ranks: Ranks) -> None:
