@@ -91,7 +91,8 @@ def require_sound(roll: Roll, rank: int) -> None:
 def require_equal(roll: Roll, names: dict[str, str]) -> None:
     """Raise ValueError naming the first rank that differs from rank 0 in one of the facts.
 
-    `names` holds the facts to compare and, for each, what to do where they differ.
+    `names` holds the facts to compare and, for each, what to do where they differ; {python} there
+    stands for a fact of that rank.
     """
     chief = roll[0]
     for other in roll[1:]:
@@ -101,7 +102,7 @@ def require_equal(roll: Roll, names: dict[str, str]) -> None:
                 theirs, ours = _shown(name, found, needed), _shown(name, needed, found)
                 raise ValueError(
                     f"rank {other['rank']} on {other['host']} has {theirs}, rank 0 on "
-                    f"{chief['host']} has {ours}: {advice}"
+                    f"{chief['host']} has {ours}: {advice.format_map(other)}"
                 )
 
 

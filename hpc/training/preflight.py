@@ -74,6 +74,7 @@ def preflight(config: TrainConfig, place: Place, *, dry_run: bool = False) -> Lo
         if config.run is None:
             run_dir = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
         facts |= {"commit": commit(), "flags": config.digest(), "versions": library_versions()}
+        facts["python"] = sys.executable
         facts["processor"] = processor()
 
         # From what: the data set, and on the chief the checkpoint.
@@ -117,7 +118,7 @@ def require_agreement(roll: Roll, place: Place) -> None:
             "commit": "check the same commit out on every host",
             "flags": "start every rank with the same flags",
             "data set": "copy the data folder of rank 0 to every host",
-            "versions": "run make setup on every host",
+            "versions": "run make setup on every host (that rank runs {python})",
         },
     )
 

@@ -35,7 +35,7 @@ def train():
         roll = meet(watchdog, facts, lambda own: ([("127.0.0.1", port)], secret),
                     listen_on=("127.0.0.1", port), start_timeout=start)
         require_sound(roll, rank)
-        require_equal(roll, {"data set": "copy it"})
+        require_equal(roll, {"data set": "copy it", "versions": "not that of {python}"})
         print("together", [r["host"] for r in roll], flush=True)
         if facts.get("hold_the_interpreter"):
             watchdog.allow(start, "starting its collective library")
@@ -73,7 +73,7 @@ class Ranks:
     ) -> None:
         for rank in range(size if present is None else present):
             place = json.dumps([rank, size, self.port, start_timeout, timeout])
-            told = {"problem": "", "data set": "abc", "steps": 600}
+            told = {"problem": "", "data set": "abc", "versions": {}, "steps": 600}
             told |= facts[rank] if rank < len(facts) else {}
             self.processes.append(
                 subprocess.Popen(
@@ -199,6 +199,15 @@ def test_a_rank_that_differs_is_named_with_both_values(ranks: Ranks) -> None:
     code, errors = ranks.end_of(0)
     assert code == 1
     assert "rank 1 on host1 has data set xyz, rank 0 on host0 has data set abc: copy it" in errors
+
+
+def test_a_rank_with_other_versions_is_named_with_its_python(ranks: Ranks) -> None:
+    theirs = {"versions": {"python": "3.10.2"}, "python": "/usr/bin/python"}
+    ranks.start(2, {"versions": {"python": "3.11.7"}}, theirs)
+    code, errors = ranks.end_of(0)
+    assert code == 1
+    assert "has versions python 3.10.2, rank 0 on host0 has versions python 3.11.7" in errors
+    assert "not that of /usr/bin/python" in errors
 
 
 def test_a_problem_on_one_host_ends_all_with_that_problem(ranks: Ranks) -> None:
