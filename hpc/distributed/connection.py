@@ -43,6 +43,7 @@ class Connection:
         self._key = b""
         self._side, self._other_side = b"", b""
         self._num_sent = self._num_received = 0
+        self.is_untouched = True  # nothing has been read
 
     def agree_on_key(
         self, secret: bytes, chief_nonce: bytes, other_nonce: bytes, *, is_chief: bool
@@ -106,6 +107,7 @@ class Connection:
         except OSError:
             return False
         self._buffer += chunk
+        self.is_untouched = self.is_untouched and not chunk
         return bool(chunk) and len(self._buffer) <= limit
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """Rank 0's roll call: it waits for the hello of every other rank, whoever else connects.
 
 All callers are served at once, each with a deadline and a limit on what it may send, so a stranger
-(a port scan, a rank of another run) cannot hold up a rank. rank 0 sends a nonce, the caller
+(a port scan, a rank of another run) cannot hold up a rank. Rank 0 sends a nonce, the caller
 answers with its own and a signed hello (see connection.py), and rank 0 signs its welcome. The
 port closes after the roll call.
 """
@@ -102,7 +102,11 @@ class RollCall:
     def _serve(self, caller: Caller) -> None:
         """Read what a caller has sent, and decide once its hello is complete."""
         if not caller.connection.read_some(HELLO_BYTES):
-            self._turn_away(caller)
+            if caller.connection.is_untouched:  # perhaps a rank, which waited too long for a nonce
+                self._forget(caller)
+                caller.connection.close()
+            else:
+                self._turn_away(caller)
             return
         while (line := caller.connection.next_line()) is not None:
             if caller.knows_nonce:
