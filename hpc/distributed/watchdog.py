@@ -3,7 +3,7 @@
 When a rank dies, hangs or is cut off, the collective libraries leave the others waiting for ever.
 The watchdog then ends every rank with one line that names the lost one. It starts with the
 connections that the rendezvous opened: rank 0 has one to every rank, every other rank has one to
-rank 0. The messages, one JSON object a line:
+rank 0. The messages, one signed JSON object a line:
 
 step      heartbeat: the last step that the sender finished; `limit`: seconds for its present work
 bye       the sender has finished its work
