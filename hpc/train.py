@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import platform
 import sys
 import time
 import traceback
@@ -23,9 +24,16 @@ from typing import TYPE_CHECKING
 if __package__ in (None, ""):  # run as a script: import from the root, not from hpc/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import numpy as np
+try:
+    import numpy as np
+except ModuleNotFoundError as error:  # on another host, mpirun may find another Python
+    sys.exit(
+        f"error: {sys.executable} on {platform.node()} has no {error.name}: it is not the Python "
+        "of make setup. Put that one's folder first on PATH on every host, or name it in full"
+    )
 
 from hpc.config.train_config import parse_flags
+from hpc.distributed.collective_errors import collective_failure, without_nodes
 from hpc.distributed.launcher import Place, find_place
 from hpc.distributed.watchdog import Watchdog
 from hpc.run_folder.layout import METRICS, TIMELINE, write_config
@@ -48,8 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         place = find_place(os.environ)
         code = run_command(lambda: train(argv, place), str(place) if place.size > 1 else "")
-    except Exception:
-        print(f"error: {place}:\n{traceback.format_exc()}", file=sys.stderr)
+    except Exception as error:
+        line = collective_failure(error)
+        text = f" {line}" if line else f"\n{without_nodes(traceback.format_exc())}"
+        print(f"error: {place}:{text}", file=sys.stderr)
         code = 1
     if place.size > 1 and code:
         # The exit handlers of MPI and Horovod would wait for ranks that may be gone.

@@ -100,3 +100,15 @@ def test_an_unknown_flag_stops_the_command_and_is_named(
     assert finished.stdout == ""
     assert not any(line.startswith("Traceback") for line in own_lines)
     assert list(tmp_path.iterdir()) == []  # nothing was begun
+
+
+def test_a_python_without_the_libraries_is_named_with_its_path() -> None:
+    done = subprocess.run(
+        [sys.executable, "-S", REPOSITORY / "hpc/train.py"],  # -S: without site-packages
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {sys.executable} on ")
+    assert "has no numpy" in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -3,7 +3,7 @@
 When a rank dies, hangs or is cut off, the collective libraries leave the others waiting for ever.
 The watchdog then ends every rank with one line that names the lost one. It starts with the
 connections that the rendezvous opened: rank 0 has one to every rank, every other rank has one to
-rank 0. The messages, one JSON object a line:
+rank 0. The messages, one signed JSON object a line:
 
 step      heartbeat: the last step that the sender finished; `limit`: seconds for its present work
 bye       the sender has finished its work
@@ -79,7 +79,10 @@ class Watchdog:
     def progress(self, step: int, doing: str = "in a step") -> None:
         """Record that the main thread is alive and has finished `step`; the time limit restarts."""
         self._step = step
+        is_shorter = self._limit > self._timeout
         self._begin(self._timeout, doing)
+        if is_shorter:  # at once: until then the others wait for as long as the work before allowed
+            self._send_heartbeat()
 
     def allow(self, seconds: float, doing: str) -> None:
         """Give the work that begins now, such as compiling, a time limit of its own."""
@@ -101,8 +104,13 @@ class Watchdog:
     ) -> None:
         if type(error).__module__.startswith(COLLECTIVES) and self._peers:
             # A collective also fails when another rank is gone. The watch then names that rank and
-            # ends this process within moments.
+            # ends this process: within moments if it has died, at its limit if it is silent.
             self._over.wait(BLAME_SECONDS)
+            while self._somebody_is_silent() and not self._over.wait(HEARTBEAT_SECONDS):
+                pass
+        if self._over.is_set():
+            # Another thread is ending this process, and says why: say nothing beside it.
+            time.sleep(2 * FAREWELL_SECONDS)
         self._over.set()
         self._send_all(**{"failed" if error is not None else "bye": self.place.rank})
 
@@ -125,9 +133,14 @@ class Watchdog:
 
     def _watch(self) -> None:
         """Send heartbeats; end this process when a peer is silent or this rank stands still."""
+        checked = time.monotonic()
         while not self._over.wait(HEARTBEAT_SECONDS):
-            self._send_heartbeat()
             now = time.monotonic()
+            late = now - checked - HEARTBEAT_SECONDS
+            if late > HEARTBEAT_SECONDS:
+                self._leave_out(late)
+            checked = now
+            self._send_heartbeat()
             for peer in list(self._peers.values()):
                 # Half its limit, so that a silent rank is named before this one's own time, spent
                 # waiting for it, is up.
@@ -141,6 +154,25 @@ class Watchdog:
                     f"{self.place} has been {self._doing} for {standing:.0f} s, its limit, after "
                     f"step {self._step}{others}"
                 )
+
+    def _somebody_is_silent(self) -> bool:
+        """Has a peer missed two heartbeats?"""
+        now = time.monotonic()
+        return any(
+            now - peer.heard > 3 * HEARTBEAT_SECONDS and not peer.left
+            for peer in self._peers.values()
+        )
+
+    def _leave_out(self, seconds: float) -> None:
+        """Do not count this time, in which this process did not run, against any rank.
+
+        It was stopped, or suspended with its job or its virtual machine, or a library held the
+        interpreter's lock: what the others sent meanwhile has not been read yet.
+        """
+        now = time.monotonic()
+        self._progress = min(self._progress + seconds, now)
+        for peer in self._peers.values():
+            peer.heard = min(peer.heard + seconds, now)
 
     def _loss(self, peer: Peer, how: str) -> str:
         """The line that names a lost peer."""

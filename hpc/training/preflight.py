@@ -13,7 +13,13 @@ from typing import Any
 from hpc.config.fields import flag
 from hpc.config.train_config import TrainConfig
 from hpc.distributed.connection import free_port
-from hpc.distributed.launcher import Place, agreed_port, chief_address, choose_strategy
+from hpc.distributed.launcher import (
+    Place,
+    agreed_port,
+    chief_address,
+    choose_strategy,
+    listening_address,
+)
 from hpc.distributed.processor import processor
 from hpc.distributed.rendezvous import Roll, meet, require_equal, require_sound
 from hpc.distributed.watchdog import Watchdog
@@ -68,6 +74,7 @@ def preflight(config: TrainConfig, place: Place, *, dry_run: bool = False) -> Lo
         if config.run is None:
             run_dir = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
         facts |= {"commit": commit(), "flags": config.digest(), "versions": library_versions()}
+        facts["python"] = sys.executable
         facts["processor"] = processor()
 
         # From what: the data set, and on the chief the checkpoint.
@@ -91,11 +98,12 @@ def rendezvous(config: TrainConfig, local: LocalState, watchdog: Watchdog) -> Ro
     """
     place = watchdog.place
     on_slurm = place.launcher == "srun" and place.size > 1
+    port = agreed_port(os.environ) if on_slurm else 0
     return meet(
         watchdog,
         {**local.facts, "run": str(local.run_dir)},
-        lambda port: chief_address(place, port, os.environ),
-        port=agreed_port(os.environ) if on_slurm else 0,
+        lambda own_port: chief_address(place, own_port, os.environ),
+        listen_on=(listening_address(place, os.environ), port),
         start_timeout=config.start_timeout,
     )
 
@@ -110,7 +118,7 @@ def require_agreement(roll: Roll, place: Place) -> None:
             "commit": "check the same commit out on every host",
             "flags": "start every rank with the same flags",
             "data set": "copy the data folder of rank 0 to every host",
-            "versions": "run make setup on every host",
+            "versions": "run make setup on every host (that rank runs {python})",
         },
     )
 

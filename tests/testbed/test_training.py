@@ -70,6 +70,20 @@ def test_a_slurm_job_reaches_it_too(
     assert same_losses(checkout / "runs/job", alone)
 
 
+def test_srun_starts_the_ranks_only_with_a_secret(
+    testbed: Testbed, checkout: Path, alone: Path
+) -> None:
+    srun = "srun --nodes=2 --ntasks=2 python hpc/train.py --run=runs/both --strategy=multiworker"
+    command = " ".join([srun, *FLAGS])
+    done = testbed.run("dorchester", ["bash", "-c", command], cwd=checkout, timeout=200)
+    assert done.returncode != 0
+    assert "CHORALE_SECRET is not set" in done.stderr
+    command = f"export CHORALE_SECRET=$(openssl rand -hex 32); {command}"
+    done = testbed.run("dorchester", ["bash", "-c", command], cwd=checkout, timeout=200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert same_losses(checkout / "runs/both", alone)
+
+
 def start(
     testbed: Testbed, checkout: Path, *flags: str, launch: tuple[str, ...] = MPIRUN
 ) -> Command:

@@ -2,15 +2,24 @@
 
 import json
 import os
+import signal
 import subprocess
+import sys
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
+from hpc.distributed.connection import free_port
 from hpc.distributed.strategies import own_threads
+from hpc.distributed.watchdog import EXIT_PEER_LOST
 from hpc.train import main
+from hpc.training.preemption import EXIT_PREEMPTED
 from tests.conftest import REPOSITORY
 from tests.hpc.launching import (
     MPI_ENVIRONMENT,
@@ -81,6 +90,107 @@ def test_every_strategy_starts_at_the_flags_that_a_user_does_not_give(
     assert done.returncode == 0, done.stdout + done.stderr
     [run_dir] = (tmp_path / "runs").iterdir()
     assert list(losses(run_dir, "valid").shape) == [1]
+
+
+OPENED_ALONE = """
+import sys, time
+from hpc.config.train_config import TrainConfig
+from hpc.distributed.launcher import Place
+from hpc.distributed.strategies import open_strategy
+
+config = TrainConfig(start_timeout=3.0)
+print("ready", flush=True)
+open_strategy("multiworker", Place(0, 2, host="host0"), config, sys.argv[1:])
+"""
+
+
+def test_the_limit_of_the_start_holds_while_tensorflow_blocks_the_interpreter() -> None:
+    workers = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", OPENED_ALONE, *workers],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    try:
+        _, errors = process.communicate(timeout=40)
+    finally:
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert "rank 0 on host0 has been waiting in TensorFlow for 3 s for the other" in errors
+    assert f"rank 1 at {workers[1]}" in errors
+
+
+@contextmanager
+def two_workers(
+    data: Path, run: Path, *flags: str
+) -> Iterator[tuple[subprocess.Popen[str], psutil.Process]]:
+    """mpirun with two ranks that have begun to train, and the process of rank 1."""
+    flags = (f"--data={data}", f"--run={run}", "--steps=1000000", "--log-every=1", *flags)
+    mpirun = subprocess.Popen(
+        mpi_command(2, *TINY_FLAGS, *flags),
+        env={**os.environ, **MPI_ENVIRONMENT},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        until = time.monotonic() + 240
+        while num_lines(run) < 3:
+            assert mpirun.poll() is None, mpirun.communicate()
+            assert time.monotonic() < until, "no step taken"
+            time.sleep(0.2)
+        [rank_1] = [
+            process
+            for process in psutil.Process(mpirun.pid).children(recursive=True)
+            if process.environ().get("OMPI_COMM_WORLD_RANK") == "1"
+        ]
+        yield mpirun, rank_1
+    finally:
+        mpirun.kill()
+        mpirun.wait()
+
+
+def num_lines(run: Path) -> int:
+    metrics = run / "metrics.jsonl"
+    return metrics.read_text().count("\n") if metrics.is_file() else 0
+
+
+@pytest.mark.parametrize("strategy", ["horovod", "multiworker"])
+def test_a_stall_of_20_seconds_is_survived(
+    strategy: str, tiny_shards: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    with two_workers(tiny_shards, run, f"--strategy={strategy}") as (mpirun, rank_1):
+        rank_1.suspend()
+        time.sleep(20)
+        rank_1.resume()
+        time.sleep(3)
+        before = num_lines(run)
+        time.sleep(12)  # the strategy's own judgement would come by now
+        assert num_lines(run) > before
+        mpirun.send_signal(signal.SIGUSR2)
+        output, errors = mpirun.communicate(timeout=60)
+        assert mpirun.returncode == EXIT_PREEMPTED, output + errors
+
+
+def test_a_worker_that_hangs_is_named_after_longer_than_tensorflow_would_wait(
+    tiny_shards: Path, tmp_path: Path
+) -> None:
+    flags = "--strategy=multiworker", "--timeout=44"
+    with two_workers(tiny_shards, tmp_path / "run", *flags) as (mpirun, rank_1):
+        rank_1.suspend()
+        output, errors = mpirun.communicate(timeout=60)
+        assert mpirun.returncode == EXIT_PEER_LOST, output + errors
+        # Woken by mpirun to be ended, rank 1 may repeat what rank 0 said of it.
+        lines = [line for line in errors.splitlines() if line.startswith("error:")]
+        assert lines, errors
+        assert all(line.startswith("error: rank 1 on ") for line in lines), errors
+        assert "has been silent for 2" in lines[0]
+        assert "Traceback" not in errors
 
 
 @pytest.mark.parametrize("strategy", ["horovod", "multiworker"])

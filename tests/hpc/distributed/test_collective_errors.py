@@ -1,0 +1,38 @@
+"""What a user reads of an error of TensorFlow's or Horovod's collectives."""
+
+import tensorflow as tf
+
+from hpc.distributed.collective_errors import collective_failure, without_nodes
+
+ABORTED = """Graph execution error:
+
+Detected at node CollectiveReduceV2 defined at (most recent call last):
+  File "/home/a/hpc/train.py", line 274, in <module>
+
+  File "/home/a/hpc/train.py", line 50, in main
+
+Collective ops is aborted by: Task /job:worker/replica:0/task:1 heartbeat timeout.
+The error could be from a previous operation. Restart your program to reset.
+\t [[{{node CollectiveReduceV2}}]] [Op:__inference__train_2692]"""
+
+
+def test_an_error_that_another_rank_causes_is_one_line_without_the_graph() -> None:
+    error = tf.errors.UnavailableError(None, None, ABORTED)
+    assert collective_failure(error) == (
+        "a collective failed (UnavailableError): Collective ops is aborted by: Task "
+        "/job:worker/replica:0/task:1 heartbeat timeout."
+    )
+
+
+def test_horovods_error_is_read_without_tensorflows_node() -> None:
+    text = "{{function_node __wrapped__HorovodAllreduce_device_/CPU:0}} Horovod has been shut down"
+    error = tf.errors.UnknownError(None, None, text)
+    assert collective_failure(error) == (
+        "a collective failed (UnknownError): Horovod has been shut down"
+    )
+    assert without_nodes(text) == "Horovod has been shut down"
+
+
+def test_an_error_of_the_program_itself_is_left_to_its_traceback() -> None:
+    assert collective_failure(tf.errors.InvalidArgumentError(None, None, "shapes")) == ""
+    assert collective_failure(KeyError("broken")) == ""
