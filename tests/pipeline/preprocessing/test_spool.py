@@ -142,16 +142,16 @@ from pipeline.preprocessing import spool
 from pipeline.preprocessing.build import Settings, build_data_set
 
 def live(lines_to_live):
-    note, written = spool.Spool._note, 0
-    def dying_note(self, line):
+    add_line, written = spool.Spool._add_line, 0
+    def dying(self, line):
         nonlocal written
         if written == lines_to_live:
             self._journal.write(b'{{"file": "half')
             self._journal.flush()
             os.kill(os.getpid(), signal.SIGKILL)
         written += 1
-        note(self, line)
-    spool.Spool._note = dying_note
+        add_line(self, line)
+    spool.Spool._add_line = dying
     build_data_set(Settings(({corpus!r},), Path({out!r}), num_lanes=4, num_processes=1))
 
 for life, lines in enumerate((4, 9, 5, 6, 1000)):
