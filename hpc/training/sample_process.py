@@ -21,6 +21,7 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from hpc.run_folder.layout import SAMPLES
+from pipeline.runtime.command import signals_interrupt
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +39,7 @@ SEED, TOP_P = 1, 0.95  # always the same, so that the samples of one run can be 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write a sample for the newest of the steps named on standard input, until that ends."""
+    """The exit code: 0 when standard input has ended, 1 after SIGTERM."""
     parser = argparse.ArgumentParser(
         description="Samples for TensorBoard of the steps named on standard input; "
         "hpc/train.py starts it."
@@ -53,6 +54,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
+    try:
+        with signals_interrupt():
+            write_samples(run_dir)
+    except KeyboardInterrupt:  # the trainer ends; what was written so far stays
+        return 1
+    return 0
+
+
+def write_samples(run_dir: Path) -> None:
+    """Write a sample for the newest of the steps named on standard input, until that ends."""
     writers = {folder: open_writer(run_dir, folder) for folder in (COMPOSED, REAL)}
     pending = b""
     while received := os.read(0, 4096):
@@ -64,7 +75,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             write_sample(writers, run_dir, int(lines[-1]))
         except (ValueError, OSError) as error:  # a checkpoint that was already removed, say
             print(f"step {int(lines[-1])}: {error}", file=sys.stderr, flush=True)
-    return 0
 
 
 def open_writer(run_dir: Path, folder: str) -> tf.summary.SummaryWriter:

@@ -15,6 +15,7 @@ LOG = "listening.log"  # in the run's folder
 PROGRAM = Path(__file__).with_name("sample_process.py")
 
 LONGEST_END = 60.0  # seconds that the end of a run waits for its last sample
+STOP_SECONDS = 5.0  # for a process that was asked to end at once
 
 
 class SampleProcess:
@@ -59,8 +60,16 @@ class SampleProcess:
                 self._say(f"the last sample for TensorBoard: at most {LONGEST_END:.0f} s")
             self._process.wait(LONGEST_END if wait else 0.0)
         except (OSError, subprocess.TimeoutExpired):
-            self._process.kill()
-            self._process.wait()
+            self._end(self._process)
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        """End it by SIGTERM, upon which it removes its temporary files; else by SIGKILL."""
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
     def _start(self) -> subprocess.Popen[bytes]:
         launcher = ("OMPI_", "PMIX_", "PMI_", "SLURM_", "TF_CONFIG")  # not a rank of the job

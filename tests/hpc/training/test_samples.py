@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,9 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(bool(missing_for_samples()), reason=f"no {missing_for_samples()}"),
 ]
+
+
+COMPATIBILITY = Path(__file__).resolve().parents[2] / "compatibility"
 
 
 def samplers() -> list[psutil.Process]:
@@ -53,6 +58,24 @@ def test_its_priority_counts_against_the_trainer_and_ctrl_c_is_not_for_it(tmp_pa
     assert session == os.getsid(0)
     assert group != os.getpgid(0)
     assert not samplers()
+
+
+def test_one_that_is_ended_while_it_renders_leaves_no_temporary_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = shutil.copytree(COMPATIBILITY, tmp_path / "older")
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.chdir(older)  # the run names its data set by a relative path
+    samples = SampleProcess(older / "run", 0.0, lambda _: None)
+    samples.request(4)
+    (sampler,) = samplers()
+    while not any(temporary.glob("*/piece.*")):
+        assert sampler.is_running(), (older / "run" / LOG).read_text()
+        time.sleep(0.01)
+    samples.close(wait=False)
+    assert list(temporary.iterdir()) == []
 
 
 @pytest.mark.parametrize("kind", ["frames", "lstm"])
