@@ -108,9 +108,9 @@ class Watchdog:
             self._over.wait(BLAME_SECONDS)
             while self._somebody_is_silent() and not self._over.wait(HEARTBEAT_SECONDS):
                 pass
-        if self._over.is_set():
-            # Another thread is ending this process, and says why: say nothing beside it.
-            time.sleep(2 * FAREWELL_SECONDS)
+            if self._over.is_set():
+                # Another thread is ending this process, and says why: say nothing beside it.
+                time.sleep(2 * FAREWELL_SECONDS)
         self._over.set()
         self._send_all(**{"failed" if error is not None else "bye": self.place.rank})
 
