@@ -63,7 +63,7 @@ lint: setup ## ruff check, ruff format --check, mypy, shellcheck
 	check $(VENV_PYTHON) -m ruff check .; \
 	check $(VENV_PYTHON) -m ruff format --check .; \
 	check $(VENV_PYTHON) -m mypy; \
-	check .venv/bin/shellcheck -x -S warning $(wildcard hpc/install/*.sh slurm/*.sh tests/testbed/*.sh) .ci/run; \
+	check .venv/bin/shellcheck -x -S warning $(wildcard hpc/install/*.sh slurm/*.sh tests/testbed/*.sh findings/*.sh) .ci/run; \
 	exit $$failed
 
 constraints: $(DONE)/environment ## Newest versions that fit setup.cfg, written to constraints.txt
