@@ -47,7 +47,10 @@ def read_abc(contents: bytes, *, expand_repeats: bool = False) -> list[Score]:
     refused = [tune for tune in tunes if tune.score is None]
     if refused:
         tune, more = refused[0], f", and {len(refused) - 1} more" if refused[1:] else ""
-        raise ValueError(f"of {len(tunes)} tunes, X:{tune.number} is refused{more}: {tune.refusal}")
+        raise ValueError(
+            f"of {len(tunes)} tunes, X:{tune.number} is refused{more}: {tune.refusal}. Repair the "
+            "tune, or take it out of the file"
+        )
     if text.strip() and not tunes:
         raise ValueError("not ABC: it has neither a tune number (X:) nor a key (K:)")
     return [tune.score for tune in tunes if tune.score is not None]
