@@ -249,7 +249,13 @@ def generate(flags: argparse.Namespace) -> None:
     # Write.
     primer_end = primer.end if primer else 0
     renderer = Renderer(
-        flags.out, soundfont, flags.beats_per_bar, primer_end, flags.formats, engraver
+        flags.out,
+        soundfont,
+        flags.beats_per_bar,
+        primer_end,
+        flags.formats,
+        engraver,
+        composer=f"chorale, model {flags.run.resolve().name}",  # its name, no path of this machine
     )
     speed = {"num_tokens": num_tokens, "tokens_per_second": num_tokens / elapsed}
     settings = {

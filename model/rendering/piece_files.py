@@ -54,6 +54,7 @@ class Renderer:
     primer_end: int = 0  # grid steps of the primer, which was not composed
     formats: tuple[str, ...] = DEFAULT_FORMATS
     engraver: Engraver | None = None  # needed for pdf and score.png
+    composer: str = "chorale"  # the name in printed scores
 
     def render(self, name: str, score: Score) -> RenderedPiece:
         """Write NAME.mid, NAME.wav and so on, as `formats` says, of a score with notes.
@@ -100,7 +101,7 @@ class Renderer:
             if paths.keys() & {"musicxml", *PRINTED}:
                 from pipeline.scores.musicxml.writer import write_musicxml
 
-                write_musicxml(score, musicxml, name, self.beats_per_bar)
+                write_musicxml(score, musicxml, name, self.beats_per_bar, self.composer)
             for kind in paths.keys() & set(PRINTED):
                 assert self.engraver
                 printed = self.engraver.engrave(musicxml, paths[kind])

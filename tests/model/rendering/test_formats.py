@@ -67,6 +67,8 @@ def test_only_the_formats_asked_for_are_written_and_hold_the_same_notes(
     assert [path.name for path in files] == ["piece-001.mid", "piece-001.musicxml"]
     midi, musicxml = map(read_score, files)
     assert in_quarters(midi) == in_quarters(musicxml)
+    creator = f'<creator type="composer">chorale, model {run_dir.name}</creator>'
+    assert creator in files[1].read_text()
     said = capsys.readouterr().out
     assert all(str(path) in said for path in files)
 
