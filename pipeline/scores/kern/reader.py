@@ -12,7 +12,7 @@ from pipeline.scores.kern.attacks import count_attacks
 from pipeline.scores.kern.piece import KernPiece, Strike
 from pipeline.scores.kern.repeats import played_order
 from pipeline.scores.kern.spines import KERN, KernError, spine_records
-from pipeline.scores.kern.tokens import DISTANT
+from pipeline.scores.kern.tokens import DISTANT, without_links
 from pipeline.scores.notes import DEFAULT_VELOCITY, Score
 from pipeline.scores.quarters import Key, NotatedRow, grace_rows, score_in_quarters
 
@@ -44,7 +44,8 @@ def kern_scores(text: str, *, expand_repeats: bool = False) -> list[Score]:
     - Notes that start in one record start together. Where durations disagree about when that is,
       the file is refused; so is all that cannot be read, by name and line.
     - Tied notes are one note, within chords and across spines; a doubled sign ([[ and ]]) ties over
-      notes in between. A tie that leads nowhere is no tie.
+      notes in between, and so does a linked one (!!!RDF**kern: N = linked). A tie that leads
+      nowhere is no tie.
     - Grace notes (q) come right before the beat, a twelfth of a quarter each, or shorter where the
       piece has no room before it. Cue-sized notes (Q, *cue) and hidden ones (yy) sound.
     - Pitches are those written: kern notates transposing instruments as they sound.
@@ -57,7 +58,7 @@ def kern_scores(text: str, *, expand_repeats: bool = False) -> list[Score]:
     scores: list[Score] = []
     piece = KernPiece()
     kinds: set[str] = set()
-    for line, spines, tokens in spine_records(text):
+    for line, spines, tokens in spine_records(without_links(text)):
         for kind in {spine.kind for spine in spines} - kinds:
             if kind.startswith(UNREAD):
                 raise KernError(line, f"a spine of kind {kind}, whose notes are not read")
