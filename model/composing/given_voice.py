@@ -124,9 +124,9 @@ def _check(path: Path, written: np.ndarray, notes: np.ndarray, vocabulary: GridV
         quarter = notes["onset"][together[0]] / vocabulary.steps_per_quarter
         if np.diff(written["onset"]).all():
             raise ValueError(
-                f"--given {path} holds notes too fast for this model, first at quarter {quarter:g}: "
-                f"its grid has {vocabulary.steps_per_quarter} steps a quarter, and two notes fall "
-                "on one. Give a file with longer notes"
+                f"--given {path} holds notes too fast for this model, first at quarter {quarter:g}"
+                f": its grid has {vocabulary.steps_per_quarter} steps a quarter, and two notes "
+                "fall on one. Give a file with longer notes"
             )
         raise ValueError(
             f"--given {path} holds notes that begin together, first at quarter {quarter:g}; one "
