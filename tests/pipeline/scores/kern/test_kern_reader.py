@@ -467,6 +467,11 @@ def test_six_repeated_sections_are_each_played_twice(tmp_path: Path) -> None:
     assert notes[-1] == (92, 62, 4)
 
 
+def test_an_expansion_list_says_what_a_da_capo_plays(tmp_path: Path) -> None:
+    text = "**kern *>[A,B,A] *>A 4c !LO:TX:t=Fine *>B 4d !LO:TX:t=D.C. *-".replace(" ", "\n")
+    assert [pitch for _, pitch, _ in heard(tmp_path, text, expand_repeats=True)] == [60, 62, 60]
+
+
 def test_a_tie_leads_into_each_ending(tmp_path: Path) -> None:
     text = "**kern *>[A,A1,A,A2] *>A 4c [4d *>A1 4d] =:|! *>A2 2d] *-".replace(" ", "\n")
     assert heard(tmp_path, text, expand_repeats=True) == [
@@ -484,6 +489,8 @@ def test_a_tie_leads_into_each_ending(tmp_path: Path) -> None:
         ("*>[A] *>A 4c *>A 4d", "line 5: a second section 'A'"),
         ("*>norep[A] *>A 4c", "line 2: 0 expansion lists without a name"),
         ("*>[A] 4c *>A 4d", r"line 4: notes before the first section"),
+        ("4c !LO:TX:t=D.C.", r"line 3: D\.C\. with --expand-repeats, but no expansion list"),
+        ("!!LO:TX:b:t=Dal_segno. 4c".replace("_", "\u2003"), "line 2: Dal\u2003segno with"),
     ],
 )
 def test_repeats_that_cannot_be_followed_are_refused_by_name(
