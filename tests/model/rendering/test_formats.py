@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from model.generate import main
-from model.rendering.engraving import find_engraver
+from model.rendering.engraving import Engraver, find_engraver
 from pipeline.scores.musicxml.writer import write_musicxml
 from pipeline.scores.notes import DRUMS, Score, make_notes, one_note_per_key
 from pipeline.scores.reading import read_score
@@ -90,11 +91,12 @@ def test_formats_that_do_not_fit_are_refused_before_anything_begins(
     assert named in capsys.readouterr().err
 
 
-# Printed scores: MuseScore and LilyPond are large; stand-ins for them show their arguments -------
+# Printed scores: stand-ins for MuseScore and LilyPond show their arguments, and the real programs
+# print where they are installed -----------------------------------------------------------------
 
 
 def stand_in(folder: Path, name: str, script: str) -> None:
-    """An executable of this name in the folder."""
+    """An executable of this name in the folder; it finds no programs by name."""
     folder.mkdir(exist_ok=True)
     (folder / name).write_text(f"#!/bin/sh\n{script}\n")
     (folder / name).chmod(0o755)
@@ -121,9 +123,9 @@ def test_musescore_prints_a_file_for_each_page(
     run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As MuseScore 3 does: -r DPI -o FILE INPUT, and for PNG a number before the suffix.
-    script = 'base="${4%.*}"; head -c 5 "$5" > "$base-1.png"; echo two > "$base-2.png"'
+    script = 'base="${4%.*}"; /usr/bin/head -c 5 "$5" > "$base-1.png"; echo two > "$base-2.png"'
     stand_in(tmp_path / "bin", "mscore", script)
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     flags = ["--bars", "1", "--seed", "1", "--out", str(tmp_path / "out")]
     assert main([str(run_dir), *flags, "--formats", "score.png"]) == 0
     pages = {path.name: path.read_text() for path in (tmp_path / "out").iterdir()}
@@ -134,9 +136,9 @@ def test_lilypond_prints_what_its_converter_made_and_its_errors_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "bin"
-    stand_in(folder, "musicxml2ly", 'cp "$3" "$2"')  # --output FILE INPUT
-    stand_in(folder, "lilypond", 'cp "$5" "$4.pdf"')  # --pdf -dresolution=N -o BASE INPUT
-    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    stand_in(folder, "musicxml2ly", '/bin/cp "$3" "$2"')  # --output FILE INPUT
+    stand_in(folder, "lilypond", '/bin/cp "$5" "$4.pdf"')  # --pdf -dresolution=N -o BASE INPUT
+    monkeypatch.setenv("PATH", str(folder))
     (tmp_path / "piece.musicxml").write_text("music")
     printed = find_engraver().engrave(tmp_path / "piece.musicxml", tmp_path / "piece.pdf")
     assert printed == [tmp_path / "piece.pdf"]
@@ -145,3 +147,15 @@ def test_lilypond_prints_what_its_converter_made_and_its_errors_are_told(
     with pytest.raises(RuntimeError, match="lilypond could not print the score: no such glyph"):
         find_engraver().engrave(tmp_path / "piece.musicxml", tmp_path / "other.pdf")
     assert not (tmp_path / "other.pdf").exists()
+
+
+@pytest.mark.parametrize("programs", [["mscore3"], ["lilypond", "musicxml2ly"]])
+def test_the_installed_program_prints_a_score(programs: list[str], tmp_path: Path) -> None:
+    paths = [Path(found) for name in programs if (found := shutil.which(name))]
+    if len(paths) < len(programs):
+        pytest.skip(f"{programs[0]} is not installed: apt install musescore3 lilypond")
+    rows = [(0, 0, 60, 5, 80), (5, 0, 64, 43, 80), (24, 40, 72, 7, 80), (48, DRUMS, 38, 6, 80)]
+    write_musicxml(Score(make_notes(rows), 12, 90.0), tmp_path / "piece.musicxml", "A piece")
+    printed = Engraver(*paths).engrave(tmp_path / "piece.musicxml", tmp_path / "piece.pdf")
+    assert printed == [tmp_path / "piece.pdf"]
+    assert printed[0].read_bytes().startswith(b"%PDF-")
