@@ -28,7 +28,7 @@ READER_FILES = (
     "musicxml/instruments.py",
     "musicxml/playing_order.py", "musicxml/reader.py", "kern/attacks.py", "kern/instruments.py",
     "kern/piece.py", "kern/reader.py", "kern/repeats.py", "kern/spines.py", "kern/tokens.py",
-    "notes.py", "quarters.py", "reading.py", "cache.py",
+    "jump_words.py", "notes.py", "quarters.py", "reading.py", "cache.py",
 )  # fmt: skip
 DIGEST_BYTES = 32
 

@@ -29,6 +29,7 @@ PRINTED_TIES = "notes tied in print alone"
 UNEQUAL_BARS = "bars that their parts fill unequally"
 
 SEMITONES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+PRINTED = {"sharp": 1, "flat": -1, "double-sharp": 2, "sharp-sharp": 2, "flat-flat": -2}
 TYPES = ["maxima", "long", "breve", "whole", "half", "quarter", "eighth", "16th", "32nd"]
 TYPES += ["64th", "128th", "256th", "512th", "1024th"]
 QUARTERS = {name: Fraction(32) / 2**place for place, name in enumerate(TYPES)}
@@ -71,8 +72,10 @@ def read_musicxml(path: Path, *, expand_repeats: bool = False) -> Score:
     - Tied notes are one note, across voices and staves of a part; a tie without its other end is
       ignored. A tie that is printed only (<tied> without <tie>) is a tie, as in MuseScore and
       verovio; music21 and partitura strike the note again.
+    - A length is the duration, or the printed one where the file's divisions are too coarse for it.
     - Grace notes come right before the beat, a twelfth of a quarter each, or shorter where the
       piece has no room before it. Cue notes are silent.
+    - A sharp or flat that is printed without <alter> sounds, as in music21, verovio and partitura.
     - Parts of transposing instruments sound where they sound, not where they are written.
     - Repeated sections are read once. With `expand_repeats` they are read in `playing_order`.
     - Chord symbols are not played; dynamics and ornaments are not realised.
@@ -225,6 +228,8 @@ class _PartReader:
     def _bar(self, measure: ElementTree.Element) -> Bar:
         bar = Bar(is_implicit=measure.get("implicit") == "yes")
         now = previous = Fraction(0)
+        written = Fraction(0)  # as `now`, by durations that may be rounded
+        exact: dict[Fraction, Fraction] = {}  # written -> now, where they differ
         for element in measure:
             if element.tag == "note":
                 is_chord = element.find("chord") is not None
@@ -233,6 +238,11 @@ class _PartReader:
                 self._add_note(bar, element, onset, length)
                 if not is_chord:
                     previous, now = now, now + length
+                    if length:
+                        has_duration = element.find("duration") is not None
+                        written += self._quarters(element) if has_duration else length
+                    if written != now:
+                        exact[written] = now
                 rest = element.find("rest")
                 if rest is not None and rest.get("measure") == "yes":
                     bar.rests = max(bar.rests, length)
@@ -241,11 +251,13 @@ class _PartReader:
                     if rest is None:
                         bar.by_notes = max(bar.by_notes, onset + length)
             elif element.tag == "backup":
-                now -= self._quarters(element)
-                if now < 0:
-                    raise ValueError(f"<backup> goes {-now} quarters before its start")
+                written -= self._quarters(element)
+                if written < 0:
+                    raise ValueError(f"<backup> goes {-written} quarters before its start")
+                now = exact.get(written, written)
             elif element.tag == "forward":
-                now += self._quarters(element)
+                written += self._quarters(element)
+                now = exact.get(written, written)
                 bar.filled = max(bar.filled, min(now, self.nominal or now))
             elif element.tag == "attributes":
                 self._take_attributes(element)
@@ -275,19 +287,27 @@ class _PartReader:
         return Fraction(element.findtext("duration", "0").strip()) / self.divisions
 
     def _length(self, note: ElementTree.Element) -> Fraction:
-        """Quarters that a note or rest lasts; 0 for grace notes."""
+        """Quarters that a note or rest lasts; 0 for grace notes.
+
+        The printed length counts where a duration in whole divisions cannot say it.
+        """
         if note.find("grace") is not None:
             return Fraction(0)
-        if note.find("duration") is not None:
-            return self._quarters(note)
-        length = QUARTERS[note.findtext("type", "").strip()]
+        name = note.findtext("type", "").strip()
+        duration = self._quarters(note) if note.find("duration") is not None else None
+        if duration is not None and name not in QUARTERS:
+            return duration
+        length = QUARTERS[name]
         length *= 2 - Fraction(1, 2 ** len(note.findall("dot")))
         change = note.find("time-modification")
         if change is not None:
             length *= Fraction(
                 int(change.findtext("normal-notes", "1")), int(change.findtext("actual-notes", "1"))
             )
-        return length
+        if duration is None:
+            return length
+        is_rounded = (length * self.divisions).denominator > 1
+        return length if is_rounded and abs(length - duration) < 1 / self.divisions else duration
 
     def _add_note(
         self, bar: Bar, note: ElementTree.Element, onset: Fraction, length: Fraction
@@ -330,9 +350,8 @@ class _PartReader:
             raise ValueError("a <note> that has no pitch and is no rest")
         staff = note.findtext("staff")
         transposition = self.transposition.get(staff, self.transposition.get(None, 0))
-        written = SEMITONES[pitch.findtext("step", "").strip()] + float(
-            pitch.findtext("alter", "0")
-        )
+        alter = pitch.findtext("alter") or PRINTED.get(note.findtext("accidental", "").strip(), 0)
+        written = SEMITONES[pitch.findtext("step", "").strip()] + float(alter)
         key = _key(written + 12 * (int(pitch.findtext("octave", "")) + 1) + transposition)
         return (DRUMS if instrument.is_percussion else instrument.program), key
 
@@ -348,7 +367,10 @@ class _PartReader:
 
 
 def _key(semitones: float) -> int:
-    return min(max(math.floor(semitones + 0.5), 0), 127)
+    key = math.floor(semitones + 0.5)
+    if not 0 <= key <= 127:
+        raise ValueError(f"a note is MIDI key {key}; keys go from 0 to 127")
+    return key
 
 
 def _velocity(note: ElementTree.Element) -> int:

@@ -79,6 +79,50 @@ def test_a_bar_that_no_part_fills_is_as_short_as_its_notes(tmp_path: Path) -> No
     assert [onset for onset, _, _ in in_quarters(score)] == [0, 4, 6, 8]
 
 
+def test_a_length_that_the_divisions_cannot_say_is_the_printed_one(tmp_path: Path) -> None:
+    def printed(step: str, duration: int, kind: str, more: str = "", octave: int = 4) -> str:
+        kind = f"<type>{kind}</type>{more}"
+        return xml_note(step, duration, octave=octave).replace("</note>", f"{kind}</note>")
+
+    six = "<time><beats>6</beats><beat-type>8</beat-type></time>"
+    coarse = "<attributes><divisions>1</divisions></attributes>"
+    triplet = "<time-modification><actual-notes>3</actual-notes><normal-notes>2</normal-notes>"
+    triplet += "</time-modification>"
+    # Two dotted quarters of 1.5 quarters, rounded to 2; then triplets of 1/3, rounded to 0 or 1.
+    dotted = [printed(step, 2, "quarter", "<dot/>", octave=3) for step in "CD"]
+    eighths = [
+        printed(step, n, "eighth", triplet) for step, n in zip("CDE", (0, 1, 0), strict=True)
+    ]
+    voice = BACKUP.format(4) + xml_note("G", 1) + xml_note("A", 1) + xml_note("B", 1)
+    score = score_of(
+        tmp_path,
+        [coarse + "".join(dotted) + voice, "".join(eighths) + printed("F", 2, "half")],
+        [xml_note("C", 36, octave=5), xml_note("D", 36, octave=5)],
+        attributes=six,
+    )
+    low = [(onset, pitch, length) for onset, pitch, length in in_quarters(score) if pitch < 72]
+    third = pytest.approx(1 / 3)
+    assert low == [
+        *((0, 48, 1.5), (0, 67, 1), (1, 69, 1), (1.5, 50, 1.5), (2, 71, 1)),
+        *((3, 60, third), (3 + 1 / 3, 62, third), (3 + 2 / 3, 64, third), (4, 65, 2)),
+    ]
+    assert [onset for onset, pitch, _ in in_quarters(score) if pitch >= 72] == [0, 3]
+    assert score.adjustments == {}
+
+
+def test_an_accidental_that_is_only_printed_sounds(tmp_path: Path) -> None:
+    printed = [f"<accidental>{name}</accidental>" for name in ("sharp", "flat-flat", "natural")]
+    score = score_of(
+        tmp_path, [whole(step, more) for step, more in zip("BEB", printed, strict=True)]
+    )
+    assert [pitch for _, pitch, _ in in_quarters(score)] == [72, 62, 71]
+
+
+def test_a_pitch_beyond_the_keys_of_midi_is_refused_by_its_bar(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="bar 2 of part P0: a note is MIDI key 132; keys go from"):
+        score_of(tmp_path, [whole("G", octave=9), whole("C", octave=10)])
+
+
 def test_a_rest_too_many_in_one_part_moves_no_note(tmp_path: Path) -> None:
     upper = [whole("C") + rest(24), whole("D")]
     score = score_of(tmp_path, upper, [whole("C"), whole("D")])
