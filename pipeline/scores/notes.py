@@ -153,10 +153,12 @@ def one_note_per_key(notes: np.ndarray) -> tuple[np.ndarray, int, int]:
     duration = notes["duration"].take(places)
     too_long = duration[:-1] > later
     num_cut = np.count_nonzero(too_long)
-    if num_doubled or num_cut:
+    if num_cut:
         duration[:-1][too_long] = later[too_long]
-        notes = notes.take(places)
-        notes["duration"] = duration
+        notes = notes.copy()
+        notes["duration"][places] = duration
+    if num_doubled:
+        notes = notes.take(np.sort(places))
     return sort_notes(notes), num_doubled, num_cut
 
 

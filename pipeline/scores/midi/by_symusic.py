@@ -167,6 +167,8 @@ def _notes(parsed: Any) -> np.ndarray:
     notes = np.empty(parsed.note_num(), NOTE)
     end = 0
     for track in parsed.tracks:
+        if not track.note_num():
+            continue
         columns = track.notes.numpy()
         start, end = end, end + columns["time"].size
         voice = notes[start:end]
