@@ -40,7 +40,7 @@ def test_a_sampler_that_was_killed_is_told_of_once_and_training_goes_on(tmp_path
     samples.request(1)
     (sampler,) = samplers()
     sampler.kill()
-    sampler.wait(60)
+    sampler.wait(300)
     samples.request(2)
     samples.request(3)
     assert said == [f"no more samples in TensorBoard: {tmp_path / LOG} says why"]
