@@ -7,9 +7,10 @@ python model/generate.py runs/a --live synth
 python model/generate.py runs/a --live port:Piano --input Keyboard
 
 A piece lasts until the model ends it. --length-tokens is an upper bound: the piece may end before.
---bars and --seconds are exact: the model cannot end the piece before, and notes that would sound
-past the length are cut there. With a primer, --bars and --seconds count what is added to it; the
-bar in which the primer ends is the first one added.
+With --bars and --seconds it ends within the last bar: of up to 128 drafts the first one that the
+model ends there is taken. If there is none, a draft is cut at the exact length, and a line says so.
+A piece in which two bars pass without a new note is composed again. With a primer, --bars and
+--seconds count what is added to it; the bar in which the primer ends is the first one added.
 
 --given is one voice, from its first note to its last; a model of several voices composes the
 others.
@@ -75,8 +76,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--top-p", type=float, default=1.0, help=f"the likeliest of this total probability{apart}")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--length-tokens", type=int, metavar="N", help="at most N tokens")
-    length.add_argument("--bars", type=int, metavar="N", help="exactly N bars")
-    length.add_argument("--seconds", type=float, metavar="S", help="exactly S seconds")
+    length.add_argument("--bars", type=int, metavar="N", help="end within bar N")
+    length.add_argument("--seconds", type=float, metavar="S", help="end within a bar of S seconds")
     add("--beats-per-bar", type=int, default=4, help="quarters in a bar (default: 4)")
     add("--tempo", type=float, help="quarters a minute (default: the primer's, else 100)")
     add("--primer", help="a score file to continue, or notes: 'C4 E4 G4'")
@@ -208,6 +209,7 @@ def generate(flags: argparse.Namespace) -> None:
 
     load_tensorflow()
     from model.composing.composer import Composer
+    from model.composing.drafts import compose_pieces
     from model.composing.given_voice import read_given_voice
     from model.composing.harmonising import harmonise
     from model.composing.primer import read_primer
@@ -234,16 +236,18 @@ def generate(flags: argparse.Namespace) -> None:
     if given:
         pieces = harmonise(composer, numbers, sampling, given, seed)
     else:
-        pieces = composer.compose(numbers, sampling, length, seed, primer)
+        bar = flags.beats_per_bar * composer.vocabulary.steps_per_quarter
+        pieces = compose_pieces(composer, numbers, sampling, length, seed, bar, primer)
     elapsed = time.perf_counter() - started
     scores = [composer.score(piece, length, tempo) for piece in pieces]
     if given:
         scores = [given.put_back(score) for score in scores]
     require_notes(pieces, scores, flags.length_tokens is not None)
-    num_tokens = sum(piece.num_composed for piece in pieces)
+    num_tokens = sum(piece.num_drawn for piece in pieces)
+    num_drafts = sum(piece.num_drafts for piece in pieces)
     print(
-        f"composed {num_tokens} tokens in {elapsed:.1f} s ({num_tokens / elapsed:.0f} tokens/s) "
-        f"from {composer.checkpoint}, seed {seed}"
+        f"composed {num_tokens} tokens in {elapsed:.1f} s ({num_tokens / elapsed:.0f} tokens/s), "
+        f"{num_drafts} draft{'s' if num_drafts > 1 else ''} from {composer.checkpoint}, seed {seed}"
     )
 
     # Write.
@@ -273,16 +277,18 @@ def _length(
     flags: argparse.Namespace, composer: Composer, primer: Score | None, tempo: float
 ) -> Length:
     """The length that the flags ask for, in steps of the vocabulary's grid."""
+    from model.composing.drafts import ROOM
     from model.composing.pieces import Length
 
     steps_per_quarter = composer.vocabulary.steps_per_quarter
     primer_end = primer.end if primer else 0
+    bar = steps_per_quarter * flags.beats_per_bar
+    room = ROOM * bar
     if flags.bars:
-        bar = steps_per_quarter * flags.beats_per_bar
-        return Length.of_steps((primer_end // bar + flags.bars) * bar, steps_per_quarter)
+        return Length.of_steps((primer_end // bar + flags.bars) * bar, steps_per_quarter, room)
     if flags.seconds:
         steps = max(1, round(flags.seconds * tempo / 60 * steps_per_quarter))
-        return Length.of_steps(primer_end + steps, steps_per_quarter)
+        return Length.of_steps(primer_end + steps, steps_per_quarter, room)
     return Length(flags.length_tokens) if flags.length_tokens else Length()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from model.composing.drafts import longest_gap
 from model.metrics.degeneracy import degeneracies
 from model.metrics.score_metrics import measure_score
 from model.rendering.audio import render_wav
@@ -30,6 +31,7 @@ class RenderedPiece:
     num_notes: int
     num_pitches: int
     seconds: float
+    bars_without_onset: float  # the longest stretch in which no note begins
     metrics: dict[str, float | None]  # None if a metric has no value
     warnings: list[str] = field(default_factory=list)
     musicxml: str | None = None
@@ -78,6 +80,8 @@ class Renderer:
             num_notes=int(score.notes.size),
             num_pitches=int(np.unique(score.notes["pitch"]).size),
             seconds=score.seconds,
+            bars_without_onset=longest_gap(score, self.primer_end)
+            / (score.resolution * self.beats_per_bar),
             metrics={key: _or_none(value) for key, value in measure_score(score).items()},
             warnings=degeneracies(score),
             musicxml=files.get("musicxml", [None])[0],

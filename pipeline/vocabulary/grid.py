@@ -49,6 +49,7 @@ class GridVocabulary:
     highest_pitch: int = 81
     voices: int = 4
     conditions: ClassVar[tuple[str, ...]] = ()  # frames hold notes only
+    opening_time: ClassVar[int] = -1  # grid step of the opening: the first STEP leads to 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.lowest_pitch <= self.highest_pitch - 11 <= 116:
@@ -105,6 +106,13 @@ class GridVocabulary:
     def opening(self) -> np.ndarray:
         """Ids with which every piece begins."""
         return np.full(self.voices, START, np.int32)
+
+    @cached_property
+    def steps(self) -> np.ndarray:
+        """[size] int32: grid steps by which each id moves time on; 0 for all but STEP."""
+        steps = np.zeros(self.size, np.int32)
+        steps[self.blocks["step"].start : self.blocks["step"].stop] = 1
+        return steps
 
     @cached_property
     def may_begin(self) -> np.ndarray:
@@ -214,9 +222,7 @@ class GridVocabulary:
 
     def times(self, ids: np.ndarray) -> np.ndarray:
         """The grid step at which each of a piece's ids [num_tokens] acts."""
-        block = self.blocks["step"]
-        is_step = (ids >= block.start) & (ids < block.stop)
-        return np.maximum(np.cumsum(is_step) - 1, 0)
+        return np.maximum(self.opening_time + np.cumsum(self.steps[ids]), 0)
 
     def to_dict(self) -> dict[str, Any]:
         """Settings from which `vocabulary_from_dict` makes this vocabulary again."""

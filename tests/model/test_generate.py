@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from model.composing.composer import Composer
+from model.composing.drafts import ROOM, compose_pieces
 from model.composing.pieces import Length
 from model.composing.sampling import Sampling
 from model.generate import main
@@ -130,9 +131,9 @@ def test_the_midi_file_holds_the_composed_notes_for_every_reader(
     run = write_tiny_run(tmp_path / "run", vocabulary)
     flags = ["--seed", "5", "--bars", "4", "--tempo", "90", "--no-wav"]
     midi = generate(run, tmp_path / "out", *flags)[0]
-    length = Length.of_steps(4 * BAR, vocabulary.steps_per_quarter)
+    length = Length.of_steps(4 * BAR, vocabulary.steps_per_quarter, ROOM * BAR)
     composer = Composer.load(step_folder(run, 1))
-    (piece,) = composer.compose([0], Sampling(), length, seed=5)
+    (piece,) = compose_pieces(composer, [0], Sampling(), length, 5, BAR)
     composed = composer.score(piece, length, 90.0)
 
     by_music21 = read_score(midi)
