@@ -36,6 +36,7 @@ class EventTokens:
     instruments: bool = False  # False: one instrument, percussion left out
     conditions: tuple[str, ...] = ()  # of pipeline/vocabulary/conditions.py, in its order
     opening_time: ClassVar[int] = 0  # grid step of the opening
+    part_names: ClassVar[dict[int, str]] = {}  # program -> name; those of the instruments stay
 
     def __post_init__(self) -> None:
         if not 0 <= self.lowest_pitch <= self.highest_pitch - 11 <= 116:

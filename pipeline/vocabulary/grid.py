@@ -27,6 +27,7 @@ from pipeline.vocabulary.grammar import END, MARKS, START, check_grammar
 
 REST = 0  # in frames; every other value is a MIDI key
 FIRST_PROGRAM = 40  # voice i plays program 40 + i (violin, viola, cello, contrabass): its own track
+CHOIR = ("Soprano", "Alto", "Tenor", "Bass")
 MAX_VOICES = 9  # the most pitches of a frame of Nottingham; program 48 is a string ensemble
 QUARTERS_PER_BAR = 4
 
@@ -72,6 +73,13 @@ class GridVocabulary:
     def steps_per_bar(self) -> int:
         """Values of STEP: places in a bar."""
         return QUARTERS_PER_BAR * self.steps_per_quarter
+
+    @property
+    def part_names(self) -> dict[int, str]:
+        """Program -> the name of its voice: a choir's if there are four, else Voice 1, ..."""
+        numbered = [f"Voice {number + 1}" for number in range(self.voices)]
+        names = CHOIR if self.voices == len(CHOIR) else numbered
+        return {FIRST_PROGRAM + voice: name for voice, name in enumerate(names)}
 
     @property
     def tokens_per_frame(self) -> int:

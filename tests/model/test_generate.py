@@ -19,6 +19,7 @@ from model.composing.sampling import Sampling
 from model.generate import main
 from model.networks import checkpoint
 from model.networks.checkpoint import Bundle, read_bundle, step_folder, write_bundle
+from model.rendering.dynamics import with_dynamics
 from pipeline.runtime.files import file_sha256
 from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import DRUMS, NOTE, Score, make_notes
@@ -134,7 +135,7 @@ def test_the_midi_file_holds_the_composed_notes_for_every_reader(
     length = Length.of_steps(4 * BAR, vocabulary.steps_per_quarter, ROOM * BAR)
     composer = Composer.load(step_folder(run, 1))
     (piece,) = compose_pieces(composer, [0], Sampling(), length, 5, BAR)
-    composed = composer.score(piece, length, 90.0)
+    composed = with_dynamics(composer.score(piece, length, 90.0), 4)
 
     by_music21 = read_score(midi)
     ratio = by_music21.resolution // composed.resolution

@@ -12,6 +12,7 @@ from model.generate import main
 from model.rendering.engraving import find_engraver
 from pipeline.scores.musicxml.writer import write_musicxml
 from pipeline.scores.notes import DRUMS, Score, make_notes, one_note_per_key
+from pipeline.scores.parts import Parts
 from pipeline.scores.reading import read_score
 from pipeline.vocabulary.grid import GridVocabulary
 from tests.model.tiny_run import write_tiny_run
@@ -53,7 +54,7 @@ def test_overlaps_triplets_and_percussion_reach_musicxml(tmp_path: Path) -> None
     rows = [(0, 0, 60, 30, 80), (4, 0, 64, 4, 80), (8, 0, 67, 4, 80), (8, 0, 72, 17, 80)]
     rows += [(0, DRUMS, 36, 12, 80), (12, DRUMS, 38, 12, 80), (55, 0, 61, 5, 80)]
     score = Score(one_note_per_key(make_notes(rows))[0], 12, 90.0)
-    write_musicxml(score, tmp_path / "piece.musicxml", "piece", beats_per_bar=3)
+    write_musicxml(score, tmp_path / "piece.musicxml", "piece", parts=Parts(beats_per_bar=3))
     again = read_score(tmp_path / "piece.musicxml")
     assert in_quarters(again) == in_quarters(score)
     assert again.tempo == 90
