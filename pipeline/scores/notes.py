@@ -115,6 +115,13 @@ def snapped(score: Score, steps_per_quarter: int) -> tuple[np.ndarray, np.ndarra
     return notes, end == start
 
 
+def opening(score: Score, end: int) -> Score:
+    """What sounds before a step of the score's grid; a note that would sound past it ends there."""
+    notes = score.notes[score.notes["onset"] < end].copy()
+    notes["duration"] = np.minimum(notes["duration"], end - notes["onset"])
+    return Score(notes, score.resolution, score.tempo)
+
+
 def one_note_per_key(notes: np.ndarray) -> tuple[np.ndarray, int, int]:
     """Notes among which no key sounds twice at once, and the numbers of notes removed and cut.
 

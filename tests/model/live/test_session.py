@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from model.composing.composer import Composer
-from model.composing.pieces import Length
+from model.composing.pieces import NEVER, Length
 from model.composing.sampling import Sampling
 from model.generate import main
 from model.live.clock import OFF, ON, KeyEvent, MusicClock
@@ -341,8 +341,10 @@ def test_keys_change_tempo_temperature_and_top_p_within_bounds() -> None:
 
 def test_a_change_of_temperature_reaches_the_music_that_goes_on(composer: Composer) -> None:
     controls = Controls(Sampling(), 100.0)
-    chunks = composer.stream([0], lambda: controls.sampling, 1, composer.primer_ids(None), True, 16)
-    constant = composer.stream([0], Sampling(), 1, composer.primer_ids(None), True, 16)
+    chunks = composer.stream(
+        [0], lambda: controls.sampling, 1, composer.primer_ids(None), NEVER, 16
+    )
+    constant = composer.stream([0], Sampling(), 1, composer.primer_ids(None), NEVER, 16)
     assert next(chunks).tolist() == next(constant).tolist()
     controls.sampling = Sampling(temperature=0.05)
     assert next(chunks).tolist() != next(constant).tolist()
