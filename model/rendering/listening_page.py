@@ -76,7 +76,7 @@ def _source(page: Path, sound: Path, embedded: bool) -> str:
 def _article(piece: RenderedPiece, score: Score, source: str, renderer: Renderer) -> str:
     """The HTML of one piece: its roll, its player, its facts and its warnings."""
     name = escape(piece.name)
-    bar_seconds = renderer.beats_per_bar * 60 / score.tempo
+    bar_seconds = renderer.parts.beats_per_bar * 60 / score.tempo
     facts: dict[str, object] = {
         "notes": piece.num_notes,
         "length": f"{piece.seconds:.1f} s",
@@ -87,7 +87,7 @@ def _article(piece: RenderedPiece, score: Score, source: str, renderer: Renderer
 <h2>{name}</h2>
 <div class="roll" role="slider" tabindex="0" aria-label="Piano roll of {name}" aria-valuemin="0"
 aria-valuemax="{piece.seconds:.1f}" aria-valuenow="0.0" aria-valuetext="bar 1, paused">
-{_roll(score, renderer.beats_per_bar, renderer.primer_end)}
+{_roll(score, renderer.parts.beats_per_bar, renderer.primer_end)}
 </div>
 <audio controls preload="metadata" aria-label="Player of {name}" src="{escape(source)}"></audio>
 {_terms(facts)}

@@ -38,7 +38,7 @@ def choose_engraver(flags: argparse.Namespace) -> Engraver | None:
 
 
 def require_notes(pieces: Sequence[ComposedPiece], scores: Sequence[Score], bounded: bool) -> None:
-    """Raise ValueError for a piece without notes; warn of a piece that did not reach its end.
+    """Raise ValueError for a piece without notes; warn of a piece that is not as it was asked for.
 
     `bounded`: the pieces were asked for by a number of tokens, which is their end.
     """
@@ -54,6 +54,8 @@ def require_notes(pieces: Sequence[ComposedPiece], scores: Sequence[Score], boun
                 "end",
                 file=sys.stderr,
             )
+        for remark in piece.remarks:
+            print(f"warning: {_name(piece)}: {remark}", file=sys.stderr)
 
 
 def write_pieces(

@@ -18,18 +18,6 @@ from pipeline.runtime.files import new_file
 from pipeline.scores.formats import MIDI_SUFFIXES, MUSIC21, Reading
 from pipeline.scores.notes import NOTE, Refusal, Score
 
-# The code that reads scores: a change to any of these files invalidates all older entries.
-READER_FILES = (
-    *(f"abc_notation/{name}.py" for name in (
-        "attacks", "body", "fields", "keys", "performance", "reader", "repeats", "settings",
-        "symbols", "tunes", "voice",
-    )),
-    "midi/rules.py", "midi/by_music21.py", "midi/note_count.py", "musicxml/counting.py",
-    "musicxml/document.py", "musicxml/instruments.py", "musicxml/playing_order.py",
-    "musicxml/reader.py", "kern/attacks.py", "kern/instruments.py", "kern/piece.py",
-    "kern/reader.py", "kern/repeats.py", "kern/spines.py", "kern/tokens.py", "counted_rules.py",
-    "notes.py", "quarters.py", "reading.py", "cache.py",
-)  # fmt: skip
 DIGEST_BYTES = 32
 
 
@@ -99,9 +87,9 @@ class ScoreCache:
 
 @cache
 def _reader() -> str:
-    folder = Path(__file__).parent
-    contents = b"".join((folder / name).read_bytes() for name in READER_FILES)
-    return hashlib.sha256(contents).hexdigest()
+    """A digest of all code about scores: a change to any of it invalidates all older entries."""
+    files = sorted(Path(__file__).parent.rglob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
 def _pack(pieces: Pieces) -> bytes:

@@ -35,6 +35,7 @@ from pipeline.vocabulary.grammar import END, MARKS, START, check_grammar
 
 REST = 0  # in frames; every other value is a MIDI key
 FIRST_PROGRAM = 40  # voice i plays program 40 + i (violin, viola, cello, contrabass): its own track
+CHOIR = ("Soprano", "Alto", "Tenor", "Bass")
 MAX_VOICES = 9  # the most pitches of a frame of Nottingham; program 48 is a string ensemble
 QUARTERS_PER_BAR = 4
 
@@ -57,6 +58,7 @@ class GridVocabulary:
     highest_pitch: int = 81
     voices: int = 4
     conditions: ClassVar[tuple[str, ...]] = ()  # frames hold notes only
+    opening_time: ClassVar[int] = -1  # grid step of the opening: the first STEP leads to 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.lowest_pitch <= self.highest_pitch - 11 <= 116:
@@ -79,6 +81,13 @@ class GridVocabulary:
     def steps_per_bar(self) -> int:
         """Values of STEP: places in a bar."""
         return QUARTERS_PER_BAR * self.steps_per_quarter
+
+    @property
+    def part_names(self) -> dict[int, str]:
+        """Program -> the name of its voice: a choir's if there are four, else Voice 1, ..."""
+        numbered = [f"Voice {number + 1}" for number in range(self.voices)]
+        names = CHOIR if self.voices == len(CHOIR) else numbered
+        return {FIRST_PROGRAM + voice: name for voice, name in enumerate(names)}
 
     @property
     def tokens_per_frame(self) -> int:
@@ -113,6 +122,13 @@ class GridVocabulary:
     def opening(self) -> np.ndarray:
         """Ids with which every piece begins."""
         return np.full(self.voices, START, np.int32)
+
+    @cached_property
+    def steps(self) -> np.ndarray:
+        """[size] int32: grid steps by which each id moves time on; 0 for all but STEP."""
+        steps = np.zeros(self.size, np.int32)
+        steps[self.blocks["step"].start : self.blocks["step"].stop] = 1
+        return steps
 
     @cached_property
     def may_begin(self) -> np.ndarray:
@@ -225,9 +241,7 @@ class GridVocabulary:
 
     def times(self, ids: np.ndarray) -> np.ndarray:
         """The grid step at which each of a piece's ids [num_tokens] acts."""
-        block = self.blocks["step"]
-        is_step = (ids >= block.start) & (ids < block.stop)
-        return np.maximum(np.cumsum(is_step) - 1, 0)
+        return np.maximum(self.opening_time + np.cumsum(self.steps[ids]), 0)
 
     def to_dict(self) -> dict[str, Any]:
         """Settings from which `vocabulary_from_dict` makes this vocabulary again."""
