@@ -109,8 +109,8 @@ def _count_as_arrays(tracks: Sequence[bytes]) -> int | None:
     ends = [part.removesuffix(END_OF_TRACK) + SILENT for part in parts]
     found = _strikes(b"".join(ends))
     if found is None:
-        without_meta = META.sub(SILENT, b"".join(parts))
-        found = _strikes(ONE_DATA_BYTE.sub(CONTROLLER, without_meta))
+        two_data_bytes = ONE_DATA_BYTE.sub(CONTROLLER, b"".join(parts))
+        found = _strikes(META.sub(SILENT, two_data_bytes))
     return found
 
 
