@@ -59,7 +59,11 @@ class SampleProcess:
             if wait and self._process.poll() is None:
                 self._say(f"the last sample for TensorBoard: at most {LONGEST_END:.0f} s")
             self._process.wait(LONGEST_END if wait else 0.0)
-        except (OSError, subprocess.TimeoutExpired):
+        except OSError:  # it has ended, which was said
+            self._end(self._process)
+        except subprocess.TimeoutExpired:
+            if wait:
+                self._say(f"no sample of the last step: not ready after {LONGEST_END:.0f} s")
             self._end(self._process)
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:

@@ -43,7 +43,7 @@ class GivenVoice:
 def read_given_voice(
     path: Path, voice_name: str, vocabulary: Vocabulary, say: Callable[[str], None] = print
 ) -> GivenVoice:
-    """The only voice of a score file, as one of the vocabulary's; reports overlaps that it cuts.
+    """The only voice of a score file, as one of the vocabulary's; reports notes that it changes.
 
     Raises ValueError for a model without voices, a voice that it does not have, and a file that is
     no score, holds chords, or exceeds the model's pitches.
@@ -62,11 +62,15 @@ def read_given_voice(
         score = read_score(path)
     except ValueError as error:
         raise ValueError(f"--given {path}: {error}") from None
-    notes = score.notes[score.notes["program"] != DRUMS]
-    line = quantise(Score(notes, score.resolution, score.tempo), vocabulary.steps_per_quarter)
+    written = score.notes[score.notes["program"] != DRUMS]
+    if drums := score.notes.size - written.size:
+        say(f"given voice: percussion left out: {drums} of {score.notes.size} notes")
+    line = quantise(Score(written, score.resolution, score.tempo), vocabulary.steps_per_quarter)
     notes = line.notes
-    _check(path, notes, vocabulary)
+    _check(path, written, notes, vocabulary)
     notes["onset"] -= notes["onset"][0]
+    if said := _off_grid(written, score.resolution, line):
+        say(f"given voice: {said}")
     room = np.append(np.diff(notes["onset"]), np.iinfo(np.int32).max)
     if cut := int((notes["duration"] > room).sum()):
         say(f"given voice: note cut where the next begins: {cut} of {notes.size} notes")
@@ -88,13 +92,41 @@ def _voice_index(name: str, vocabulary: GridVocabulary) -> int:
     )
 
 
-def _check(path: Path, notes: np.ndarray, vocabulary: GridVocabulary) -> None:
-    """Raise ValueError unless the notes are one line within the vocabulary's pitches."""
+def _off_grid(written: np.ndarray, resolution: int, line: Score) -> str:
+    """How many notes the grid changed and by how much at most; empty if it changed none."""
+    changes = np.zeros(written.size)  # in quarters
+    start = written["onset"][0]
+    for before, after in (
+        (written["onset"] - start, line.notes["onset"]),
+        (written["duration"], line.notes["duration"]),
+    ):
+        units = before.astype(np.int64) * line.resolution - after.astype(np.int64) * resolution
+        changes = np.maximum(changes, np.abs(units) / (resolution * line.resolution))
+    changed = np.count_nonzero(changes)
+    if not changed:
+        return ""
+    return (
+        f"moved, or changed in length, to fit the grid of {line.resolution} steps a quarter: "
+        f"{changed} of {written.size} notes, by up to {changes.max():.3g} quarters"
+    )
+
+
+def _check(path: Path, written: np.ndarray, notes: np.ndarray, vocabulary: GridVocabulary) -> None:
+    """Raise ValueError unless the notes are one line within the vocabulary's pitches.
+
+    `written` are the notes of the file, `notes` the same on the vocabulary's grid.
+    """
     if not notes.size:
         raise ValueError(f"--given {path} holds only percussion; needed is a voice with pitches")
     together = np.flatnonzero(np.diff(notes["onset"]) == 0)
     if together.size:
         quarter = notes["onset"][together[0]] / vocabulary.steps_per_quarter
+        if np.diff(written["onset"]).all():
+            raise ValueError(
+                f"--given {path} holds notes too fast for this model, first at quarter {quarter:g}"
+                f": its grid has {vocabulary.steps_per_quarter} steps a quarter, and two notes "
+                "fall on one. Give a file with longer notes"
+            )
         raise ValueError(
             f"--given {path} holds notes that begin together, first at quarter {quarter:g}; one "
             "voice sings one note at a time. Give a file with this voice alone"

@@ -30,7 +30,9 @@ PREFERRED = ("FluidR3_GM.sf2", "default.sf2", "default-GM.sf2", "TimGM6mb.sf2")
 SUFFIXES = (".sf2", ".sf3")
 FULL_SCALE = 32767  # of 16-bit samples
 LOUDEST = 10 ** (-1 / 20)  # of full scale: -1 dB leaves room for the peaks between samples
-SILENCE = 0.001  # of full scale: -60 dB, far below any note of any SoundFont
+# Of full scale: -140 dB. Without any sound FluidSynth's reverb leaves -150 dB; a note of velocity 1
+# in the middle of an instrument's range has -120 dB or more.
+SILENCE = 1e-7
 # FluidSynth stops within a second of the last note, or later if a long release dies away.
 SHORTEST_TAIL, LONGEST_TAIL = -0.1, 30.0
 
@@ -77,9 +79,9 @@ def check_synthesizer() -> None:
 def render_wav(midi_path: Path, wav_path: Path, soundfont: Path, seconds: float) -> Sound:
     """Render a MIDI file that lasts `seconds`; the length and peak of the WAV file, 16 bits.
 
-    FluidSynth renders in floating point, at about -20 dB of full scale for a chorale. The peak of
-    every file is -1 dB: audible, and never clipped. The file gets its name only after it has been
-    checked. Raises OSError if it cannot be written whole,
+    FluidSynth renders in floating point, at about -20 dB of full scale for a chorale, at -110 dB
+    for a piano note of velocity 1. The peak of every file is -1 dB: audible, and never clipped. The
+    file gets its name only after it has been checked. Raises OSError if it cannot be written whole,
     ValueError if it is silent or does not last as long as the music.
     """
     from midi2audio import FluidSynth
@@ -171,8 +173,8 @@ def _checked_peak(samples: np.ndarray, wav_path: Path, seconds: float) -> float:
     peak = float(np.abs(samples).max(initial=0))
     if peak < SILENCE:
         raise ValueError(
-            f"{wav_path} would be silent: the SoundFont has no sound for these instruments. Name "
-            "another with --soundfont"
+            f"{wav_path} would be silent: the SoundFont has no sound for these instruments and "
+            "keys. Name another with --soundfont, or leave sound out with --no-wav"
         )
     return peak
 

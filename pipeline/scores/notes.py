@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -22,6 +23,7 @@ NOTE = np.dtype(
     ]
 )
 GIVEN_ONE_STEP = "notes given one step"  # how manifests name this rule
+BITS = {name: 8 * NOTE[name].itemsize for name in NOTE.names or ()}
 ORDER = ["onset", "program", "pitch", "duration"]
 NoteRow = tuple[int, int, int, int, int]  # onset, program, pitch, duration, velocity: as in NOTE
 
@@ -58,21 +60,27 @@ def sort_notes(notes: np.ndarray, order: Sequence[str] = ORDER) -> np.ndarray:
     field. Here each record is packed into one number, or two where the first leaves ties, which
     is many times as fast.
     """
-    remaining = [name for name in NOTE.fields or () if name not in order]
-    fields = [*order, *remaining]  # 32, 16 and 16 bits in some order, then 32 and 16
-    first = _packed(notes, fields[:3])
-    places = first.argsort()
-    if _differences(first[places]).min(initial=1) == 0:
-        places = np.lexsort([_packed(notes, fields[3:]), first])
     # `take` copies whole records; indexing copies field by field, ten times as long.
-    return notes.take(places)
+    return notes.take(_sorted_places(notes, order)[0])
+
+
+def _sorted_places(notes: np.ndarray, order: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Where each note of `sort_notes` stands among `notes`, and its first three fields packed."""
+    first = _packed(notes, order[:3])  # 32, 16 and 16 bits
+    places = first.argsort(kind="stable")  # fast where most are in order already
+    in_order = first.take(places)
+    if np.count_nonzero(_differences(in_order)) < notes.size - 1:
+        remaining = [name for name in BITS if name not in order[:3]]  # 32 and 16 bits
+        remaining.sort(key=lambda name: name not in order)
+        places = np.lexsort([_packed(notes, remaining), first])
+    return places, in_order
 
 
 def _packed(notes: np.ndarray, fields: Sequence[str]) -> np.ndarray:
     """[num_notes] int64 that sort as these fields do; the first field is the most significant."""
     packed = notes[fields[0]].astype(np.int64)
     for name in fields[1:]:
-        packed <<= 8 * NOTE[name].itemsize
+        packed <<= BITS[name]
         packed += notes[name]  # also below 0: the bits above differ by more
     return packed
 
@@ -96,23 +104,36 @@ def snapped(score: Score, steps_per_quarter: int) -> tuple[np.ndarray, np.ndarra
 
     A note is given one step where its onset and end are rounded to the same step.
     """
-    onset = score.notes["onset"].astype(np.int64)
+    start, end = steps_of(score.notes, score.resolution, steps_per_quarter)
+    notes = score.notes.copy()
+    notes["onset"] = start
+    duration = end - start
+    notes["duration"] = np.maximum(duration, 1)
+    return notes, duration == 0
+
+
+def steps_of(
+    notes: np.ndarray, resolution: int, steps_per_quarter: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """[num_notes] int64 each: the steps to which onsets and ends are rounded, halves up.
+
+    Raises ValueError for a note with a negative onset.
+    """
+    onset = notes["onset"].astype(np.int64)
     if onset.min(initial=0) < 0:
         raise ValueError(
-            f"a note starts at {onset.min()} of 1/{score.resolution} quarter, before the "
+            f"a note starts at {onset.min()} of 1/{resolution} quarter, before the "
             "piece; onsets must be 0 or later"
         )
-
-    def to_step(units: np.ndarray) -> np.ndarray:
-        return (2 * steps_per_quarter * units + score.resolution) // (2 * score.resolution)
-
-    start, end = to_step(onset), to_step(onset + score.notes["duration"])
-    notes = np.empty(onset.size, NOTE)
-    for name in ("program", "pitch", "velocity"):
-        notes[name] = score.notes[name]
-    notes["onset"] = start
-    notes["duration"] = np.maximum(end - start, 1)
-    return notes, end == start
+    end = onset + notes["duration"]
+    divisor = math.gcd(2 * steps_per_quarter, resolution)
+    factor, half = 2 * steps_per_quarter // divisor, resolution // divisor
+    for units in (onset, end):
+        if factor > 1:
+            units *= factor
+        units += half
+        units //= 2 * half
+    return onset, end
 
 
 def opening(score: Score, end: int) -> Score:
@@ -128,18 +149,22 @@ def one_note_per_key(notes: np.ndarray) -> tuple[np.ndarray, int, int]:
     A MIDI channel needs this. Of notes with equal onset, program and pitch the longest stays; a
     note that still sounds when its key is struck again ends there.
     """
-    fields = ["program", "pitch", "onset"]
-    by_key = sort_notes(notes, [*fields, "duration"])
+    places, keys = _sorted_places(notes, ["program", "pitch", "onset", "duration"])
     # Between two keys the difference is over 2**31, which no note's length reaches.
-    later = _differences(_packed(by_key, fields))
+    later = _differences(keys)
     doubled = later == 0
-    if doubled.any():
-        by_key = by_key.compress(np.append(~doubled, True))
-        later = _differences(_packed(by_key, fields))
-    too_long = by_key["duration"][:-1] > later
-    by_key["duration"][:-1][too_long] = later[too_long]
-    num_doubled, num_cut = np.count_nonzero(doubled), np.count_nonzero(too_long)
-    return sort_notes(by_key), num_doubled, num_cut
+    num_doubled = np.count_nonzero(doubled)
+    if num_doubled:
+        is_last = np.append(~doubled, True)
+        places, later = places.compress(is_last), _differences(keys.compress(is_last))
+    duration = notes["duration"].take(places)
+    too_long = duration[:-1] > later
+    num_cut = np.count_nonzero(too_long)
+    if num_doubled or num_cut:
+        duration[:-1][too_long] = later[too_long]
+        notes = notes.take(places)
+        notes["duration"] = duration
+    return sort_notes(notes), num_doubled, num_cut
 
 
 class NoNotesError(ValueError):

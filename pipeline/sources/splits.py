@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from pipeline.dataset.manifest import SPLITS
-from pipeline.scores.notes import DRUMS, Score, snapped
+from pipeline.scores.notes import DRUMS, Score, steps_of
 from pipeline.sources.piece import Piece
 
 # The same for every vocabulary, so that a piece is in the same split of all its data sets.
@@ -22,17 +22,26 @@ def music_digest(score: Score) -> str:
     It is equal for copies in another key, with other velocities or programs, or written in other
     note values (4/4 and 2/2). Percussion counts only where there is nothing else.
     """
-    notes, _ = snapped(score, STEPS_PER_QUARTER)
-    if (is_melodic := notes["program"] != DRUMS).any():
+    notes = score.notes
+    is_melodic = notes["program"] != DRUMS
+    if not is_melodic.all() and is_melodic.any():
         notes = notes.compress(is_melodic)
-    onset, duration = notes["onset"] - notes["onset"].min(), notes["duration"]
+    onset, end = steps_of(notes, score.resolution, STEPS_PER_QUARTER)
+    duration = np.maximum(end - onset, 1)
+    onset -= onset.min()
     unit = np.gcd(np.gcd.reduce(onset), np.gcd.reduce(duration))  # at least 1: durations are
+    pitch = notes["pitch"].astype(np.int64)
 
     # One number a note, 32 + 7 + 24 bits; notes that programs play in unison are one.
-    packed = (onset // unit).astype("<i8") << 31
-    packed += (notes["pitch"] - notes["pitch"].min()).astype("<i8") << 24
-    packed += (duration // unit).clip(max=2**24 - 1)
-    return hashlib.sha256(np.unique(packed).tobytes()).hexdigest()
+    if unit > 1:
+        onset //= unit
+        duration //= unit
+    packed = (onset << 31) + (pitch - pitch.min() << 24) + np.minimum(duration, 2**24 - 1)
+    packed.sort(kind="stable")  # fast where most are in order already
+    is_new = packed[1:] != packed[:-1]
+    if np.count_nonzero(is_new) < is_new.size:
+        packed = packed.compress(np.append(is_new, True))
+    return hashlib.sha256(packed.astype("<i8").tobytes()).hexdigest()
 
 
 def assign_splits(

@@ -18,6 +18,7 @@ from pipeline.scores.abc_notation.symbols import (
 )
 from pipeline.scores.abc_notation.tunes import DECISIVE_FIELDS, AbcError, Line, TuneText
 from pipeline.scores.abc_notation.voice import Voice
+from pipeline.scores.jump_words import JUMP_WORDS
 
 FIRST_VOICE = "1"
 # `+CEG+` was a chord before ABC 2.0; today decorations may stand so.
@@ -125,6 +126,9 @@ def _music(body: Body, line: Line) -> None:
         voice = body._voice
         if kind == "field":
             _field(body, found["field"], found["value"].strip(), line.number)
+        elif kind == "text":
+            if JUMP_WORDS.search(found[0]):
+                voice.jump = voice.jump or (line.number, found[0])
         elif kind == "decoration" or kind == "old_sign":
             if OLD_CHORD.fullmatch(found[0]):
                 raise ValueError(f"a chord as before ABC 2.0: {found[0]}")

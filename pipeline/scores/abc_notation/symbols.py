@@ -67,7 +67,7 @@ def symbols(text: str) -> Iterator[tuple[str, re.Match[str]]]:
 
 KINDS = (
     "note", "bar", "chord", "rest", "field", "ending", "old_sign", "p", "layers", "grace", "tie",
-    "broken", "decoration",
+    "broken", "decoration", "text",
 )  # fmt: skip
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pipeline.scores.kern.tokens import without_links
+
 STEPS = dict(zip("cdefgab", (0, 2, 4, 5, 7, 9, 11), strict=True))
 
 
@@ -17,12 +19,13 @@ def count_attacks(text: str) -> int:
     """The notes of all **kern spines, grace notes too, less those that continue a tie.
 
     A tie ends at a note of its pitch (] or _) that stands no lower than the next note of its own
-    spine, or anywhere below where its signs are doubled (]] or __). Repeats are counted once.
+    spine, or anywhere below where its signs are doubled (]] or __) or linked. Repeats are counted
+    once.
     """
     attacks = 0
     columns: list[_Column] = []
     distant: list[list[object]] = []  # open ties of doubled signs; a closed tie is emptied
-    for line in text.replace("\r", "\n").split("\n"):
+    for line in without_links(text).replace("\r", "\n").split("\n"):
         fields = [name for name in line.rstrip().split("\t") if name]
         if not fields or line[0] in "!=":
             continue

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from pipeline.scores.kern.attacks import count_attacks
 from pipeline.scores.kern.piece import KernPiece, Strike
-from pipeline.scores.kern.repeats import played_order
+from pipeline.scores.kern.repeats import jumps_in, played_order
 from pipeline.scores.kern.spines import KERN, KernError, spine_records
-from pipeline.scores.kern.tokens import DISTANT
+from pipeline.scores.kern.tokens import DISTANT, without_links
 from pipeline.scores.notes import DEFAULT_VELOCITY, Score
 from pipeline.scores.quarters import Key, NotatedRow, grace_rows, score_in_quarters
 
@@ -44,7 +44,8 @@ def kern_scores(text: str, *, expand_repeats: bool = False) -> list[Score]:
     - Notes that start in one record start together. Where durations disagree about when that is,
       the file is refused; so is all that cannot be read, by name and line.
     - Tied notes are one note, within chords and across spines; a doubled sign ([[ and ]]) ties over
-      notes in between. A tie that leads nowhere is no tie.
+      notes in between, and so does a linked one (!!!RDF**kern: N = linked). A tie that leads
+      nowhere is no tie.
     - Grace notes (q) come right before the beat, a twelfth of a quarter each, or shorter where the
       piece has no room before it. Cue-sized notes (Q, *cue) and hidden ones (yy) sound.
     - Pitches are those written: kern notates transposing instruments as they sound.
@@ -56,16 +57,18 @@ def kern_scores(text: str, *, expand_repeats: bool = False) -> list[Score]:
     """
     scores: list[Score] = []
     piece = KernPiece()
+    jumps = jumps_in(text) if expand_repeats else []
     kinds: set[str] = set()
-    for line, spines, tokens in spine_records(text):
+    for line, spines, tokens in spine_records(without_links(text)):
         for kind in {spine.kind for spine in spines} - kinds:
             if kind.startswith(UNREAD):
                 raise KernError(line, f"a spine of kind {kind}, whose notes are not read")
             kinds.add(kind)
         if all(token == "*-" for token in tokens):
             end = max((spine.due for spine in spines if spine.is_kern), default=Fraction(0))
-            scores.append(_score(piece, end, expand_repeats=expand_repeats))
-            piece = KernPiece()
+            own_jumps = [jump for jump in jumps if jump[0] <= line]
+            scores.append(_score(piece, end, own_jumps, expand_repeats=expand_repeats))
+            piece, jumps = KernPiece(), jumps[len(own_jumps) :]
         elif tokens[0].startswith("*"):
             piece.interpret(line, spines, tokens)
         elif tokens[0].startswith("="):
@@ -77,16 +80,18 @@ def kern_scores(text: str, *, expand_repeats: bool = False) -> list[Score]:
     return scores
 
 
-def _score(piece: KernPiece, end: Fraction, *, expand_repeats: bool) -> Score:
+def _score(
+    piece: KernPiece, end: Fraction, jumps: list[tuple[int, str]], *, expand_repeats: bool
+) -> Score:
     strikes: Iterable[Strike] = piece.strikes
     if expand_repeats:
-        strikes = _expanded(piece, end)
+        strikes = _expanded(piece, end, jumps)
     return score_in_quarters(_rows(strikes), piece.tempos)
 
 
-def _expanded(piece: KernPiece, end: Fraction) -> Iterator[Strike]:
+def _expanded(piece: KernPiece, end: Fraction, jumps: list[tuple[int, str]]) -> Iterator[Strike]:
     start = Fraction(0)
-    for passage in played_order(piece.marks, len(piece.strikes), end):
+    for passage in played_order(piece.marks, len(piece.strikes), end, jumps):
         for strike in piece.strikes[passage.first : passage.stop]:
             yield strike._replace(onset=strike.onset - passage.start + start)
         start += passage.end - passage.start

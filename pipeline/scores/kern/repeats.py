@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-from pipeline.scores.kern.spines import KernError
+from pipeline.scores.jump_words import JUMP_WORDS
+from pipeline.scores.kern.spines import LINE_END, KernError
 
 LIST = re.compile(r"\*>([^\[\]]*)\[(.*)\]")
 # A colon before the lines of a bar ends a repeat, one behind them starts one.
@@ -47,7 +48,19 @@ def _is_mark(token: str) -> bool:
     return token.startswith("*>") or (token.startswith("=") and ":" in token)
 
 
-def played_order(marks: Sequence[Mark], num_strikes: int, end: Fraction) -> list[Passage]:
+def jumps_in(text: str) -> list[tuple[int, str]]:
+    """Line and words of each printed text that speaks of a da capo or dal segno.
+
+    Texts are layout comments (!LO:TX): https://doc.verovio.humdrum.org/humdrum/text_directions/.
+    """
+    lines = enumerate(LINE_END.split(text), 1)
+    texts = ((number, line) for number, line in lines if re.match(r"!{1,2}(?!!).*\bLO:TX", line))
+    return [(number, found[0]) for number, line in texts if (found := JUMP_WORDS.search(line))]
+
+
+def played_order(
+    marks: Sequence[Mark], num_strikes: int, end: Fraction, jumps: Sequence[tuple[int, str]] = ()
+) -> list[Passage]:
     """The passages of a piece in the order in which they are played.
 
     An expansion list without a name decides. Where there is none, what stands between repeat signs
@@ -60,6 +73,12 @@ def played_order(marks: Sequence[Mark], num_strikes: int, end: Fraction) -> list
     last = Mark(0, "", num_strikes, end)
     if lists:
         return _by_list(lists, labels, last)
+    if jumps:
+        raise KernError(
+            jumps[0][0],
+            f"{jumps[0][1]} with --expand-repeats, but no expansion list (*>[...]) says which "
+            "sections it plays",
+        )
     if labels and signs:
         raise KernError(
             labels[0].line,

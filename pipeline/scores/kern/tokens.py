@@ -20,6 +20,8 @@ ORNAMENTS = re.compile(r"[tTmMwWS$]")
 # How far a tie reaches: a doubled sign ties notes with others in between, as in an arpeggio that is
 # held as a chord.
 NO_TIE, ADJACENT, DISTANT = range(3)
+# A file names the sign that links two tie ends in different staves: `!!!RDF**kern: N = linked`.
+LINK = re.compile(r"^!!!RDF\*\*kern:\s*(\S)\s*=\s*linked\s*$", re.MULTILINE)
 
 
 class Note(NamedTuple):
@@ -31,6 +33,17 @@ class Note(NamedTuple):
     ends_tie: int = NO_TIE
     is_grace: bool = False
     is_unpitched: bool = False
+
+
+def without_links(text: str) -> str:
+    """The text of a file with each linked end of a tie, such as N[ or N], as a doubled sign.
+
+    Both tie notes that need not follow one another. The link stands right before the tie.
+    Source: https://doc.verovio.humdrum.org/humdrum/ties/.
+    """
+    for sign in set(LINK.findall(text.replace("\r", "\n"))):
+        text = re.sub(rf"{re.escape(sign)}([\[\]_])\1?", r"\1\1", text)
+    return text
 
 
 @lru_cache(maxsize=65536)

@@ -139,9 +139,10 @@ def _sets_with_a_note(track: bytes, channel: int) -> bool:
 
 def _tempo(parsed: Any, tracks: list[bytes]) -> float:
     """The first tempo, of several at one tick the last."""
-    changes = [(tempo.time, tempo.mspq) for tempo in parsed.tempos]
-    if len(changes) > MOST_TEMPI and changes[0][0] == changes[1][0]:
-        first = changes[0][0]
+    tempos = parsed.tempos  # by time
+    first = tempos[0].time if len(tempos) else 0
+    changes = [(first, tempo.mspq) for tempo in takewhile(lambda t: t.time == first, tempos)]
+    if len(tempos) > MOST_TEMPI and len(changes) > 1:
         at_first = [takewhile(lambda e: e.tick <= first, track_events(track)) for track in tracks]
         changes = [(e.tick, e.number) for e in chain(*at_first) if e.kind == TEMPO]
     return first_tempo(changes)

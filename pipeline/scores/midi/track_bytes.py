@@ -112,21 +112,26 @@ def opening(track: bytes) -> Opening:
     at, tick, status = 0, 0, 0
     try:
         while at < len(track):
-            delta, at = _number(track, at)
+            delta = track[at]
+            at += 1
+            if delta >= 0x80:
+                delta, at = _number(track, at - 1)
             tick += delta
-            if track[at] in (META, SYSTEM_EXCLUSIVE, END_OF_EXCLUSIVE):  # running status stays
-                size, at = _number(track, at + 1 + (track[at] == META))
+            first = track[at]
+            if first >= SYSTEM_EXCLUSIVE and first in (META, SYSTEM_EXCLUSIVE, END_OF_EXCLUSIVE):
+                size, at = _number(track, at + 1 + (first == META))  # running status stays
                 at += size
                 continue
-            if track[at] >= 0x80:
-                status, at = track[at], at + 1
-            if not 0x80 <= status < SYSTEM_EXCLUSIVE:
-                raise ValueError(f"status {status} where an event must begin")
-            if status & 0xF0 == NOTE_ON:
+            if first >= 0x80:
+                status, at = first, at + 1
+            kind = status & 0xF0
+            if kind == NOTE_ON:
                 return Opening(programs, tick, at)
-            if status & 0xF0 == PROGRAM_CHANGE:
+            if kind == PROGRAM_CHANGE:
                 programs.append((tick, status & 0x0F, track[at]))
-            at += 1 if 0xC0 <= status < 0xE0 else 2
+            elif not 0x80 <= kind < SYSTEM_EXCLUSIVE:
+                raise ValueError(f"status {status} where an event must begin")
+            at += 1 if 0xC0 <= kind < 0xE0 else 2
     except IndexError:
         raise ValueError("it stops within an event") from None
     return Opening(programs, None, len(track))

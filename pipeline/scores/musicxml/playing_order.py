@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
+from pipeline.scores.jump_words import JUMP_WORDS, PLAIN_JUMP
+
 MAX_BARS = 100_000  # played; a few signs can multiply each other
-DA_CAPO = re.compile(r"\s*(d\.?\s*c\b|da\s*capo)", re.IGNORECASE)
-DAL_SEGNO = re.compile(r"\s*(d\.?\s*s\b|dal\s*segno)", re.IGNORECASE)
 TO_CODA = re.compile(r"\s*to\s*coda", re.IGNORECASE)
 FINE = re.compile(r"\s*fine\s*\.?\s*$", re.IGNORECASE)
 
@@ -24,6 +24,15 @@ class Ending:
     top: int = 0  # the highest number of the endings that follow one another here
 
 
+@dataclass(frozen=True)
+class Jump:
+    """A da capo or dal segno."""
+
+    words: str
+    to_segno: bool
+    until: str = ""  # "fine" or "to coda"; empty where only those signs say it
+
+
 @dataclass
 class Signs:
     """What stands at one bar, in any part, that decides which bar is played next."""
@@ -32,7 +41,8 @@ class Signs:
     starts: bool = False  # a repeat starts before it
     times: int = 0  # how often the section that ends with it is played; 0 if none ends
     ending: Ending | None = None
-    jumps_to: str = ""  # "da capo" or "dal segno"
+    jump: Jump | None = None
+    unclear: str = ""  # words that speak of a jump, and of more than where to and up to where
     found: set[str] = field(default_factory=set)  # of "segno", "coda", "to coda", "fine"
 
 
@@ -74,17 +84,18 @@ def _add_barline(
 def _add_jumps(signs: Signs, measure: ElementTree.Element) -> None:
     for sound in measure.iter("sound"):
         if sound.get("dacapo") == "yes":
-            signs.jumps_to = "da capo"
+            signs.jump = signs.jump or Jump("D.C.", to_segno=False)
         if sound.get("dalsegno"):
-            signs.jumps_to = "dal segno"
+            signs.jump = signs.jump or Jump("D.S.", to_segno=True)
         names = {"segno": "segno", "coda": "coda", "tocoda": "to coda", "fine": "fine"}
         signs.found |= {name for attribute, name in names.items() if sound.get(attribute)}
     for words in measure.iter("words"):
-        text = words.text or ""
-        if DA_CAPO.match(text):
-            signs.jumps_to = "da capo"
-        elif DAL_SEGNO.match(text):
-            signs.jumps_to = "dal segno"
+        text = " ".join((words.text or "").split())
+        if plain := PLAIN_JUMP.fullmatch(text):
+            until = {"fine": "fine", "coda": "to coda"}.get((plain["until"] or "").lower(), "")
+            signs.jump = Jump(text, not plain["capo"], until)
+        elif JUMP_WORDS.search(text):
+            signs.unclear = text
         elif TO_CODA.match(text):
             signs.found.add("to coda")
         elif FINE.match(text):
@@ -113,9 +124,10 @@ def playing_order(signs: Sequence[Signs]) -> list[int]:
 
     The end of a repeat without a start goes back to the end of the repeat before it, or to the
     first bar. After a da capo or dal segno no repeats are taken, and the last ending is played.
-    Raises ValueError naming a bar whose signs contradict the others.
+    Raises ValueError naming a bar whose signs contradict the others or leave the order open.
     """
     _check_starts(signs)
+    _check_jumps(signs)
     order: list[int] = []
     place = start = 0
     time = 1  # which time the section is played
@@ -149,9 +161,9 @@ def playing_order(signs: Sequence[Signs]) -> list[int]:
             break
         if has_jumped and "to coda" in bar.found:
             place = _place_of(signs, "coda", bar, after=place)
-        elif bar.jumps_to and not has_jumped:
+        elif bar.jump and not has_jumped:
             has_jumped = True
-            place = 0 if bar.jumps_to == "da capo" else _place_of(signs, "segno", bar)
+            place = _place_of(signs, "segno", bar) if bar.jump.to_segno else 0
             start, time = place, 1
         else:
             place += 1
@@ -171,6 +183,34 @@ def _check_starts(signs: Sequence[Signs]) -> None:
             "contradictory repeat signs: the repeat that starts at bar "
             f"{open_start.number} has no end"
         )
+
+
+def _check_jumps(signs: Sequence[Signs]) -> None:
+    """Raise ValueError where it is not said which bars a da capo or dal segno plays."""
+    for bar in signs:
+        if bar.unclear and bar.jump is None:
+            raise ValueError(_left_open(bar, bar.unclear, "which bars it plays is not clear"))
+    jumps = [(bar, bar.jump) for bar in signs if bar.jump is not None]
+    found = set().union(*(bar.found for bar in signs))
+    if not jumps:
+        for bar in signs:
+            if "to coda" in bar.found or ("fine" in bar.found and bar is not signs[-1]):
+                sign = "To Coda" if "to coda" in bar.found else "Fine"
+                raise ValueError(_left_open(bar, sign, "no D.C. or D.S. leads there"))
+        return
+    bar, jump = jumps[0]
+    if len(jumps) > 1:
+        raise ValueError(_left_open(jumps[1][0], jumps[1][1].words, "it is the second jump"))
+    if jump.to_segno:
+        _place_of(signs, "segno", bar)
+    if jump.until and jump.until not in found:
+        raise ValueError(_left_open(bar, jump.words, f"no {jump.until.title()} is marked"))
+    if bar is signs[-1] and not found & {"fine", "to coda"}:
+        raise ValueError(_left_open(bar, jump.words, "neither Fine nor To Coda is marked"))
+
+
+def _left_open(bar: Signs, sign: str, why: str) -> str:
+    return f"bar {bar.number}: {sign!r} with --expand-repeats: {why}"
 
 
 def _place_of(signs: Sequence[Signs], name: str, bar: Signs, after: int = -1) -> int:

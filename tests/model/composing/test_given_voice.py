@@ -54,6 +54,27 @@ def test_the_given_voice_sounds_unchanged_among_three_others(
     assert score.end == 16 * step
 
 
+def test_notes_that_the_grid_changes_are_counted(tune: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    read_given_voice(tune, "soprano", GridVocabulary(), said.append)
+    assert said == []
+
+    # In twelfths: a crotchet, three triplets (0, 1/3 and 2/3 of a quarter), a crotchet, a drum.
+    rows = [(12, 0, 60, 12, 80), (24, 0, 62, 4, 80), (28, 0, 64, 4, 80), (32, 0, 65, 4, 80)]
+    rows += [(36, 0, 67, 12, 80), (36, DRUMS, 38, 12, 80)]
+    file = tmp_path / "triplets.mid"
+    write_midi(Score(make_notes(rows), 12), file)
+    given = read_given_voice(file, "soprano", GridVocabulary(), said.append)
+    # In 16ths: 4 4/3 4/3 4/3 4 from 0, 4, 16/3, 20/3, 8.
+    steps = given.line.notes[["onset", "duration"]].tolist()
+    assert steps == [(0, 4), (4, 1), (5, 2), (7, 1), (8, 4)]
+    assert said == [
+        "given voice: percussion left out: 1 of 6 notes",
+        "given voice: moved, or changed in length, to fit the grid of 4 steps a quarter: 3 of 5 "
+        "notes, by up to 0.167 quarters",
+    ]
+
+
 @pytest.mark.slow
 def test_pieces_differ_by_number_and_a_seed_gives_them_again(tune: Path) -> None:
     composer = Composer.load(CHORALES)
@@ -108,6 +129,10 @@ def test_a_file_that_is_no_voice_is_refused_in_one_line(
     assert "not a MIDI file" in refused(capsys, untrained, file)
     write_midi(line([(0, 60), (4, 62), (4, 65)]), file)
     assert "begin together, first at quarter 1;" in refused(capsys, untrained, file)
+    write_midi(Score(make_notes([(0, 0, 60, 1, 80), (1, 0, 62, 11, 80)]), 12), file)
+    assert "too fast for this model, first at quarter 0: its grid has 4" in refused(
+        capsys, untrained, file
+    )
     write_midi(line([(0, 60), (4, 90)]), file)
     assert "from MIDI key 60 to 90; this model sings from 36 to 81" in refused(
         capsys, untrained, file

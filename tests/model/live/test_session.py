@@ -362,10 +362,10 @@ def test_the_terminal_gives_keys_without_enter_and_is_left_as_it_was(
         controls = Controls(Sampling(), 100.0)
         with keyboard(controls) as keys:
             os.write(master, b"-")
-            keys.wait(5)
+            keys.wait(60)
             assert controls.tempo < 100
             os.write(master, b"q")
-            keys.wait(5)
+            keys.wait(60)
             assert controls.stop
         assert termios.tcgetattr(stdin) == before
     os.close(master)
@@ -405,7 +405,7 @@ def test_a_reader_that_goes_away_ends_the_music_without_a_traceback(run_dir: Pat
     assert process.stdout and process.stderr
     json.loads(process.stdout.readline())
     process.stdout.close()
-    assert process.wait(60) == 0
+    assert process.wait(300) == 0
     assert [line.split()[0] for line in process.stderr] == ["playing", "played"]
 
 

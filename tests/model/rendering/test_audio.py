@@ -7,14 +7,13 @@ import shutil
 import wave
 from pathlib import Path
 
-import mido
 import numpy as np
 import pytest
 
 from model.live.players import SynthPlayer
 from model.rendering.audio import check_synthesizer, find_soundfont, render_wav
 from pipeline.scores.midi.writer import write_midi
-from pipeline.scores.notes import Score, make_notes
+from pipeline.scores.notes import DRUMS, Score, make_notes
 from tests.model.tiny_run import small_disk
 
 pytestmark = pytest.mark.skipif(shutil.which("fluidsynth") is None, reason="no fluidsynth here")
@@ -69,16 +68,23 @@ def test_a_wav_much_shorter_than_the_music_is_refused(chord: Path, soundfont: Pa
     assert not chord.with_suffix(".wav").exists()
 
 
-def test_silence_is_refused(tmp_path: Path, soundfont: Path) -> None:
-    quiet = mido.MidiFile()
-    volume_off = mido.Message("control_change", control=7, value=0)
-    struck = mido.Message("note_on", note=60, velocity=80)
-    released = mido.Message("note_off", note=60, time=960)
-    quiet.tracks.append(mido.MidiTrack([volume_off, struck, released]))
-    quiet.save(tmp_path / "quiet.mid")
-    with pytest.raises(ValueError, match="silent"):
-        render_wav(tmp_path / "quiet.mid", tmp_path / "quiet.wav", soundfont, 1.0)
-    assert not (tmp_path / "quiet.wav").exists()
+def test_only_a_piece_without_any_sound_is_refused_as_silent(
+    tmp_path: Path, soundfont: Path
+) -> None:
+    # General MIDI has no percussion on key 5.
+    score = Score(make_notes([(0, DRUMS, 5, 8, 127)]), 4, 120.0)
+    write_midi(score, tmp_path / "silent.mid")
+    with pytest.raises(ValueError, match=r"silent: .* --soundfont, or .* --no-wav"):
+        render_wav(tmp_path / "silent.mid", tmp_path / "silent.wav", soundfont, score.seconds)
+    assert not (tmp_path / "silent.wav").exists()
+
+    for velocity in (1, 10):
+        quiet = CHORD.notes.copy()
+        quiet["velocity"] = velocity
+        write_midi(Score(quiet, 4, 120.0), tmp_path / f"{velocity}.mid")
+        wav = tmp_path / f"{velocity}.wav"
+        sound = render_wav(tmp_path / f"{velocity}.mid", wav, soundfont, CHORD.seconds)
+        assert sound.peak == pytest.approx(10 ** (-1 / 20), rel=0.01)
 
 
 def test_a_broken_soundfont_is_named_by_what_fluidsynth_says(chord: Path, soundfont: Path) -> None:

@@ -260,3 +260,16 @@ def test_the_digest_of_music_hears_pitches_and_times_alone() -> None:
         [(0, DRUMS, 36, 12, 80)],
     ]
     assert len(same | {music_digest(Score(make_notes(notes), 12)) for notes in other}) == 5
+
+
+def test_the_digest_of_music_is_still_that_by_which_older_data_sets_were_split() -> None:
+    rows = [(0, 0, 60, 12, 80), (12, 0, 64, 12, 80), (24, 0, 67, 24, 80)]
+    # Two programs, chords out of order, a unison, a note shorter than a step, percussion, triplets.
+    mixed = [(480, 9, 72, 480, 1), (480, 0, 48, 160, 90), (640, 0, 48, 160, 9), (800, 0, 48, 0, 64)]
+    mixed += [(480, 3, 72, 480, 77), (960, DRUMS, 36, 7, 99), (1000, 5, 41, 900_000, 100)]
+    digests = [
+        music_digest(Score(make_notes(rows), 12))[:16],
+        music_digest(Score(make_notes(mixed), 480))[:16],
+        music_digest(Score(make_notes([(7, DRUMS, 36, 7, 99), (31, DRUMS, 38, 1, 9)]), 24))[:16],
+    ]
+    assert digests == ["1044a6697ccfa37d", "f5ee927ebc54679a", "bca85c94b5479fa1"]

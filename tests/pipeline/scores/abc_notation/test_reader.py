@@ -304,6 +304,8 @@ def test_what_cannot_be_read_is_refused_by_name_and_line(
     ("music", "fields", "reason"),
     [
         ("C|D !D.C.!|", "", "line 6: !D.C.! with --expand-repeats"),
+        ('C|"_D.S. al Coda"D|', "", 'line 6: "_D.S. al Coda" with --expand-repeats'),
+        ('C|"^Trio da capo"D|', "", r'line 6: "\^Trio da capo" with --expand-repeats'),
         ("|:C|1D:|3E|", "", r"line 6: no ending for the 2. time"),
         ("C|:|D|", "", r"line 6: bar line \|:\| with --expand-repeats"),
         ("P:A\nC|\n", "P:AB\n", "line 5: part B, .* is not in the tune"),

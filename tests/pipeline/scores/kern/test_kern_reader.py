@@ -304,6 +304,31 @@ def test_a_doubled_tie_sign_reaches_over_notes_in_between(tmp_path: Path) -> Non
     assert heard(tmp_path, text) == [(0, 60, 2), (0.5, 64, 1.5), (2, 60, 1)]
 
 
+def test_a_linked_tie_leads_to_another_staff_at_once_or_later(tmp_path: Path) -> None:
+    text = """
+        **kern  **kern
+        2F      4f
+        .       N[4B<
+        2BN]    4g
+        .       [4d
+        4r      N[4c
+        4r      4d]
+        4cN_    2e
+        4c      .
+        4cN]    4r
+        *-      *-
+    """
+    apart = heard(tmp_path, text)
+    assert [(onset, length) for onset, pitch, length in apart if pitch == 60] == [
+        (4, 1), (6, 1), (7, 1), (8, 1)
+    ]  # fmt: skip
+    linked = heard(tmp_path, text + "        !!!RDF**kern: N = linked\n")
+    assert [(onset, length) for onset, pitch, length in linked if pitch == 60] == [(4, 5), (7, 1)]
+    assert [note for note in linked if note[1] == 59] == [(1, 59, 3)]
+    slurs = heard(tmp_path, text + "        !!!RDF**kern: N = linked slur\n")
+    assert slurs == apart
+
+
 def test_a_tie_that_leads_nowhere_is_no_tie(tmp_path: Path) -> None:
     assert heard(tmp_path, "**kern\n[4c\n4d\n4c]\n4e]\n*-") == [
         *((0, 60, 1), (1, 62, 1), (2, 60, 1), (3, 64, 1))
@@ -442,6 +467,11 @@ def test_six_repeated_sections_are_each_played_twice(tmp_path: Path) -> None:
     assert notes[-1] == (92, 62, 4)
 
 
+def test_an_expansion_list_says_what_a_da_capo_plays(tmp_path: Path) -> None:
+    text = "**kern *>[A,B,A] *>A 4c !LO:TX:t=Fine *>B 4d !LO:TX:t=D.C. *-".replace(" ", "\n")
+    assert [pitch for _, pitch, _ in heard(tmp_path, text, expand_repeats=True)] == [60, 62, 60]
+
+
 def test_a_tie_leads_into_each_ending(tmp_path: Path) -> None:
     text = "**kern *>[A,A1,A,A2] *>A 4c [4d *>A1 4d] =:|! *>A2 2d] *-".replace(" ", "\n")
     assert heard(tmp_path, text, expand_repeats=True) == [
@@ -459,6 +489,8 @@ def test_a_tie_leads_into_each_ending(tmp_path: Path) -> None:
         ("*>[A] *>A 4c *>A 4d", "line 5: a second section 'A'"),
         ("*>norep[A] *>A 4c", "line 2: 0 expansion lists without a name"),
         ("*>[A] 4c *>A 4d", r"line 4: notes before the first section"),
+        ("4c !LO:TX:t=D.C.", r"line 3: D\.C\. with --expand-repeats, but no expansion list"),
+        ("!!LO:TX:b:t=Dal_segno. 4c".replace("_", "\u2003"), "line 2: Dal\u2003segno with"),
     ],
 )
 def test_repeats_that_cannot_be_followed_are_refused_by_name(

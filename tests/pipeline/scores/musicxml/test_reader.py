@@ -292,6 +292,36 @@ def test_signs_that_lead_nowhere_are_named(tmp_path: Path) -> None:
         names(tmp_path, [C, D + words("D.S.")])
 
 
+@pytest.mark.parametrize(
+    ("measures", "reason"),
+    [
+        ([C, D + words("Menuetto D.C.")], "bar 2: 'Menuetto D.C.' .*which bars .* not clear"),
+        ([C, D + words("M.D.C.")], "bar 2: 'M.D.C.' .*which bars"),
+        ([C, D + words("D.C. al Fine e poi la Coda")], "bar 2: .*which bars"),
+        ([C, D + words("Da Capo")], "bar 2: 'Da Capo' .*neither Fine nor To Coda"),
+        ([C, D + sound('dacapo="yes"')], "bar 2: 'D.C.' .*neither Fine nor To Coda"),
+        ([C, D + words("D.C. al Fine"), E], "bar 2: 'D.C. al Fine' .*no Fine is marked"),
+        ([C, D + words("D.C. al Coda"), "<coda/>" + E], "no To Coda is marked"),
+        ([C + words("Fine"), D + words("ancora una volta")], "bar 1: 'Fine' .*no D.C. or D.S."),
+        ([C + words("To Coda"), D], "bar 1: 'To Coda' .*no D.C. or D.S."),
+        ([C + words("Fine"), D + words("D.C."), E + words("D.C.")], "bar 3: .*second jump"),
+    ],
+)
+def test_a_da_capo_that_leaves_the_order_open_is_refused_by_bar(
+    tmp_path: Path, measures: list[str], reason: str
+) -> None:
+    assert names(tmp_path, measures, expand=False) == "CDEFG"[: len(measures)]
+    with pytest.raises(ValueError, match=reason):
+        names(tmp_path, measures)
+
+
+def test_a_da_capo_in_words_may_go_on_where_sound_says_the_order(tmp_path: Path) -> None:
+    last = E + words("Menuetto D.C.") + sound('dacapo="yes"')
+    assert names(tmp_path, [C, D + sound('fine="yes"'), last]) == "CDECD"
+    assert names(tmp_path, [C, D + words("FINE.")]) == "CD"
+    assert names(tmp_path, [C, D + words("Fine"), E + words("D.C. sin' al\nFine")]) == "CDECD"
+
+
 # --- A count that cannot be fooled
 
 
