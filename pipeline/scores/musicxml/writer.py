@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-import music21
 import numpy as np
 
 from pipeline.runtime.files import new_file
@@ -23,7 +22,7 @@ from pipeline.scores.musicxml.staves import (
     staves_of,
 )
 from pipeline.scores.notes import DEFAULT_VELOCITY, DRUMS, Score, one_note_per_key
-from pipeline.scores.parts import PLAIN, Parts, key_of
+from pipeline.scores.parts import PLAIN, Parts, key_of, spelled
 
 HEADER = (
     '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE score-partwise PUBLIC '
@@ -193,12 +192,7 @@ class _Part:
 
     def _spelled(self, pitch: int) -> tuple[str, int, int]:
         """Step, alteration and written octave of a key, as the key signature spells it."""
-        found = music21.pitch.Pitch(midi=pitch)
-        for degree in self.key.pitches:
-            if degree.pitchClass == pitch % 12:
-                # B#3 is C4, and Cb5 is B4.
-                octave = (pitch - int(degree.alter)) // 12 - 1
-                found = music21.pitch.Pitch(degree.name, octave=octave) if octave >= 0 else found
+        found = spelled(pitch, self.key)
         assert found.octave is not None
         return found.step, int(found.alter), found.octave + self.octaves_up
 
