@@ -51,7 +51,8 @@ if TYPE_CHECKING:
     from model.composing.composer import Composer
     from model.composing.pieces import Length
 
-LIBRARIES = ("mido", "midi2audio", "music21")  # the extra `compose`: absent on a training node
+# The extra `compose`: absent on a training node.
+LIBRARIES = ("mido", "midi2audio", "music21", "soundfile")
 MOST_BEATS = 64  # quarters in a bar
 LONGEST_SECONDS = 24 * 3600
 SHORTEST_LOOK_AHEAD, LONGEST_LOOK_AHEAD = 0.05, 60.0  # seconds

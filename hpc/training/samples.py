@@ -93,7 +93,8 @@ class SampleProcess:
 
 def missing_for_samples() -> list[str]:
     """What this machine lacks to compose a sample and render its sound."""
-    packages = [name for name in ("mido", "midi2audio") if importlib.util.find_spec(name) is None]
+    needed = ("mido", "midi2audio", "soundfile")
+    packages = [name for name in needed if importlib.util.find_spec(name) is None]
     if shutil.which("fluidsynth") is None:
         return [*packages, "FluidSynth"]
     from model.rendering.audio import find_soundfont

@@ -18,7 +18,7 @@ from model.rendering.formats import DEFAULT_FORMATS, PRINTED
 from model.rendering.piano_roll import save_piano_roll
 from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import Score
-from pipeline.scores.parts import PLAIN, Parts
+from pipeline.scores.parts import PLAIN, Parts, key_name, key_of
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class RenderedPiece:
     num_notes: int
     num_pitches: int
     seconds: float
+    key: str  # the likeliest, as 'G major'
     bars_without_onset: float  # the longest stretch in which no note begins
     metrics: dict[str, float | None]  # None if a metric has no value
     warnings: list[str] = field(default_factory=list)
@@ -41,7 +42,8 @@ class RenderedPiece:
     def report(self) -> str:
         """The facts and the paths of the files, as lines of text."""
         summary = (
-            f"{self.name}: {self.num_notes} notes, {self.num_pitches} pitches, {self.seconds:.1f} s"
+            f"{self.name}: {self.num_notes} notes, {self.num_pitches} pitches, "
+            f"{self.seconds:.1f} s, {self.key}"
         )
         files = (self.midi, self.wav, self.png, self.musicxml, *self.printed)
         return "\n  ".join((summary, *filter(None, files)))
@@ -81,6 +83,7 @@ class Renderer:
             num_notes=int(score.notes.size),
             num_pitches=int(np.unique(score.notes["pitch"]).size),
             seconds=score.seconds,
+            key=key_name(key_of(score.notes)),
             bars_without_onset=longest_gap(score, self.primer_end)
             / (score.resolution * self.parts.beats_per_bar),
             metrics={key: _or_none(value) for key, value in measure_score(score).items()},

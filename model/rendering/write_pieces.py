@@ -76,7 +76,11 @@ def write_pieces(
     if flags.page:
         from model.rendering.listening_page import write_page
 
-        shown = {"model": checkpoint, **settings}
+        # A page is sent to others: files by their names, without the folders of this machine.
+        named = {
+            name: Path(str(settings[name])).name for name in ("primer", "given") if settings[name]
+        }
+        shown = {"model": flags.run.resolve().name, **settings, **named}
         page = write_page(flags.page, list(zip(rendered, scores, strict=True)), shown, renderer)
         print(page.report())
 

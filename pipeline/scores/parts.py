@@ -61,6 +61,19 @@ def key_of(notes: np.ndarray) -> Any:
     return line.analyze("key")
 
 
+def spelled(pitch: int, key: Any) -> Any:
+    """The music21 pitch of a MIDI key, spelled as the key signature does: F# in D, Gb in Db."""
+    import music21
+
+    found = music21.pitch.Pitch(midi=pitch)
+    for degree in key.pitches:
+        if degree.pitchClass == pitch % 12:
+            # B#3 is C4, and Cb5 is B4.
+            octave = (pitch - int(degree.alter)) // 12 - 1
+            found = music21.pitch.Pitch(degree.name, octave=octave) if octave >= 0 else found
+    return found
+
+
 def key_name(key: Any) -> str:
     """'G major' or 'Bb minor' of a music21 key."""
     return f"{key.tonic.name.replace('-', 'b')} {key.mode}"

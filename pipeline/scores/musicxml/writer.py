@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-import music21
 import numpy as np
 
 from pipeline.runtime.files import new_file
 from pipeline.scores.midi.rules import MELODIC_CHANNELS, PERCUSSION_CHANNEL
+from pipeline.scores.musicxml.percussion import place_of
 from pipeline.scores.musicxml.staves import (
     LINES_OF_A_STAFF,
     Line,
@@ -23,7 +23,7 @@ from pipeline.scores.musicxml.staves import (
     staves_of,
 )
 from pipeline.scores.notes import DEFAULT_VELOCITY, DRUMS, Score, one_note_per_key
-from pipeline.scores.parts import PLAIN, Parts, key_of
+from pipeline.scores.parts import PLAIN, Parts, key_of, spelled
 
 HEADER = (
     '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE score-partwise PUBLIC '
@@ -40,8 +40,8 @@ def write_musicxml(
 
     Bars are counted from the start of the score. A staff has up to four lines; more lines have
     further staves. Lengths without a note value are tied notes. The key signature, and with it the
-    spelling of notes, is music21's estimate by Krumhansl's profiles. Each key of percussion is an
-    instrument of its own. Of two notes that sound at once on a key one is written.
+    spelling of notes, is music21's estimate by Krumhansl's profiles. Percussion is printed as for a
+    drum kit; each key is an instrument. Of two notes that sound at once on a key one is written.
     Raises OSError on a full disk, and ValueError for a grid finer than notation is.
     """
     document = _document(score, title, parts, composer)
@@ -193,12 +193,7 @@ class _Part:
 
     def _spelled(self, pitch: int) -> tuple[str, int, int]:
         """Step, alteration and written octave of a key, as the key signature spells it."""
-        found = music21.pitch.Pitch(midi=pitch)
-        for degree in self.key.pitches:
-            if degree.pitchClass == pitch % 12:
-                # B#3 is C4, and Cb5 is B4.
-                octave = (pitch - int(degree.alter)) // 12 - 1
-                found = music21.pitch.Pitch(degree.name, octave=octave) if octave >= 0 else found
+        found = spelled(pitch, self.key)
         assert found.octave is not None
         return found.step, int(found.alter), found.octave + self.octaves_up
 
@@ -222,6 +217,8 @@ class _Part:
                 _add(note, "instrument", id=self._instrument_id(pitch))
             _add(note, "voice", voice + 1)
             self._add_value(note, symbol, pitch)
+            if self.is_drums and pitch is not None and place_of(pitch).notehead != "normal":
+                _add(note, "notehead", place_of(pitch).notehead)
             if len(self.staves) > 1:
                 _add(note, "staff", staff + 1)
             for level, kind in enumerate(symbol.beams if not place else [], 1):
@@ -235,10 +232,10 @@ class _Part:
 
     def _add_pitch(self, note: Element, pitch: int) -> None:
         if self.is_drums:
-            # The line that the key would have; a black key shares the line of a white one.
+            place = place_of(pitch)
             unpitched = _add(note, "unpitched")
-            _add(unpitched, "display-step", "CCDDEFFGGAAB"[pitch % 12])
-            _add(unpitched, "display-octave", max(pitch // 12 - 1, 0))
+            _add(unpitched, "display-step", place.step)
+            _add(unpitched, "display-octave", place.octave)
             return
         step, alter, octave = self.spelling[pitch]
         written = _add(note, "pitch")
