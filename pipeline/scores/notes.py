@@ -178,14 +178,9 @@ class Refusal:
     notes_by_reader: int | None = None  # where they differ from `notes_read`
 
     @classmethod
-    def of(cls, error: ValueError, notes_read: int | None = None) -> Refusal:
-        """The refusal of a piece whose reader raised this error."""
-        return cls(
-            str(error),
-            getattr(error, "kind", cls.kind),
-            getattr(error, "notes_read", notes_read),
-            getattr(error, "notes_by_reader", None),
-        )
+    def of(cls, error: CountError) -> Refusal:
+        """The refusal of a piece whose notes were counted otherwise."""
+        return cls(str(error), error.kind, error.notes_read, error.notes_by_reader)
 
 
 class NoNotesError(ValueError):
