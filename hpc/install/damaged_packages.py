@@ -5,6 +5,7 @@ are those of the package's RECORD (packaging.python.org, "Recording installed pr
 """
 
 from importlib.metadata import Distribution, distributions
+from pathlib import Path
 
 
 def is_whole(package: Distribution) -> bool:
@@ -12,7 +13,7 @@ def is_whole(package: Distribution) -> bool:
     if package.files is None:  # no RECORD, which is written last
         return False
     sizes = {
-        file.locate(): file.size
+        Path(file.locate()): file.size
         for file in package.files
         # Python writes compiled files anew.
         if file.size is not None and "__pycache__" not in file.parts
