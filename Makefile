@@ -7,7 +7,9 @@ SHELL := /bin/bash
 
 VENV_PYTHON := .venv/bin/python
 DONE := .venv/setup# stamps: empty when all is well, else the line to say at every make
-EXTRAS ?= preprocess compose horovod profile live dev $(if $(shell command -v nvidia-smi),gpu)
+EXTRAS ?= preprocess compose horovod profile live docs dev $(if $(shell command -v nvidia-smi),gpu)
+# Without FluidSynth the demo has no sound, as the set-up said.
+NO_WAV = $(if $(shell hpc/install/packages.sh sound && echo yes),,--no-wav)
 # In their own keys: what minutes suffice to learn. For hours, leave --max-transpose out.
 DEMO_TRAIN ?= --preset small --global-batch-size 32 --steps 900 --eval-every 100 --max-transpose 0
 
@@ -36,9 +38,9 @@ horovod: ## Build Horovod again, after its build failed or the MPI changed
 demo: setup ## From Bach's chorales to new music in at most 10 minutes
 	$(VENV_PYTHON) pipeline/preprocess.py bach --out data/bach
 	hpc/install/two_processes.sh $(VENV_PYTHON) hpc/train.py --data data/bach --run runs/demo $(DEMO_TRAIN)
-	$(VENV_PYTHON) model/generate.py runs/demo --data data/bach --out out --seed 1 --top-p 0.95 --bars 16
+	$(VENV_PYTHON) model/generate.py runs/demo --data data/bach --out out --seed 1 --top-p 0.95 --bars 16 $(NO_WAV)
 	@echo "Beside it, the model that comes with the program, which learned for longer:"
-	$(VENV_PYTHON) model/generate.py model/pretrained/chorales --out out/pretrained --seed 1 --temperature 0.9 --bars 16
+	$(VENV_PYTHON) model/generate.py model/pretrained/chorales --out out/pretrained --seed 1 --temperature 0.9 --bars 16 $(NO_WAV)
 	@echo "The training run (.venv/bin/tensorboard --logdir runs) and the music:"
 	@find "$(CURDIR)/runs/demo" -maxdepth 0; find "$(CURDIR)/out" -name '*.mid' -o -name '*.wav' -o -name '*.png' | sort
 
@@ -58,6 +60,10 @@ coverage: setup ## How many lines plain pytest reaches; at least 85 %
 soak: setup $(DONE)/packages-test ## Half an hour of kills at random times, under every strategy
 	$(VENV_PYTHON) -m pytest -m soak
 
+docs: $(DONE)/environment ## README, docs/ and the results as a site in build/docs; a broken link is an error
+	$(VENV_PYTHON) -m sphinx -q -W --keep-going -c docs -d build/doctrees . build/docs
+	@echo "$(CURDIR)/build/docs/docs/index.html"
+
 lint: setup ## ruff check, ruff format --check, mypy, shellcheck
 	@failed=0; check() { echo "$$@"; "$$@" || failed=1; }; \
 	check $(VENV_PYTHON) -m ruff check .; \
@@ -75,4 +81,4 @@ clean: ## Remove what make made here; data/, runs/ and out/ stay
 	rm -rf .venv .cache build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup horovod demo quality test coverage soak lint constraints clean
+.PHONY: help setup horovod demo quality test coverage docs soak lint constraints clean

@@ -3,8 +3,8 @@
     python hpc/train.py
     mpirun -np 2 -H dorchester,bath python hpc/train.py --data data/bach --run runs/both
 
-The same command, run again, continues the run from its newest checkpoint. Exit codes: 0 done,
-1 error, 2 wrong flag, 76 another rank was lost, 85 stopped by a signal, after saving.
+The same command with --run, run again, continues the run from its newest checkpoint. Exit codes:
+0 done, 1 error, 2 wrong flag, 76 another rank was lost, 85 stopped by a signal, after saving.
 """
 
 from __future__ import annotations
@@ -81,6 +81,8 @@ def train(argv: Sequence[str] | None, place: Place, open_run: Callable[..., Run]
         # All ranks meet and compare what they found, before the first collective.
         roll = rendezvous(config, local, watchdog)
         require_agreement(roll, place)
+        if config.run is None:
+            watchdog.same_command += f" with --run {roll[0]['run']}"
 
         watchdog.allow(config.start_timeout, "starting its collective library")
         run = open_run(config, place, roll, watchdog, local)
@@ -259,7 +261,7 @@ def report(run: Run, ended: str, json_file: Path | None) -> None:
     endings = {
         "done": "done",
         "early": f"no better validation loss in {progress.stale_evaluations} evaluations: done",
-        "stopped": "asked to stop: saved; the same command continues",
+        "stopped": f"asked to stop: saved. {run.watchdog.same_command} continues",
     }
     loss = "no validation loss yet"
     if math.isfinite(best):

@@ -7,9 +7,10 @@ python model/generate.py runs/a --live synth
 python model/generate.py runs/a --live port:Piano --input Keyboard
 
 A piece lasts until the model ends it. --length-tokens is an upper bound: the piece may end before.
---bars and --seconds are exact: the model cannot end the piece before, and notes that would sound
-past the length are cut there. With a primer, --bars and --seconds count what is added to it; the
-bar in which the primer ends is the first one added.
+With --bars and --seconds it ends within the last bar: of up to 128 drafts the first one that the
+model ends there is taken. If there is none, a draft is cut at the exact length, and a line says so.
+A piece in which two bars pass without a new note is composed again. With a primer, --bars and
+--seconds count what is added to it; the bar in which the primer ends is the first one added.
 
 --given is one voice, from its first note to its last; a model of several voices composes the
 others.
@@ -44,12 +45,15 @@ from pipeline.runtime.command import described_parser, run_command
 from pipeline.runtime.tensorflow_loading import load_tensorflow
 from pipeline.scores.midi.writer import FASTEST, SLOWEST
 from pipeline.scores.notes import DEFAULT_TEMPO, Score
+from pipeline.scores.parts import Parts
 
 if TYPE_CHECKING:
     from model.composing.composer import Composer
     from model.composing.pieces import Length
 
-LIBRARIES = ("mido", "midi2audio", "music21")  # the extra `compose`: absent on a training node
+# The extra `compose`: absent on a training node.
+LIBRARIES = ("mido", "midi2audio", "music21", "soundfile")
+MOST_BEATS = 64  # quarters in a bar
 LONGEST_SECONDS = 24 * 3600
 SHORTEST_LOOK_AHEAD, LONGEST_LOOK_AHEAD = 0.05, 60.0  # seconds
 
@@ -75,11 +79,12 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--top-p", type=float, default=1.0, help=f"the likeliest of this total probability{apart}")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--length-tokens", type=int, metavar="N", help="at most N tokens")
-    length.add_argument("--bars", type=int, metavar="N", help="exactly N bars")
-    length.add_argument("--seconds", type=float, metavar="S", help="exactly S seconds")
+    length.add_argument("--bars", type=int, metavar="N", help="end within bar N")
+    length.add_argument("--seconds", type=float, metavar="S", help="end within a bar of S seconds")
     add("--beats-per-bar", type=int, default=4, help="quarters in a bar (default: 4)")
     add("--tempo", type=float, help="quarters a minute (default: the primer's, else 100)")
     add("--primer", help="a score file to continue, or notes: 'C4 E4 G4'")
+    add("--primer-bars", type=int, metavar="N", help="only the first N bars of the primer")
     add("--given", type=Path, metavar="FILE", help="a score file of one voice: compose the others")
     add("--given-voice", default="1", metavar="NAME", help="soprano ... or 1 ... (the highest, 1)")
     add_wish_flags(parser.add_argument_group("conditions, for a model trained with --conditions"))
@@ -103,6 +108,13 @@ def _add_file_flags(group: argparse._ArgumentGroup) -> None:
         help=f"of {', '.join(FORMATS)}; png is the piano roll (default: %(default)s)",
     )
     add("--no-wav", action="store_true", help="write no sound")
+    add("--new-part-only", action="store_true", help="leave the primer out of the files")
+    add(
+        "--program",
+        type=int,
+        metavar="N",
+        help="play all voices with this General MIDI program: 0 piano, 19 organ, 52 choir",
+    )
     add("--page", type=Path, metavar="FILE", help="a page to see and hear the pieces (.html)")
     add("--data", type=Path, help="print music metrics beside those of this data set's pieces")
 
@@ -137,6 +149,10 @@ def _refuse_combinations(flags: argparse.Namespace, parser: argparse.ArgumentPar
         parser.error("--given is for models of voices: they cannot be asked for key or chords")
     if flags.given and (flags.live or flags.primer is not None):
         parser.error("--given composes whole pieces: it does not go with --live or --primer")
+    if flags.primer is None and (flags.primer_bars or flags.new_part_only):
+        parser.error("--primer-bars and --new-part-only go with --primer")
+    if flags.live and (flags.new_part_only or flags.program is not None):
+        parser.error("--new-part-only and --program are for files: they do not go with --live")
     if flags.given and (flags.length_tokens or flags.bars or flags.seconds):
         parser.error("with --given a piece is as long as the given voice; leave the length out")
     try:
@@ -161,10 +177,17 @@ def check(flags: argparse.Namespace) -> None:
         raise ValueError(
             f"{', '.join(missing)} not installed; composing needs it. Run: pip install '.[compose]'"
         )
-    for name in ("num_pieces", "beats_per_bar", "bars", "length_tokens"):
+    for name in ("num_pieces", "beats_per_bar", "bars", "length_tokens", "primer_bars"):
         value = getattr(flags, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name.replace('_', '-')} is {value}; it must be 1 or more")
+    if flags.beats_per_bar > MOST_BEATS:
+        raise ValueError(f"--beats-per-bar is {flags.beats_per_bar}; it must be 1 to {MOST_BEATS}")
+    if flags.program is not None and not 0 <= flags.program <= 127:
+        raise ValueError(
+            f"--program is {flags.program}; General MIDI has 0 to 127: 0 piano, 19 church organ, "
+            "48 strings, 52 choir"
+        )
     if flags.seconds is not None and not 0 < flags.seconds < LONGEST_SECONDS:
         raise ValueError(f"--seconds is {flags.seconds:g}; it must be above 0 and below a day")
     if flags.tempo is not None and not SLOWEST <= flags.tempo <= FASTEST:
@@ -208,18 +231,24 @@ def generate(flags: argparse.Namespace) -> None:
 
     load_tensorflow()
     from model.composing.composer import Composer
+    from model.composing.drafts import compose_pieces
     from model.composing.given_voice import read_given_voice
     from model.composing.harmonising import harmonise
-    from model.composing.primer import read_primer
+    from model.composing.primer import read_primer, without_primer
     from model.composing.sampling import Sampling
+    from model.rendering.dynamics import with_dynamics
     from model.rendering.piece_files import Renderer
 
     # The network, and the music that it starts from.
     sampling = Sampling(flags.temperature, flags.top_k, flags.top_p)
     composer = Composer.load(flags.run)
     composer = composer.asked(wishes_of(flags, composer.vocabulary.conditions))
-    primer = read_primer(flags.primer, composer.vocabulary) if flags.primer is not None else None
-    given = None
+    bar = flags.beats_per_bar * composer.vocabulary.steps_per_quarter
+    primer, given = None, None
+    if flags.primer is not None:
+        primer = read_primer(
+            flags.primer, composer.vocabulary, flags.primer_bars, flags.beats_per_bar
+        )
     if flags.given:
         given = read_given_voice(flags.given, flags.given_voice, composer.vocabulary)
     known = primer or (given.line if given else None)
@@ -234,24 +263,29 @@ def generate(flags: argparse.Namespace) -> None:
     if given:
         pieces = harmonise(composer, numbers, sampling, given, seed)
     else:
-        pieces = composer.compose(numbers, sampling, length, seed, primer)
+        pieces = compose_pieces(composer, numbers, sampling, length, seed, bar, primer)
     elapsed = time.perf_counter() - started
-    scores = [composer.score(piece, length, tempo) for piece in pieces]
+    scores = [
+        with_dynamics(composer.score(piece, length, tempo), flags.beats_per_bar) for piece in pieces
+    ]
+    if primer and flags.new_part_only:
+        scores = [without_primer(score, primer, bar) for score in scores]
     if given:
         scores = [given.put_back(score) for score in scores]
     require_notes(pieces, scores, flags.length_tokens is not None)
-    num_tokens = sum(piece.num_composed for piece in pieces)
+    num_tokens = sum(piece.num_drawn for piece in pieces)
+    num_drafts = sum(piece.num_drafts for piece in pieces)
     print(
-        f"composed {num_tokens} tokens in {elapsed:.1f} s ({num_tokens / elapsed:.0f} tokens/s) "
-        f"from {composer.checkpoint}, seed {seed}"
+        f"composed {num_tokens} tokens in {elapsed:.1f} s ({num_tokens / elapsed:.0f} tokens/s), "
+        f"{num_drafts} draft{'s' if num_drafts > 1 else ''} from {composer.checkpoint}, seed {seed}"
     )
 
     # Write.
-    primer_end = primer.end if primer else 0
+    primer_end = primer.end if primer and not flags.new_part_only else 0
     renderer = Renderer(
         flags.out,
         soundfont,
-        flags.beats_per_bar,
+        Parts(composer.vocabulary.part_names, flags.program, flags.beats_per_bar),
         primer_end,
         flags.formats,
         engraver,
@@ -273,16 +307,18 @@ def _length(
     flags: argparse.Namespace, composer: Composer, primer: Score | None, tempo: float
 ) -> Length:
     """The length that the flags ask for, in steps of the vocabulary's grid."""
+    from model.composing.drafts import ROOM
     from model.composing.pieces import Length
 
     steps_per_quarter = composer.vocabulary.steps_per_quarter
     primer_end = primer.end if primer else 0
+    bar = steps_per_quarter * flags.beats_per_bar
+    room = ROOM * bar
     if flags.bars:
-        bar = steps_per_quarter * flags.beats_per_bar
-        return Length.of_steps((primer_end // bar + flags.bars) * bar, steps_per_quarter)
+        return Length.of_steps((primer_end // bar + flags.bars) * bar, steps_per_quarter, room)
     if flags.seconds:
         steps = max(1, round(flags.seconds * tempo / 60 * steps_per_quarter))
-        return Length.of_steps(primer_end + steps, steps_per_quarter)
+        return Length.of_steps(primer_end + steps, steps_per_quarter, room)
     return Length(flags.length_tokens) if flags.length_tokens else Length()
 
 

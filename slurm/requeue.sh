@@ -1,6 +1,7 @@
 #!/bin/bash
 # Run the rest of the command line as this job's program, and requeue the job if the program asks.
-# The program asks by exit code 85, after it has saved: it can continue where it stopped.
+# The program asks by exit code 85, after it has saved, or 76, when it has lost a rank: it can continue
+# from its newest checkpoint. A program of one's own fault (another code) is not started again.
 set -uo pipefail
 : "${MAX_REQUEUES:?is set in slurm/site.env}"
 
@@ -15,14 +16,18 @@ while kill -0 "$program" 2>/dev/null; do wait "$program"; done
 wait "$program"
 code=$?
 
-if [[ $code -eq 85 ]]; then
-    requeues=${SLURM_RESTART_COUNT:-0}
-    if ((requeues >= MAX_REQUEUES)); then
-        echo "error: stopped after $requeues requeues (MAX_REQUEUES); sbatch with the same --run continues" >&2
-    else
-        echo "saved; requeue $((requeues + 1)) of at most $MAX_REQUEUES"
-        trap '' TERM # the requeue ends this job, and would end scontrol itself
-        scontrol requeue "$SLURM_JOB_ID" || echo "error: Slurm did not requeue the job" >&2
-    fi
+# mpirun itself ends with 137 where a rank was killed, and with 205 where a node is gone.
+case $code in
+85) reason="saved" ;;
+76 | 137 | 205) reason="a rank or its node was lost (code $code)" ;;
+*) exit "$code" ;;
+esac
+requeues=${SLURM_RESTART_COUNT:-0}
+if ((requeues >= MAX_REQUEUES)); then
+    echo "error: stopped after $requeues requeues (MAX_REQUEUES); the same sbatch command continues" >&2
+else
+    echo "$reason; requeue $((requeues + 1)) of at most $MAX_REQUEUES"
+    trap '' TERM # the requeue ends this job, and would end scontrol itself
+    scontrol requeue "$SLURM_JOB_ID" || echo "error: Slurm did not requeue the job" >&2
 fi
 exit "$code"

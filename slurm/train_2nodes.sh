@@ -1,7 +1,9 @@
 #!/bin/bash
 # Train on two nodes. From the root of the repository, flags of hpc/train.py after the script:
 #     sbatch slurm/train_2nodes.sh --steps 5000 --strategy horovod
-# At the time limit the run saves and is requeued, until it is done.
+# The run is runs/JOBNAME, in a job array runs/JOBNAME-INDEX, so the same command continues it, and
+# --job-name=OTHER begins another. At the time limit it saves, and the job is requeued until it is done;
+# likewise after a rank or a node was lost. scancel and scontrol requeue save first.
 
 #SBATCH --job-name=train
 #SBATCH --nodes=2
@@ -21,5 +23,6 @@
 set -euo pipefail
 cd "$SLURM_SUBMIT_DIR"
 source slurm/site.env || { echo "error: no slurm/site.env in $PWD: sbatch from the root" >&2; exit 1; }
+name=${SLURM_JOB_NAME//\//-}${SLURM_ARRAY_TASK_ID:+-$SLURM_ARRAY_TASK_ID}
 exec slurm/requeue.sh mpirun -np "$SLURM_NTASKS" --bind-to none \
-    python hpc/train.py --data "$DATA" --run "runs/job-$SLURM_JOB_ID" "$@"
+    python hpc/train.py --data "$DATA" --run "runs/$name" "$@"

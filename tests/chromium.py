@@ -30,7 +30,7 @@ FLAGS = (
 # The private characters by which WebDriver names keys that write nothing.
 KEYS = {"Tab": "\ue004", "Space": " ", "Left": "\ue012", "Right": "\ue014", "End": "\ue010"}
 KEYS["Home"] = "\ue011"
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 600.0  # for a machine that does much else
 
 
 class Browser:

@@ -53,6 +53,7 @@ def against_predict_row(rounds: int) -> BenchmarkRow:
 
 def composing_seconds() -> Callable[[], float]:
     """Compose a part of a piece, as model/generate.py does; the seconds of a token."""
+    from model.composing.pieces import NEVER
     from model.composing.sampling import Sampling
 
     composer = untrained_composer()
@@ -60,7 +61,7 @@ def composing_seconds() -> Callable[[], float]:
 
     def compose() -> float:
         primer = composer.primer_ids(None)
-        parts = composer.stream([0], Sampling(), next(seeds), primer, endless=True)
+        parts = composer.stream([0], Sampling(), next(seeds), primer, NEVER)
         composed = 0
 
         def until_enough() -> None:
@@ -106,6 +107,7 @@ def predicting_seconds() -> Callable[[], float]:
 def batch_row(rounds: int) -> BenchmarkRow:
     """One call of the compiled loop for 64 pieces, and one for a piece by itself, in turn."""
     from model.composing.composer import CHUNK
+    from model.composing.pieces import NEVER
     from model.composing.sampling import Sampling
 
     composer = untrained_composer()
@@ -113,7 +115,7 @@ def batch_row(rounds: int) -> BenchmarkRow:
 
     def seconds_of(num_pieces: int) -> float:
         parts = composer.stream(
-            range(num_pieces), Sampling(top_p=0.95), next(seeds), composer.primer_ids(None), True
+            range(num_pieces), Sampling(top_p=0.95), next(seeds), composer.primer_ids(None), NEVER
         )
         next(parts)
         return cpu_seconds(lambda: next(parts)) / (CHUNK * num_pieces)

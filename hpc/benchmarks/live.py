@@ -95,13 +95,12 @@ def first_note() -> tuple[float, float]:
 
 def token_row(rounds: int) -> BenchmarkRow:
     """Milliseconds a token, as the mean of each part that live playing composes in one call."""
+    from model.composing.pieces import NEVER
     from model.composing.sampling import Sampling
     from model.live.composing_ahead import CHUNK
 
     composer = untrained_composer()
-    parts = composer.stream(
-        [0], Sampling(top_p=0.95), 1, composer.primer_ids(None), endless=True, chunk=CHUNK
-    )
+    parts = composer.stream([0], Sampling(top_p=0.95), 1, composer.primer_ids(None), NEVER, CHUNK)
     for _ in range(PARTS):
         next(parts)
     times = []

@@ -10,16 +10,18 @@ import tensorflow as tf
 
 from hpc.config.settings import ModelSettings
 from hpc.distributed.launcher import Place
-from hpc.distributed.processor import has_bfloat16_products, share_of_cores
+from hpc.distributed.processor import by_core, has_bfloat16_products, share_of_cores
 
 
-def use_devices(place: Place) -> str:
+def use_devices(place: Place, *, unbind: bool = False) -> str:
     """Take this worker's share of the host; its devices in words, for the log.
 
+    With `unbind` it also takes cores of its share from which mpirun's default keeps it away.
     Call before any other TensorFlow work. One process drives one GPU, chosen by local rank. Raises
     ValueError where a host has GPUs, but fewer than processes.
     """
-    cores = share_of_cores(place)
+    bound = by_core(os.sched_getaffinity(0))
+    cores = share_of_cores(place, unbind=unbind)
     # At its first use TensorFlow starts a thread for each core that its process may use. Threads
     # that exist already, MPI's own among them, must not wake on another worker's cores.
     for thread in Path("/proc/self/task").iterdir():
@@ -27,7 +29,7 @@ def use_devices(place: Place) -> str:
             os.sched_setaffinity(int(thread.name), cores)
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
-        return f"CPU, cores {', '.join(map(str, cores))}" + _bound_by_the_launcher(place, cores)
+        return f"CPU, cores {_listed(cores)}" + _bound_by_the_launcher(place, cores, bound)
     if place.local_rank >= len(gpus):
         raise ValueError(
             f"this is process {place.local_rank + 1} of {place.local_size} on {place.host}, which "
@@ -38,11 +40,20 @@ def use_devices(place: Place) -> str:
     tf.config.set_visible_devices(gpu, "GPU")
     tf.config.experimental.set_memory_growth(gpu, True)
     name = tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
-    return f"{name} {place.local_rank}, cores {', '.join(map(str, cores))}"
+    return f"{name} {place.local_rank}, cores {_listed(cores)}"
 
 
-def _bound_by_the_launcher(place: Place, cores: list[int]) -> str:
-    """Advice where mpirun bound this worker to fewer cores than its share; else an empty text."""
+def _listed(cores: list[int]) -> str:
+    return ", ".join(map(str, cores))
+
+
+def _bound_by_the_launcher(place: Place, cores: list[int], bound: list[int]) -> str:
+    """What mpirun's binding did to this worker, and how to change it; empty where it did nothing.
+
+    `bound` are the cores to which it was bound before it took its share, `cores`.
+    """
+    if len(bound) < len(cores):
+        return f" (mpirun had bound it to {_listed(bound)}; --bind-to core keeps it there)"
     share = (os.cpu_count() or 1) // place.local_size
     if place.launcher == "none" or len(cores) >= share:
         return ""

@@ -97,6 +97,10 @@ def choose_strategy(asked: str, place: Place, environ: Mapping[str, str]) -> tup
         if not several:
             _refuse_solo_run(environ)
             return "single", "one process"
+        if _lacks_mpi(place, environ):
+            return "multiworker", (
+                f"{place.size} processes under srun without --mpi=pmix, which Horovod needs"
+            )
         if has_horovod():
             return "horovod", f"{place.size} processes under {place.launcher}, Horovod installed"
         return "multiworker", (
@@ -113,7 +117,17 @@ def choose_strategy(asked: str, place: Place, environ: Mapping[str, str]) -> tup
             "--strategy horovod, but Horovod is not installed in this environment. Run make setup "
             "with a compiler and an MPI on the machine, or use --strategy multiworker"
         )
+    if asked == "horovod" and _lacks_mpi(place, environ):
+        raise ValueError(
+            f"--strategy horovod, but srun started the {place.size} processes without MPI. Use "
+            "srun --mpi=pmix, or mpirun in its place, or --strategy multiworker"
+        )
     return asked, "asked for"
+
+
+def _lacks_mpi(place: Place, environ: Mapping[str, str]) -> bool:
+    """Did srun start several processes without what MPI_Init needs? It would end them."""
+    return place.launcher == "srun" and place.size > 1 and "PMIX_RANK" not in environ
 
 
 def has_horovod() -> bool:
@@ -127,10 +141,13 @@ def listening_address(place: Place, environ: Mapping[str, str]) -> str:
     """The address on which rank 0 waits for the others; 0.0.0.0, all interfaces, in most runs.
 
     Which interface the other hosts reach is known only where all ranks are on one host, and where
-    MPI was given a network that has one address here.
+    MPI was given a network that has one address here. Under srun the others do not ask rank 0 for
+    its address, but look its node's name up.
     """
     if place.size == place.local_size:
         return "127.0.0.1"
+    if place.launcher == "srun":
+        return "0.0.0.0"
     given = [a for part in environ.get(MPI_NETWORK, "").split(",") for a in _addresses_of(part)]
     return given[0] if len(given) == 1 else "0.0.0.0"
 

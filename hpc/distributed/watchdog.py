@@ -52,6 +52,7 @@ class Watchdog:
         """`timeout`: seconds that a step may take; `allow` gives other work a limit of its own."""
         self.place = place
         self._timeout = timeout
+        self.same_command = "The same command"  # that continues the run
         self._peers: dict[int, Peer] = {}
         self._step = 0
         self._begin(timeout, "starting")
@@ -188,7 +189,8 @@ class Watchdog:
         self._over.set()
         self._send_all(lost=why)
         print(
-            f"error: {why}; {self.place} ends. The same command continues from the last checkpoint",
+            f"error: {why}; {self.place} ends. {self.same_command} continues from the last "
+            "checkpoint",
             file=self._stderr,
             flush=True,
         )

@@ -5,9 +5,13 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . hpc/install/stage.sh
+NEEDED_MB=4000               # 2.4 GB in .venv, and what pip downloads and unpacks meanwhile
+unfinished=.venv/unfinished # stands while pip installs
 
 # A pyenv shim exists for versions that are not enabled, and Debian's python3 can lack venv: try each.
 suitable='import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 13))'
+
+free_mb() { df --output=avail --block-size=1M . | tail -n 1 | tr -d ' '; }
 
 find_python() {
     local candidate
@@ -20,12 +24,26 @@ find_python() {
     return 1
 }
 
+damaged_packages() { .venv/bin/python hpc/install/damaged_packages.py; }
+
+# pip unpacks beside the environment: /tmp can be a small file system in memory.
 install() {
-    "$python" -m venv .venv &&
-        .venv/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[$extras]"
+    export TMPDIR=$PWD/.venv/tmp
+    "$python" -m venv .venv && mkdir -p "$TMPDIR" &&
+        .venv/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[$extras]" &&
+        damaged=$(damaged_packages) && rm -r "$TMPDIR" || return
+    [ -z "$damaged" ] || { echo "error: not whole after the installation: $damaged" && return 1; }
 }
 
 extras=$(IFS=,; echo "$*")
+if [ -e "$unfinished" ] && damaged=$(damaged_packages) && [ -n "$damaged" ]; then
+    echo "The last installation into .venv was cut off within ${damaged:0:60}: .venv is made anew."
+    rm -rf .venv
+fi
+if ! [ -e .venv/bin/python ] && [ "$(free_mb)" -lt $NEEDED_MB ]; then
+    echo "error: $(free_mb) MB are free in $PWD, the Python packages need $NEEDED_MB MB: make room there" >&2
+    exit 1
+fi
 if .venv/bin/python -c "$suitable" 2>/dev/null; then
     python=.venv/bin/python
 elif ! python=$(find_python); then
@@ -33,5 +51,8 @@ elif ! python=$(find_python); then
         "install one (Debian, Ubuntu: apt-get install python3-venv) or name it: make PYTHON=/path/to/python3" >&2
     exit 1
 fi
+mkdir -p "$SETUP_DIR"
+touch "$unfinished"
 stage environment "[2/3] Python packages into .venv (about 2 GB with TensorFlow)" install
+rm "$unfinished"
 touch "$SETUP_DIR/environment"

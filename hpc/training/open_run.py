@@ -78,7 +78,9 @@ def _open_devices_and_collectives(
     from hpc.distributed.devices import use_devices
     from hpc.distributed.strategies import open_strategy
 
-    devices = use_devices(place)
+    # A rank that knows it answers for all: under Open MPI 5 only those on mpirun's host do.
+    asked = {facts.get("binding was asked for") for facts in roll}
+    devices = use_devices(place, unbind=False in asked and True not in asked)
     workers = [f"{facts['address']}:{facts['worker_port']}" for facts in roll]
     return devices, open_strategy(roll[0]["strategy"], place, config, workers)
 

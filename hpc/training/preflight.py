@@ -20,7 +20,7 @@ from hpc.distributed.launcher import (
     choose_strategy,
     listening_address,
 )
-from hpc.distributed.processor import processor
+from hpc.distributed.processor import binding_was_asked_for, processor
 from hpc.distributed.rendezvous import Roll, meet, require_equal, require_sound
 from hpc.distributed.watchdog import Watchdog
 from hpc.run_folder.layout import CONFIG, lock_run
@@ -76,6 +76,7 @@ def preflight(config: TrainConfig, place: Place, *, dry_run: bool = False) -> Lo
         facts |= {"commit": commit(), "flags": config.digest(), "versions": library_versions()}
         facts["python"] = sys.executable
         facts["processor"] = processor()
+        facts["binding was asked for"] = binding_was_asked_for(os.environ)
 
         # From what: the data set, and on the chief the checkpoint.
         manifest = Manifest.load(config.data)

@@ -96,6 +96,7 @@ def write_sample(writers: dict[str, tf.summary.SummaryWriter], run_dir: Path, st
     from model.composing.pieces import Length
     from model.composing.sampling import Sampling
     from model.networks.checkpoint import read_bundle
+    from pipeline.scores.notes import opening
 
     checkpoint = wait_for_checkpoint(run_dir, step)
     bundle = read_bundle(checkpoint, optimizer=False)
@@ -132,7 +133,7 @@ def show(writer: tf.summary.SummaryWriter, step: int, score: Score, title: str) 
         midi, wav, png = (Path(folder) / f"piece.{suffix}" for suffix in ("mid", "wav", "png"))
         write_midi(score, midi)
         render_wav(midi, wav, find_soundfont(), score.seconds)
-        save_piano_roll(score, png, title, BEATS_PER_BAR)
+        save_piano_roll(score, png, title)
         samples, rate = tf.audio.decode_wav(wav.read_bytes())
         mono = tf.reduce_mean(samples, axis=1, keepdims=True)  # half the bytes
         tf.summary.audio(f"{GROUP}/sound", mono[None], int(rate))
@@ -169,15 +170,6 @@ def first_piece(data_dir: Path) -> np.ndarray:
     manifest = Manifest.load(data_dir)
     split = "valid" if manifest.num_pieces("valid") else "train"
     return next(ids for _, ids in read_pieces(data_dir, manifest, split))
-
-
-def opening(score: Score, end: int) -> Score:
-    """The score up to a step."""
-    from pipeline.scores.notes import Score
-
-    notes = score.notes[score.notes["onset"] < end].copy()
-    notes["duration"] = (notes["onset"] + notes["duration"]).clip(max=end) - notes["onset"]
-    return Score(notes, score.resolution, score.tempo)
 
 
 def wait_for_checkpoint(run_dir: Path, step: int) -> Path:

@@ -59,7 +59,11 @@ class SampleProcess:
             if wait and self._process.poll() is None:
                 self._say(f"the last sample for TensorBoard: at most {LONGEST_END:.0f} s")
             self._process.wait(LONGEST_END if wait else 0.0)
-        except (OSError, subprocess.TimeoutExpired):
+        except OSError:  # it has ended, which was said
+            self._end(self._process)
+        except subprocess.TimeoutExpired:
+            if wait:
+                self._say(f"no sample of the last step: not ready after {LONGEST_END:.0f} s")
             self._end(self._process)
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
@@ -89,7 +93,8 @@ class SampleProcess:
 
 def missing_for_samples() -> list[str]:
     """What this machine lacks to compose a sample and render its sound."""
-    packages = [name for name in ("mido", "midi2audio") if importlib.util.find_spec(name) is None]
+    needed = ("mido", "midi2audio", "soundfile")
+    packages = [name for name in needed if importlib.util.find_spec(name) is None]
     if shutil.which("fluidsynth") is None:
         return [*packages, "FluidSynth"]
     from model.rendering.audio import find_soundfont

@@ -46,7 +46,7 @@ class Composer:
         self.wishes = wishes
         self.checkpoint = checkpoint
         self._plan = ConditionPlan.of(vocabulary, wishes)
-        self.decoder = Decoder(model, vocabulary.size, self._plan)
+        self.decoder = Decoder(model, vocabulary, self._plan)
 
     @classmethod
     def load(cls, run: Path) -> Composer:
@@ -106,7 +106,7 @@ class Composer:
         """
         primer_ids = self.primer_ids(primer)
         chunks: list[np.ndarray] = []
-        for chunk in self.stream(pieces, sampling, seed, primer_ids, length.steps is not None):
+        for chunk in self.stream(pieces, sampling, seed, primer_ids, length.first_end):
             chunks.append(chunk)
             drafts = np.concatenate(chunks, axis=1)  # [num_pieces, num_tokens]
             ends = [
@@ -134,24 +134,25 @@ class Composer:
         sampling: Sampling | Callable[[], Sampling],
         seed: int,
         primer_ids: np.ndarray,
-        endless: bool = False,
+        first_end: int = 0,
         chunk: int = CHUNK,
     ) -> Iterator[np.ndarray]:
-        """Chunks of ids [num_pieces, chunk] without end; PAD follows END; `endless` forbids END.
+        """Chunks of ids [num_pieces, chunk] without end; PAD follows END.
 
+        A piece may end from grid step `first_end` on; with `NEVER` it goes on for ever.
         `chunk` is rounded up to whole rows of ids, for a network with several ids a row. A function
         in place of the sampling is called before each chunk: its answer may change.
         """
         ids_per_row = len(self.decoder.steps)
         chunk = -(-chunk // ids_per_row) * ids_per_row
-        grammar = self.grammar(endless)
+        grammar = self.grammar()
         start = self.decoder.start(primer_ids, len(pieces))
         position = 0
         while True:
             draws = tf.constant(uniforms(seed, pieces, position, chunk))
             current = sampling() if callable(sampling) else sampling
             settings = current.tensors(self.vocabulary.size)
-            ids, start = self.decoder.sample_ids(start, draws, grammar, settings)
+            ids, start = self.decoder.sample_ids(start, draws, grammar, first_end, settings)
             yield ids.numpy().T
             position += chunk
 
@@ -170,14 +171,12 @@ class Composer:
             )
         return ids
 
-    def grammar(self, endless: bool) -> tf.Tensor:
+    def grammar(self) -> tf.Tensor:
         """Which id may follow which [size, size] bool, within one piece: after END only PAD."""
         follows = self.vocabulary.follows.copy()
         follows[self._opening()[-1]] = self.vocabulary.may_begin
         follows[[PAD, END], :] = False
         follows[[PAD, END], PAD] = True
-        if endless:
-            follows[:, END] = False
         return tf.constant(follows)
 
     def _opening(self) -> np.ndarray:

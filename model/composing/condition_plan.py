@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -13,13 +12,6 @@ from pipeline.scores.labels import Features
 from pipeline.vocabulary.conditions import CHORDS, QUARTERS
 from pipeline.vocabulary.events import EventVocabulary
 from pipeline.vocabulary.registry import Vocabulary
-
-
-class PlanPosition(NamedTuple):
-    """How far each piece of a batch has come in the plan."""
-
-    time: tf.Tensor  # [batch] int32: grid steps since the start of the piece
-    due: tf.Tensor  # [batch] int32: the number of the next planned token
 
 
 @dataclass(frozen=True)
@@ -62,27 +54,27 @@ class ConditionPlan:
             tf.constant(is_planned),
         )
 
-    def begin(self, primer_ids: np.ndarray, batch_size: int) -> PlanPosition:
-        """The positions after the primer, which holds all planned tokens up to its end."""
-        time = self.steps.numpy()[primer_ids].sum()
+    def begin(self, primer_ids: np.ndarray, batch_size: int) -> tf.Tensor:
+        """The numbers [batch] of the tokens due after a primer with all planned ones so far."""
         due = self.is_planned.numpy()[primer_ids].sum()
-        return PlanPosition(*(tf.fill([batch_size], tf.constant(x, tf.int32)) for x in (time, due)))
+        return tf.fill([batch_size], tf.constant(due, tf.int32))
 
-    def restrict(self, allowed: tf.Tensor, position: PlanPosition) -> tf.Tensor:
+    def restrict(self, allowed: tf.Tensor, time: tf.Tensor, due: tf.Tensor) -> tf.Tensor:
         """Of the ids that the grammar allows [batch, vocab] those that keep to the plan.
 
-        A planned token that is due is the only id allowed; before it, time may advance up to it.
+        `time` [batch] int32 is grid steps since the start of the piece, `due` [batch] int32 the
+        number of the next planned token. A planned token that is due is the only id allowed; before
+        it, time may advance up to it.
         """
-        periods, number = position.due // tf.size(self.ids), position.due % tf.size(self.ids)
-        left = periods * self.period + tf.gather(self.times, number) - position.time
+        periods, number = due // tf.size(self.ids), due % tf.size(self.ids)
+        left = periods * self.period + tf.gather(self.times, number) - time
         within = allowed & ~self.is_planned & (self.steps <= left[:, None])
-        due = tf.range(tf.size(self.steps)) == tf.gather(self.ids, number)[:, None]
-        return tf.where(left[:, None] == 0, due, within)
+        planned = tf.range(tf.size(self.steps)) == tf.gather(self.ids, number)[:, None]
+        return tf.where(left[:, None] == 0, planned, within)
 
-    def move_on(self, position: PlanPosition, ids: tf.Tensor) -> PlanPosition:
-        """The positions after these ids [batch]."""
-        num_planned = tf.cast(tf.gather(self.is_planned, ids), tf.int32)
-        return PlanPosition(position.time + tf.gather(self.steps, ids), position.due + num_planned)
+    def move_on(self, due: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+        """The numbers [batch] of the tokens due after these ids [batch]."""
+        return due + tf.cast(tf.gather(self.is_planned, ids), tf.int32)
 
 
 def repeat_chords(wishes: Features, eighths: int) -> Features:

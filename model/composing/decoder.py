@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from model.composing.condition_plan import ConditionPlan, PlanPosition
+from model.composing.condition_plan import ConditionPlan
 from model.composing.sampling import sample
 from model.networks.registry import Network
-from pipeline.vocabulary.grammar import START
+from pipeline.vocabulary.grammar import END, START
+from pipeline.vocabulary.registry import Vocabulary
 
 FEW = 16  # tokens of an opening: compiling would take longer than reading them
+# previous [batch], the network's state, grid steps [batch], the number of the planned token due
+Start = tuple[tf.Tensor, Any, tf.Tensor, Any]
 
 
 class Decoder:
@@ -21,12 +24,13 @@ class Decoder:
     Outside a graph the layers take 25 ms a token.
     """
 
-    def __init__(self, model: Network, vocab_size: int, plan: ConditionPlan | None) -> None:
+    def __init__(self, model: Network, vocabulary: Vocabulary, plan: ConditionPlan | None) -> None:
         """With a `plan` of conditions the ids keep to it."""
         self.model = model
         self.steps = model.steps
-        self._vocab_size = vocab_size
+        self._vocabulary = vocabulary
         self._plan = plan
+        self._grid_steps = tf.constant(vocabulary.steps, tf.int32)  # [vocab] of each id
         state = tf.nest.map_structure(
             lambda part: tf.TensorSpec([None, *part.shape[1:]][: part.shape.rank], part.dtype),
             model.zero_state(1),
@@ -42,9 +46,11 @@ class Decoder:
             input_signature=[
                 tf.TensorSpec([None], tf.int32),  # previous
                 state,
-                PlanPosition(*2 * [tf.TensorSpec([None], tf.int32)]) if plan else (),
+                tf.TensorSpec([None], tf.int32),  # time
+                tf.TensorSpec([None], tf.int32) if plan else (),  # due
                 tf.TensorSpec([None, None], tf.float32),  # draws
-                tf.TensorSpec([vocab_size, vocab_size], tf.bool),  # grammar
+                tf.TensorSpec([vocabulary.size, vocabulary.size], tf.bool),  # grammar
+                tf.TensorSpec([], tf.int32),  # first_end
                 tf.TensorSpec([], tf.float32),  # temperature
                 tf.TensorSpec([], tf.int32),  # top_k
                 tf.TensorSpec([], tf.float32),  # top_p
@@ -68,38 +74,45 @@ class Decoder:
         )
         return tf.fill([batch_size], tf.constant(primer_ids[-1], tf.int32)), tiled
 
-    def start(self, primer_ids: np.ndarray, batch_size: int) -> tuple[tf.Tensor, Any, Any]:
-        """What `sample_ids` continues from: the last primer id, the state, the plan's position."""
-        begun = self._plan.begin(primer_ids, batch_size) if self._plan else ()
-        return *self.prefill(primer_ids, batch_size), begun
+    def start(self, primer_ids: np.ndarray, batch_size: int) -> Start:
+        """What `sample_ids` continues from, after a primer."""
+        reached = self._vocabulary.opening_time + self._vocabulary.steps[primer_ids].sum()
+        time = tf.fill([batch_size], tf.constant(reached, tf.int32))
+        due = self._plan.begin(primer_ids, batch_size) if self._plan else ()
+        return *self.prefill(primer_ids, batch_size), time, due
 
     def sample_ids(
         self,
-        start: tuple[tf.Tensor, Any, Any],
+        start: Start,
         draws: tf.Tensor,
         grammar: tf.Tensor,
+        first_end: int,
         settings: tuple[tf.Tensor, tf.Tensor, tf.Tensor],
-    ) -> tuple[tf.Tensor, tuple[tf.Tensor, Any, Any]]:
+    ) -> tuple[tf.Tensor, Start]:
         """Ids [time, batch] sampled with draws [time, batch], and what the next call starts from.
 
         `time` must be a multiple of the ids of a row. `grammar` [size, size] bool is which id may
-        follow which; `settings` are those of `Sampling.tensors`.
+        follow which; END may follow from grid step `first_end` on. `settings` are those of
+        `Sampling.tensors`.
         """
-        ids, state, position = self._sample_ids(*start, draws, grammar, *settings)
-        return ids, (ids[-1], state, position)
+        earliest = tf.constant(first_end, tf.int32)
+        ids, *rest = self._sample_ids(*start, draws, grammar, earliest, *settings)
+        return ids, (ids[-1], *rest)
 
     def _loop(
         self,
         previous: tf.Tensor,
         state: Any,
-        position: Any,
+        time: tf.Tensor,
+        due: Any,
         draws: tf.Tensor,
         grammar: tf.Tensor,
+        first_end: tf.Tensor,
         temperature: tf.Tensor,
         top_k: tf.Tensor,
         top_p: tf.Tensor,
-    ) -> tuple[tf.Tensor, Any, Any]:
-        """Ids [time, batch], and state and position before the last one.
+    ) -> tuple[tf.Tensor, Any, tf.Tensor, Any]:
+        """Ids [time, batch]; the state before the last one, time and the token due after it.
 
         The loop is over rows; each id of a row has its own part of the graph. Where a row has
         several ids, its first one says only whether the piece ends: top-k and top-p do not apply to
@@ -109,25 +122,34 @@ class Decoder:
         num_rows = tf.shape(draws)[0] // ids_per_row
         limits = [(top_k, top_p) for _ in self.steps]
         if ids_per_row > 1:
-            limits[0] = (tf.constant(self._vocab_size), tf.constant(1.0))
+            limits[0] = (tf.constant(self._vocabulary.size), tf.constant(1.0))
+        is_end = tf.range(self._vocabulary.size) == END
 
         def sample_row(
-            row: tf.Tensor, previous: tf.Tensor, state: Any, position: Any, ids: tf.TensorArray
+            row: tf.Tensor,
+            previous: tf.Tensor,
+            state: Any,
+            time: tf.Tensor,
+            due: Any,
+            ids: tf.TensorArray,
         ) -> tuple[Any, ...]:
             for index, step in enumerate(self.steps):
-                time = row * ids_per_row + index
+                place = row * ids_per_row + index
                 logits, state = step(previous, state)  # [batch, vocab]
                 allowed = tf.gather(grammar, previous)  # [batch, vocab]
+                if index == 0:  # END is the first id of a row
+                    allowed &= ~is_end | (time >= first_end)[:, None]
                 if self._plan is not None:
-                    allowed = self._plan.restrict(allowed, position)
-                previous = sample(logits, allowed, draws[time], temperature, *limits[index])
+                    allowed = self._plan.restrict(allowed, time, due)
+                previous = sample(logits, allowed, draws[place], temperature, *limits[index])
                 if self._plan is not None:
-                    position = self._plan.move_on(position, previous)
-                ids = ids.write(time, previous)
-            return row + 1, previous, state, position, ids
+                    due = self._plan.move_on(due, previous)
+                time += tf.gather(self._grid_steps, previous)
+                ids = ids.write(place, previous)
+            return row + 1, previous, state, time, due, ids
 
         ids = tf.TensorArray(tf.int32, size=tf.shape(draws)[0])
-        _, _, state, position, ids = tf.while_loop(
-            lambda row, *_: row < num_rows, sample_row, (0, previous, state, position, ids)
+        _, _, state, time, due, ids = tf.while_loop(
+            lambda row, *_: row < num_rows, sample_row, (0, previous, state, time, due, ids)
         )
-        return ids.stack(), state, position
+        return ids.stack(), state, time, due

@@ -12,7 +12,6 @@ from pipeline.scores.notes import DRUMS, Score, quantise, sort_notes
 from pipeline.vocabulary.grid import FIRST_PROGRAM, REST, GridVocabulary
 from pipeline.vocabulary.registry import Vocabulary
 
-CHOIR = ("soprano", "alto", "tenor", "bass")
 FREE = -1  # in place of an id that the network chooses
 
 
@@ -56,7 +55,7 @@ def read_given_voice(
             "--given needs a model of several voices, made from a data set with --vocabulary grid; "
             "this one's music has no voices. model/pretrained/chorales has four"
         )
-    voice = _voice_index(voice_name, vocabulary.voices)
+    voice = _voice_index(voice_name, vocabulary)
     if not path.is_file():
         raise ValueError(f"--given {path} does not exist. Give a score file with one voice")
     try:
@@ -80,10 +79,10 @@ def read_given_voice(
     return GivenVoice(voice, line)
 
 
-def _voice_index(name: str, num_voices: int) -> int:
+def _voice_index(name: str, vocabulary: GridVocabulary) -> int:
     """The number of a voice by its name or number, 0 for the highest. Raises ValueError."""
-    names = CHOIR if num_voices == len(CHOIR) else ()
-    numbers = [str(number + 1) for number in range(num_voices)]
+    names = [name.lower() for name in vocabulary.part_names.values()]
+    numbers = [str(number + 1) for number in range(vocabulary.voices)]
     for known in (names, numbers):
         if name.lower() in known:
             return list(known).index(name.lower())

@@ -43,7 +43,7 @@ def harmonise(
     """
     assert isinstance(composer.vocabulary, GridVocabulary)
     forced = given.forced(composer.vocabulary)
-    grammar = composer.grammar(endless=True)
+    grammar = composer.grammar()
     decoder = composer.decoder
     compose = tf.function(
         lambda *start: _compose_drafts(decoder.steps, grammar, *start), autograph=False

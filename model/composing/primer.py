@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.scores.notes import Score
+import numpy as np
+
+from pipeline.scores.notes import Score, opening, sort_notes
 from pipeline.vocabulary.registry import Vocabulary
 
 
-def read_primer(text: str, vocabulary: Vocabulary, say: Callable[[str], None] = print) -> Score:
+def read_primer(
+    text: str,
+    vocabulary: Vocabulary,
+    bars: int | None = None,
+    beats_per_bar: int = 4,
+    say: Callable[[str], None] = print,
+) -> Score:
     """The primer as the vocabulary can express it, from a file or from notes; reports changes.
 
+    With `bars` only so many of its bars, counted from its first note.
     Raises ValueError for a file that is missing or no score, and for a word that is no note.
     """
     from pipeline.scores.formats import SCORE_SUFFIXES
@@ -28,4 +37,25 @@ def read_primer(text: str, vocabulary: Vocabulary, say: Callable[[str], None] = 
     fitted, adjustments = vocabulary.fit(score)
     for rule, count in adjustments.items():
         say(f"primer: {rule}: {count} of {score.notes.size} notes")
-    return fitted
+    if bars is None:
+        return fitted
+    bar = beats_per_bar * fitted.resolution
+    if fitted.end <= (bars - 1) * bar:
+        say(f"primer: it has {-(-fitted.end // bar)} bars; all are taken")
+    return opening(fitted, bars * bar)
+
+
+def without_primer(score: Score, primer: Score, bar: int) -> Score:
+    """What was composed after the primer, from a bar line on; `bar` in grid steps.
+
+    A note of the primer that is still held after its end begins anew there.
+    """
+    key = ["onset", "program", "pitch"]
+    given = set(primer.notes[key].tolist())
+    is_given = np.array([row in given for row in score.notes[key].tolist()], bool)
+    held = score.notes[is_given & (score.notes["onset"] + score.notes["duration"] > primer.end)]
+    held["duration"] -= primer.end - held["onset"]
+    held["onset"] = primer.end
+    notes = np.concatenate([score.notes[~is_given], held])
+    notes["onset"] -= int(notes["onset"].min(initial=primer.end)) // bar * bar
+    return Score(sort_notes(notes), score.resolution, score.tempo)

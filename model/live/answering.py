@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from model.composing.composer import Composer
+from model.composing.pieces import NEVER
 from model.live.clock import MusicClock, events_between
 from model.live.composing_ahead import Passage, compose_piece
 from model.live.stage import Stage, StopAt
@@ -79,7 +80,7 @@ def _call_and_answer(
         composer.vocabulary.decode(primer_ids).notes["onset"].min()
     )
     sampling = lambda: stage.controls.sampling
-    for passage in compose_piece(composer, sampling, seed, index, primer_ids, endless=True):
+    for passage in compose_piece(composer, sampling, seed, index, primer_ids, NEVER):
         moved = (event._replace(step=event.step + rest) for event in passage.events)
         answer = [event for event in moved if length <= event.step < 2 * length]
         yield Passage(answer, max(length, passage.horizon + rest))

@@ -58,11 +58,11 @@ def compose_piece(
     seed: int,
     index: int,
     primer_ids: np.ndarray,
-    endless: bool = False,
+    first_end: int = 0,
 ) -> Iterator[Passage]:
     """The passages of one piece, up to END or the bound on tokens that a stuck model meets."""
     ids, done = primer_ids, 0  # `done`: events before this step have been passed on
-    for chunk in composer.stream([index], sampling, seed, primer_ids, endless, CHUNK):
+    for chunk in composer.stream([index], sampling, seed, primer_ids, first_end, CHUNK):
         ids = np.concatenate([ids, chunk[0]])
         over = ids.size - primer_ids.size >= DEFAULT_MAX_TOKENS or bool((ids == END).any())
         if (ids == END).any():

@@ -128,7 +128,9 @@ def _primer(flags: argparse.Namespace, composer: Composer) -> Score | None:
         return None
     from model.composing.primer import read_primer
 
-    return read_primer(flags.primer, composer.vocabulary, say=_say)
+    return read_primer(
+        flags.primer, composer.vocabulary, flags.primer_bars, flags.beats_per_bar, say=_say
+    )
 
 
 def _input_file(flags: argparse.Namespace) -> Score | None:

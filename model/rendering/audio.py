@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shutil
-import struct
 import sys
 import tempfile
-import wave
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +28,6 @@ SOUNDFONT_FOLDERS = (
 # Tried first, in this order; then all other files of the folders, sorted by name.
 PREFERRED = ("FluidR3_GM.sf2", "default.sf2", "default-GM.sf2", "TimGM6mb.sf2")
 SUFFIXES = (".sf2", ".sf3")
-FLOAT_FORMAT = 3  # WAVE_FORMAT_IEEE_FLOAT
 FULL_SCALE = 32767  # of 16-bit samples
 LOUDEST = 10 ** (-1 / 20)  # of full scale: -1 dB leaves room for the peaks between samples
 # Of full scale: -140 dB. Without any sound FluidSynth's reverb leaves -150 dB; a note of velocity 1
@@ -129,22 +128,35 @@ def own_settings() -> Iterator[None]:
 
 
 def _read_samples(rendered: Path, wav_path: Path) -> np.ndarray:
-    """Samples [num_frames, channels] float32 of a WAV file of floats, 1.0 for full scale.
+    """Samples [num_frames, channels] float32 of a sound file, 1.0 for full scale.
 
-    The module `wave` does not read floats. Raises OSError if it is another file.
+    Raises OSError if it is no sound file.
     """
-    contents = memoryview(rendered.read_bytes())
-    chunks: dict[bytes, memoryview] = {}
-    place = 12  # after RIFF, size, WAVE
-    while contents[:4] == b"RIFF" and place + 8 <= len(contents):
-        name, size = struct.unpack_from("<4sI", contents, place)
-        chunks[name] = contents[place + 8 : place + 8 + size]
-        place += 8 + size + size % 2
-    kind, num_channels = struct.unpack_from("<HH", chunks.get(b"fmt ", memoryview(bytes(4))))
-    if kind != FLOAT_FORMAT or b"data" not in chunks:
-        raise OSError(f"FluidSynth wrote a file that is not WAV of floats for {wav_path}")
-    values = np.frombuffer(chunks[b"data"][: len(chunks[b"data"]) // 4 * 4], "<f4")
-    return values[: values.size // num_channels * num_channels].reshape(-1, num_channels)
+    import soundfile
+
+    try:
+        return soundfile.read(rendered, dtype="float32", always_2d=True)[0]
+    except soundfile.SoundFileError as error:
+        raise OSError(f"FluidSynth wrote no sound file for {wav_path}: {error}") from None
+
+
+def as_mp3(wav_path: Path) -> bytes:
+    """The sound as MP3 of about 80 kbit/s, which every browser plays; the same bytes each time."""
+    import soundfile
+
+    # As floats: libsndfile 1.2.2 turns 16-bit stereo into noise (its pull request 1106).
+    samples, rate = soundfile.read(wav_path, dtype="float32", always_2d=True)
+    return _encoded(samples, rate, format="MP3", bitrate_mode="VARIABLE", compression_level=0.5)
+
+
+def _encoded(samples: np.ndarray, rate: int, **options: Any) -> bytes:
+    """Samples [num_frames, channels] int16 or float32 as the bytes of a sound file."""
+    import soundfile
+
+    # In memory: soundfile does not say why a disk did not take it.
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, rate, **options)
+    return buffer.getvalue()
 
 
 def _checked_peak(samples: np.ndarray, wav_path: Path, seconds: float) -> float:
@@ -170,11 +182,8 @@ def _checked_peak(samples: np.ndarray, wav_path: Path, seconds: float) -> float:
 def _write_wav(samples: np.ndarray, wav_path: Path) -> None:
     """Write samples [num_frames, channels] int16: whole or not at all. Raises OSError."""
     try:
-        with new_file(wav_path) as partial, wave.open(str(partial), "wb") as stream:
-            stream.setnchannels(samples.shape[1])
-            stream.setsampwidth(2)
-            stream.setframerate(SAMPLE_RATE)
-            stream.writeframes(samples.tobytes())
+        with new_file(wav_path) as partial:
+            partial.write_bytes(_encoded(samples, SAMPLE_RATE, format="WAV", subtype="PCM_16"))
     except OSError as error:
         raise OSError(f"could not write {wav_path}: {error.strerror or error}") from error
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.runtime.plotting import COLOURS, save
-from pipeline.scores.notes import DRUMS, Score
+from pipeline.scores.notes import Score
+from pipeline.scores.parts import PLAIN, Parts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,19 +25,20 @@ PRIMER_SHADE, KEY_SHADE, ROW_LINE, BAR_LINE = "#FFF3D6", "#F3F4F6", "#D5D8DD", "
 
 
 def save_piano_roll(
-    score: Score, path: Path, title: str, beats_per_bar: int = 4, primer_end: int = 0
+    score: Score, path: Path, title: str, parts: Parts = PLAIN, primer_end: int = 0
 ) -> None:
     """Write the piano roll as PNG: whole or not at all. Raises OSError on a full disk."""
-    save(piano_roll(score, title, beats_per_bar, primer_end), path)
+    save(piano_roll(score, title, parts, primer_end), path)
 
 
-def piano_roll(score: Score, title: str, beats_per_bar: int = 4, primer_end: int = 0) -> Figure:
-    """A figure of the score: pitch upwards, time to the right, a colour for each program.
+def piano_roll(score: Score, title: str, parts: Parts = PLAIN, primer_end: int = 0) -> Figure:
+    """A figure of the score: pitch upwards, time to the right, a colour for each part.
 
     The part before `primer_end`, in the score's units, is shaded: it was given, not composed.
     """
     from matplotlib.figure import Figure
 
+    beats_per_bar = parts.beats_per_bar
     bar = score.resolution * beats_per_bar
     num_bars = max(1, -(-score.end // bar))
     bars_per_row = max(min(BARS_PER_ROW, num_bars), -(-num_bars // MAX_ROWS))
@@ -57,7 +59,7 @@ def piano_roll(score: Score, title: str, beats_per_bar: int = 4, primer_end: int
         _draw_grid(axes, score.resolution, beats_per_bar, lowest, highest)
         _draw_notes(axes, score)
     rows[-1].set_xlabel(f"bar ({beats_per_bar} beats at {score.tempo:g} a minute)", fontsize=9)
-    _draw_legend(figure, score, primer_end)
+    _draw_legend(figure, score, parts, primer_end)
     return figure
 
 
@@ -120,13 +122,13 @@ def _draw_notes(axes: Axes, score: Score) -> None:
         )
 
 
-def _draw_legend(figure: Figure, score: Score, primer_end: int) -> None:
+def _draw_legend(figure: Figure, score: Score, parts: Parts, primer_end: int) -> None:
     """Explain the colours, if there are several, and the shade of a primer."""
     from matplotlib.patches import Patch
 
     programs = colours_of_programs(score)
     entries = [
-        Patch(color=colour, label="percussion" if program == DRUMS else f"program {program}")
+        Patch(color=colour, label=parts.name(program))
         for colour, program in programs
         if len(programs) > 1
     ]

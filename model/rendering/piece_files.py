@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from model.composing.drafts import longest_gap
 from model.metrics.degeneracy import degeneracies
 from model.metrics.score_metrics import measure_score
 from model.rendering.audio import render_wav
@@ -17,6 +18,7 @@ from model.rendering.formats import DEFAULT_FORMATS, PRINTED
 from model.rendering.piano_roll import save_piano_roll
 from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import Score
+from pipeline.scores.parts import PLAIN, Parts, key_name, key_of
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class RenderedPiece:
     num_notes: int
     num_pitches: int
     seconds: float
+    key: str  # the likeliest, as 'G major'
+    bars_without_onset: float  # the longest stretch in which no note begins
     metrics: dict[str, float | None]  # None if a metric has no value
     warnings: list[str] = field(default_factory=list)
     musicxml: str | None = None
@@ -38,7 +42,8 @@ class RenderedPiece:
     def report(self) -> str:
         """The facts and the paths of the files, as lines of text."""
         summary = (
-            f"{self.name}: {self.num_notes} notes, {self.num_pitches} pitches, {self.seconds:.1f} s"
+            f"{self.name}: {self.num_notes} notes, {self.num_pitches} pitches, "
+            f"{self.seconds:.1f} s, {self.key}"
         )
         files = (self.midi, self.wav, self.png, self.musicxml, *self.printed)
         return "\n  ".join((summary, *filter(None, files)))
@@ -50,7 +55,7 @@ class Renderer:
 
     folder: Path
     soundfont: Path | None  # needed for wav
-    beats_per_bar: int = 4
+    parts: Parts = PLAIN
     primer_end: int = 0  # grid steps of the primer, which was not composed
     formats: tuple[str, ...] = DEFAULT_FORMATS
     engraver: Engraver | None = None  # needed for pdf and score.png
@@ -78,6 +83,9 @@ class Renderer:
             num_notes=int(score.notes.size),
             num_pitches=int(np.unique(score.notes["pitch"]).size),
             seconds=score.seconds,
+            key=key_name(key_of(score.notes)),
+            bars_without_onset=longest_gap(score, self.primer_end)
+            / (score.resolution * self.parts.beats_per_bar),
             metrics={key: _or_none(value) for key, value in measure_score(score).items()},
             warnings=degeneracies(score),
             musicxml=files.get("musicxml", [None])[0],
@@ -91,9 +99,9 @@ class Renderer:
         with tempfile.TemporaryDirectory() as folder:
             midi = paths.get("mid", Path(folder) / f"{name}.mid")
             if paths.keys() & {"mid", "wav"}:
-                write_midi(score, midi)
+                write_midi(score, midi, self.parts)
             if "png" in paths:
-                save_piano_roll(score, paths["png"], name, self.beats_per_bar, self.primer_end)
+                save_piano_roll(score, paths["png"], name, self.parts, self.primer_end)
             if "wav" in paths:
                 assert self.soundfont
                 render_wav(midi, paths["wav"], self.soundfont, score.seconds)
@@ -101,7 +109,7 @@ class Renderer:
             if paths.keys() & {"musicxml", *PRINTED}:
                 from pipeline.scores.musicxml.writer import write_musicxml
 
-                write_musicxml(score, musicxml, name, self.beats_per_bar, self.composer)
+                write_musicxml(score, musicxml, name, self.parts, self.composer)
             for kind in paths.keys() & set(PRINTED):
                 assert self.engraver
                 printed = self.engraver.engrave(musicxml, paths[kind])

@@ -38,7 +38,7 @@ def choose_engraver(flags: argparse.Namespace) -> Engraver | None:
 
 
 def require_notes(pieces: Sequence[ComposedPiece], scores: Sequence[Score], bounded: bool) -> None:
-    """Raise ValueError for a piece without notes; warn of a piece that did not reach its end.
+    """Raise ValueError for a piece without notes; warn of a piece that is not as it was asked for.
 
     `bounded`: the pieces were asked for by a number of tokens, which is their end.
     """
@@ -54,6 +54,8 @@ def require_notes(pieces: Sequence[ComposedPiece], scores: Sequence[Score], boun
                 "end",
                 file=sys.stderr,
             )
+        for remark in piece.remarks:
+            print(f"warning: {_name(piece)}: {remark}", file=sys.stderr)
 
 
 def write_pieces(
@@ -74,7 +76,11 @@ def write_pieces(
     if flags.page:
         from model.rendering.listening_page import write_page
 
-        shown = {"model": checkpoint, **settings}
+        # A page is sent to others: files by their names, without the folders of this machine.
+        named = {
+            name: Path(str(settings[name])).name for name in ("primer", "given") if settings[name]
+        }
+        shown = {"model": flags.run.resolve().name, **settings, **named}
         page = write_page(flags.page, list(zip(rendered, scores, strict=True)), shown, renderer)
         print(page.report())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -35,6 +35,8 @@ class EventTokens:
     velocity_bins: int = 0  # 0: velocity is not modelled
     instruments: bool = False  # False: one instrument, percussion left out
     conditions: tuple[str, ...] = ()  # of pipeline/vocabulary/conditions.py, in its order
+    opening_time: ClassVar[int] = 0  # grid step of the opening
+    part_names: ClassVar[dict[int, str]] = {}  # program -> name; those of the instruments stay
 
     def __post_init__(self) -> None:
         if not 0 <= self.lowest_pitch <= self.highest_pitch - 11 <= 116:
@@ -148,7 +150,7 @@ class EventTokens:
 
     def times(self, ids: np.ndarray) -> np.ndarray:
         """[num_tokens]: the grid step at which each of a piece's ids acts."""
-        return np.cumsum(self.steps[ids])
+        return self.opening_time + np.cumsum(self.steps[ids])
 
     def to_dict(self) -> dict[str, Any]:
         """Settings from which `vocabulary_from_dict` makes this vocabulary again."""

@@ -9,10 +9,18 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from pipeline.scores.counted_rules import (
+    BEGUN_AGAIN,
+    BEYOND,
+    GIVEN_ONE_STEP,
+    JOINED,
+    MOVED,
+    PERCUSSION,
+    PITCHES_BEYOND,
+)
 from pipeline.scores.notes import (
     DEFAULT_TEMPO,
     DEFAULT_VELOCITY,
-    GIVEN_ONE_STEP,
     NOTE,
     Score,
     snapped,
@@ -27,6 +35,7 @@ from pipeline.vocabulary.grammar import END, MARKS, START, check_grammar
 
 REST = 0  # in frames; every other value is a MIDI key
 FIRST_PROGRAM = 40  # voice i plays program 40 + i (violin, viola, cello, contrabass): its own track
+CHOIR = ("Soprano", "Alto", "Tenor", "Bass")
 MAX_VOICES = 9  # the most pitches of a frame of Nottingham; program 48 is a string ensemble
 QUARTERS_PER_BAR = 4
 
@@ -49,6 +58,7 @@ class GridVocabulary:
     highest_pitch: int = 81
     voices: int = 4
     conditions: ClassVar[tuple[str, ...]] = ()  # frames hold notes only
+    opening_time: ClassVar[int] = -1  # grid step of the opening: the first STEP leads to 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.lowest_pitch <= self.highest_pitch - 11 <= 116:
@@ -71,6 +81,13 @@ class GridVocabulary:
     def steps_per_bar(self) -> int:
         """Values of STEP: places in a bar."""
         return QUARTERS_PER_BAR * self.steps_per_quarter
+
+    @property
+    def part_names(self) -> dict[int, str]:
+        """Program -> the name of its voice: a choir's if there are four, else Voice 1, ..."""
+        numbered = [f"Voice {number + 1}" for number in range(self.voices)]
+        names = CHOIR if self.voices == len(CHOIR) else numbered
+        return {FIRST_PROGRAM + voice: name for voice, name in enumerate(names)}
 
     @property
     def tokens_per_frame(self) -> int:
@@ -107,6 +124,13 @@ class GridVocabulary:
         return np.full(self.voices, START, np.int32)
 
     @cached_property
+    def steps(self) -> np.ndarray:
+        """[size] int32: grid steps by which each id moves time on; 0 for all but STEP."""
+        steps = np.zeros(self.size, np.int32)
+        steps[self.blocks["step"].start : self.blocks["step"].stop] = 1
+        return steps
+
+    @cached_property
     def may_begin(self) -> np.ndarray:
         """[size] bool: which ids may follow the opening."""
         may_begin = np.zeros(self.size, bool)
@@ -131,27 +155,30 @@ class GridVocabulary:
         Rules, in order: percussion is left out; notes snap to the grid; time starts at the first
         note; a pitch out of range moves by octaves into it. Voices are those of the instruments
         that `decode` writes, where the score has no others; else, in each frame, the sounding
-        pitches from the highest down, of which the upper ones and the lowest stay.
+        pitches from the highest down, of which the upper ones and the lowest stay. A note that
+        begins where its pitch sounds already is joined with it. A pitch that comes back after a
+        frame in which it was left out, or goes to another voice, begins again as another note.
         """
         adjustments: Counter[str] = Counter()
-        notes, adjustments["percussion left out"] = without_percussion(score.notes)
+        notes, adjustments[PERCUSSION] = without_percussion(score.notes)
         melodic = Score(notes, score.resolution, score.tempo)
         notes, given_one_step = snapped(melodic, self.steps_per_quarter)
         notes = sort_notes(notes)
         adjustments[GIVEN_ONE_STEP] = np.count_nonzero(given_one_step)
         start_at_first_note(notes)
-        adjustments["pitch moved by octaves"] = move_into_range(
-            notes, self.lowest_pitch, self.highest_pitch
-        )
+        adjustments[MOVED] = move_into_range(notes, self.lowest_pitch, self.highest_pitch)
 
         # Notes to voices: by their programs, else by height.
         voice = notes["program"] - FIRST_PROGRAM
         if np.all((voice >= 0) & (voice < self.voices)):
             frames = _by_instrument(notes, voice, self.voices)
+            fitted = self._score(frames, score.tempo)
+            adjustments.update(_lost_and_added(notes, voice, frames, fitted.notes))
         else:
-            frames, beyond = _by_height(notes, self.voices)
-            adjustments["pitches beyond the voices left out"] = beyond
-        return self._score(frames, score.tempo), +adjustments
+            frames, adjustments[PITCHES_BEYOND] = _by_height(notes, self.voices)
+            fitted = self._score(frames, score.tempo)
+            adjustments.update(_lost_and_added(notes, None, frames, fitted.notes))
+        return fitted, +adjustments
 
     def frames(self, score: Score) -> np.ndarray:
         """The score after `fit` as frames [num_frames, voices] of MIDI keys, 0 for a rest."""
@@ -214,9 +241,7 @@ class GridVocabulary:
 
     def times(self, ids: np.ndarray) -> np.ndarray:
         """The grid step at which each of a piece's ids [num_tokens] acts."""
-        block = self.blocks["step"]
-        is_step = (ids >= block.start) & (ids < block.stop)
-        return np.maximum(np.cumsum(is_step) - 1, 0)
+        return np.maximum(self.opening_time + np.cumsum(self.steps[ids]), 0)
 
     def to_dict(self) -> dict[str, Any]:
         """Settings from which `vocabulary_from_dict` makes this vocabulary again."""
@@ -266,6 +291,35 @@ def _by_height(notes: np.ndarray, num_voices: int) -> tuple[np.ndarray, int]:
             pitches = np.append(pitches[: num_voices - 1], pitches[-1])
         frame[: pitches.size] = pitches
     return frames, beyond
+
+
+def _lost_and_added(
+    notes: np.ndarray, voice: np.ndarray | None, frames: np.ndarray, fitted: np.ndarray
+) -> dict[str, int]:
+    """How many of the notes do not begin a note of the frames, and how many of those no note began.
+
+    `voice` [num_notes] is None where notes have no voices; `fitted` are the notes of the frames.
+    """
+    in_frame = frames[notes["onset"]] == notes["pitch"][:, None]  # [num_notes, num_voices]
+    if voice is None:
+        sounds = in_frame.any(axis=1)
+        begin, begun = (_packed(found["onset"], found["pitch"], 0) for found in (notes, fitted))
+    else:
+        sounds = in_frame[np.arange(notes.size), voice]
+        begin = _packed(notes["onset"], notes["pitch"], voice)
+        begun = _packed(fitted["onset"], fitted["pitch"], fitted["program"] - FIRST_PROGRAM)
+    num_both = np.intersect1d(begin, begun).size
+    beyond = np.count_nonzero(~sounds)
+    return {
+        BEYOND: beyond,
+        JOINED: notes.size - num_both - beyond,
+        BEGUN_AGAIN: begun.size - num_both,
+    }
+
+
+def _packed(onset: np.ndarray, pitch: np.ndarray, voice: np.ndarray | int) -> np.ndarray:
+    """[num_notes] int64, equal for notes of equal onset, pitch and voice."""
+    return (onset.astype(np.int64) << 16) + (pitch.astype(np.int64) << 8) + voice
 
 
 def _end(notes: np.ndarray) -> int:

@@ -405,7 +405,7 @@ def test_a_laptop_without_tensorflow_can_compare(tmp_path: Path) -> None:
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert finished.returncode == 0, finished.stderr
     assert (tmp_path / "out" / "loss.png").is_file()

@@ -117,7 +117,7 @@ import sys
 from hpc.distributed import devices
 from hpc import train
 
-def use_devices(place):
+def use_devices(place, *, unbind):
     import tensorflow as tf
     tf.config.threading.set_inter_op_parallelism_threads(1)  # raises once it has been used
     return "CPU"

@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 
 from model.composing.composer import Composer
+from model.composing.drafts import ROOM, compose_pieces
 from model.composing.pieces import Length
 from model.composing.sampling import Sampling
 from model.generate import main
 from model.networks import checkpoint
 from model.networks.checkpoint import Bundle, read_bundle, step_folder, write_bundle
+from model.rendering.dynamics import with_dynamics
 from pipeline.runtime.files import file_sha256
 from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import DRUMS, NOTE, Score, make_notes
@@ -130,10 +132,10 @@ def test_the_midi_file_holds_the_composed_notes_for_every_reader(
     run = write_tiny_run(tmp_path / "run", vocabulary)
     flags = ["--seed", "5", "--bars", "4", "--tempo", "90", "--no-wav"]
     midi = generate(run, tmp_path / "out", *flags)[0]
-    length = Length.of_steps(4 * BAR, vocabulary.steps_per_quarter)
+    length = Length.of_steps(4 * BAR, vocabulary.steps_per_quarter, ROOM * BAR)
     composer = Composer.load(step_folder(run, 1))
-    (piece,) = composer.compose([0], Sampling(), length, seed=5)
-    composed = composer.score(piece, length, 90.0)
+    (piece,) = compose_pieces(composer, [0], Sampling(), length, 5, BAR)
+    composed = with_dynamics(composer.score(piece, length, 90.0), 4)
 
     by_music21 = read_score(midi)
     ratio = by_music21.resolution // composed.resolution

@@ -39,6 +39,9 @@ MPI.COMM_WORLD.Barrier()
 os._exit(85)
 """
 
+# mpirun then kills ranks that are left soon, as by default; slurm/site.env gives them longer.
+AT_ONCE = {"KILL_AFTER": "1"}
+
 
 @pytest.fixture
 def checkout(tmp_path: Path, root: Path) -> Path:
@@ -60,7 +63,7 @@ def test_train_2nodes_runs_one_rank_on_each_host_and_passes_the_flags_on(
     lines = sorted(line for line in job.output.splitlines() if line.startswith("rank"))
     assert [line.split()[1] for line in lines] == ["0", "1"]
     assert {line.split()[5] for line in lines} == {"dorchester", "bath"}
-    told = ["--data", "data/bach", "--run", f"runs/job-{number}"]
+    told = ["--data", "data/bach", "--run", "runs/train"]
     assert all(f"with {[*told, '--steps', '7', '--note', 'two words']}" in line for line in lines)
 
 
@@ -110,21 +113,45 @@ def test_a_failed_program_fails_the_job_with_its_code_and_is_not_requeued(
     testbed: Testbed, checkout: Path
 ) -> None:
     (checkout / "hpc/train.py").write_text(REPORT + "os._exit(3)\n")
-    number = testbed.sbatch(Path("slurm/train_2nodes.sh"), cwd=checkout)
+    number = testbed.sbatch(Path("slurm/train_2nodes.sh"), env=AT_ONCE, cwd=checkout)
     job = testbed.wait_job(number, timeout=150)
     assert (job.state, job.exit_code, job.restarts) == ("FAILED", 3, 0), job.output
 
 
-def test_exit_code_85_requeues_the_job_as_often_as_allowed_and_no_more(
+def test_saved_and_lost_ranks_requeue_the_job_as_often_as_allowed_and_no_more(
     testbed: Testbed, checkout: Path
 ) -> None:
-    (checkout / "hpc/train.py").write_text(REPORT + "os._exit(85)\n")
+    # The first start ends as after a signal, the second one as when rank 1 was killed.
+    end = (
+        "os.kill(os.getpid(), 9) if 'SLURM_RESTART_COUNT' in os.environ and rank else os._exit(85)"
+    )
+    (checkout / "hpc/train.py").write_text(REPORT + "MPI.COMM_WORLD.Barrier()\n" + end)
     script = Path("slurm/train_2nodes.sh")
-    number = testbed.sbatch(script, env={"MAX_REQUEUES": "1"}, cwd=checkout)
+    number = testbed.sbatch(script, env={"MAX_REQUEUES": "1", **AT_ONCE}, cwd=checkout)
     job = testbed.wait_job(number, timeout=240)
-    assert (job.state, job.exit_code, job.restarts) == ("FAILED", 85, 1), job.output
-    assert job.output.count("saved; requeue") == 1  # one file: every start appends to it
+    assert (job.state, job.restarts) == ("FAILED", 1), job.output
+    assert job.output.count("saved; requeue 1 of at most 1") == 1  # every start appends to one file
     assert "stopped after 1 requeues (MAX_REQUEUES)" in job.output
+
+
+def test_scancel_leaves_the_ranks_time_to_save(testbed: Testbed, checkout: Path) -> None:
+    # mpirun by itself would kill them 2 s after the signal, of which these need 4.
+    saving = """
+import signal, time
+asked = []
+signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+sys.stdout.flush()
+while not asked:
+    time.sleep(0.05)
+time.sleep(4)
+open(f"saved-{rank}", "w").close()
+"""
+    (checkout / "hpc/train.py").write_text(REPORT + saving)
+    number = testbed.sbatch(Path("slurm/train_2nodes.sh"), cwd=checkout)
+    poll(lambda: testbed.job(number).output.count("of 2 on") == 2, 150, "the job did not start")
+    testbed.run("dorchester", ["scancel", str(number)])
+    poll(lambda: len(list(checkout.glob("saved-*"))) == 2, 120, "not saved")
+    assert testbed.wait_job(number, timeout=150).state == "CANCELLED"
 
 
 @pytest.mark.parametrize("event", ["USR2", "TERM"])
@@ -132,7 +159,7 @@ def test_the_request_to_stop_reaches_every_rank_and_the_job_goes_back_into_the_q
     testbed: Testbed, checkout: Path, event: str
 ) -> None:
     (checkout / "hpc/train.py").write_text(REPORT + PREEMPTIBLE)
-    number = testbed.sbatch(Path("slurm/train_2nodes.sh"), cwd=checkout)
+    number = testbed.sbatch(Path("slurm/train_2nodes.sh"), env=AT_ONCE, cwd=checkout)
     poll(lambda: testbed.job(number).output.count("start 0") == 2, 150, "the job did not start")
     testbed.run("dorchester", ["scancel", "--batch", f"--signal={event}", str(number)])
     poll(lambda: testbed.job(number).output.count("start 1") == 2, 200, "the job did not restart")
@@ -147,7 +174,12 @@ def test_the_time_limit_asks_every_rank_to_stop_before_slurm_ends_the_job(
 ) -> None:
     (checkout / "hpc/train.py").write_text(REPORT + PREEMPTIBLE)
     # One minute is the least that Slurm grants, and it warns up to a minute early.
-    options = {"SBATCH_TIMELIMIT": "1", "SBATCH_SIGNAL": "B:USR2@50", "MAX_REQUEUES": "0"}
+    options = {
+        "SBATCH_TIMELIMIT": "1",
+        "SBATCH_SIGNAL": "B:USR2@50",
+        "MAX_REQUEUES": "0",
+        **AT_ONCE,
+    }
     number = testbed.sbatch(Path("slurm/train_2nodes.sh"), env=options, cwd=checkout)
     job = testbed.wait_job(number, timeout=240)
     assert (job.state, job.exit_code) == ("FAILED", 85), job.output

@@ -115,7 +115,7 @@ def test_the_bare_command_trains_and_a_signal_saves_and_ends_it(
     command.send(signal.SIGUSR2)
     done = command.wait(60)
     assert done.returncode == PREEMPTED, done.stdout + done.stderr
-    assert "saved; the same command continues" in done.stdout
+    assert f"saved. The same command with --run runs/{run.name} continues" in done.stdout
     assert list(run.glob("checkpoints/step-*"))
 
 

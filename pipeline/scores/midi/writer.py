@@ -16,12 +16,15 @@ from pipeline.scores.midi.rules import (
     PROGRAM_CHANGE,
 )
 from pipeline.scores.notes import DRUMS, Score, one_note_per_key
+from pipeline.scores.parts import Parts, key_of
 
 SLOWEST, FASTEST = 4.0, 1000.0  # quarters per minute; the slowest tempo in MIDI is 3.6
 
 
-def write_midi(score: Score, path: Path) -> None:
+def write_midi(score: Score, path: Path, parts: Parts | None = None) -> None:
     """Write a format 1 MIDI file: one tempo, a track per program, percussion on channel 10.
+
+    With `parts` it also has the names of the tracks, the time signature and the estimated key.
 
     Reading the file gives the same notes: ticks are an exact multiple of the score's grid, and no
     key sounds twice at once (`one_note_per_key`). With more than 15 melodic programs channels are
@@ -38,7 +41,12 @@ def write_midi(score: Score, path: Path) -> None:
     notes = one_note_per_key(score.notes)[0]
     midi_file = mido.MidiFile(type=1, ticks_per_beat=score.resolution * ticks_per_unit)
     tempo = min(round(60e6 / score.tempo), 0xFFFFFF)
-    midi_file.tracks.append(mido.MidiTrack([mido.MetaMessage("set_tempo", tempo=tempo)]))
+    conductor = mido.MidiTrack([mido.MetaMessage("set_tempo", tempo=tempo)])
+    if parts:
+        metre = {"numerator": parts.beats_per_bar, "denominator": 4}
+        conductor.append(mido.MetaMessage("time_signature", **metre))
+        conductor.append(mido.MetaMessage("key_signature", key=_signature(key_of(notes))))
+    midi_file.tracks.append(conductor)
 
     # A track for each program.
     programs = [int(program) for program in np.unique(notes["program"])]
@@ -50,16 +58,25 @@ def write_midi(score: Score, path: Path) -> None:
             if is_drum
             else MELODIC_CHANNELS[melodic.index(program) % len(MELODIC_CHANNELS)]
         )
-        events = [] if is_drum else [(0, 1, PROGRAM_CHANGE, program, 0)]
+        sound = parts.sound(program) if parts else program
+        events = [] if is_drum else [(0, 1, PROGRAM_CHANGE, sound, 0)]
         for onset, _, pitch, duration, velocity in notes[notes["program"] == program].tolist():
             tick, end = onset * ticks_per_unit, (onset + max(duration, 1)) * ticks_per_unit
             if not is_drum and len(melodic) > len(MELODIC_CHANNELS):
-                events.append((tick, 1, PROGRAM_CHANGE, program, 0))
+                events.append((tick, 1, PROGRAM_CHANGE, sound, 0))
             events.append((tick, 2, NOTE_ON, pitch, velocity))
             events.append((end, 0, NOTE_OFF, pitch, 0))  # rank 0: before the key is struck again
-        midi_file.tracks.append(_mido_track(sorted(events), channel))
+        track = _mido_track(sorted(events), channel)
+        if parts:
+            track.insert(0, mido.MetaMessage("track_name", name=parts.name(program)))
+        midi_file.tracks.append(track)
     with new_file(path) as partial:
         midi_file.save(partial)
+
+
+def _signature(key: Any) -> str:
+    """Mido's name of a music21 key: 'Bb', 'F#m'."""
+    return key.tonic.name.replace("-", "b") + ("m" if key.mode == "minor" else "")
 
 
 def _mido_track(events: list[tuple[int, int, int, int, int]], channel: int) -> Any:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-import music21
 import numpy as np
 
 from pipeline.runtime.files import new_file
@@ -24,6 +23,7 @@ from pipeline.scores.musicxml.staves import (
     staves_of,
 )
 from pipeline.scores.notes import DEFAULT_VELOCITY, DRUMS, Score, one_note_per_key
+from pipeline.scores.parts import PLAIN, Parts, key_of, spelled
 
 HEADER = (
     '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE score-partwise PUBLIC '
@@ -34,7 +34,7 @@ LOWEST_KEY, HIGHEST_KEY = 12, 116  # MusicXML has octaves 0 to 9
 
 
 def write_musicxml(
-    score: Score, path: Path, title: str, beats_per_bar: int = 4, composer: str = "chorale"
+    score: Score, path: Path, title: str, parts: Parts = PLAIN, composer: str = "chorale"
 ) -> None:
     """Write the score as MusicXML: a part for each program, equal bytes for equal scores.
 
@@ -44,28 +44,28 @@ def write_musicxml(
     drum kit; each key is an instrument. Of two notes that sound at once on a key one is written.
     Raises OSError on a full disk, and ValueError for a grid finer than notation is.
     """
-    document = _document(score, title, beats_per_bar, composer)
+    document = _document(score, title, parts, composer)
     indent(document)
     contents = HEADER + tostring(document, encoding="unicode") + "\n"
     with new_file(path) as partial:
         partial.write_text(contents, encoding="utf-8")
 
 
-def _document(score: Score, title: str, beats_per_bar: int, composer: str) -> Element:
+def _document(score: Score, title: str, parts: Parts, composer: str) -> Element:
     notes = one_note_per_key(score.notes)[0]
     notes["duration"] = np.maximum(notes["duration"], 1)
-    key = _key_of(notes)
+    key = key_of(notes)
     document = Element("score-partwise", version="4.0")
     _add(_add(document, "work"), "work-title", title)
     identification = _add(document, "identification")
     _add(identification, "creator", composer, type="composer")
     _add(_add(identification, "encoding"), "software", "chorale")
     part_list = _add(document, "part-list")
-    bar = score.resolution * beats_per_bar
+    bar = score.resolution * parts.beats_per_bar
     num_bars = max(1, -(-score.end // bar))
     for index, program in enumerate(np.unique(notes["program"]).tolist()):
         own = notes[notes["program"] == program]
-        part = _Part(f"P{index + 1}", index, program, own, key, score, beats_per_bar)
+        part = _Part(f"P{index + 1}", index, program, own, key, score, parts)
         part_list.append(part.score_part())
         document.append(part.measures(num_bars))
     return document
@@ -82,10 +82,11 @@ class _Part:
         notes: np.ndarray,
         key: Any,
         score: Score,
-        beats_per_bar: int,
+        parts: Parts,
     ) -> None:
-        self.name, self.index, self.program = name, index, program
-        self.key, self.score, self.beats_per_bar = key, score, beats_per_bar
+        self.name, self.index, self.program = name, index, parts.sound(program)
+        self.key, self.score, self.beats_per_bar = key, score, parts.beats_per_bar
+        self.title = parts.name(program)
         self.is_drums = program == DRUMS
         self.pitches = np.unique(notes["pitch"]).tolist()
         # Keys below C0 are written an octave higher, as for a transposing instrument.
@@ -97,7 +98,7 @@ class _Part:
     def score_part(self) -> Element:
         """What the part list says of the part: its name and its instruments."""
         part = Element("score-part", id=self.name)
-        name = "Percussion" if self.is_drums else _instrument_name(self.program)
+        name = self.title
         _add(part, "part-name", name)
         keys = self.pitches if self.is_drums else [None]
         for key in keys:
@@ -192,12 +193,7 @@ class _Part:
 
     def _spelled(self, pitch: int) -> tuple[str, int, int]:
         """Step, alteration and written octave of a key, as the key signature spells it."""
-        found = music21.pitch.Pitch(midi=pitch)
-        for degree in self.key.pitches:
-            if degree.pitchClass == pitch % 12:
-                # B#3 is C4, and Cb5 is B4.
-                octave = (pitch - int(degree.alter)) // 12 - 1
-                found = music21.pitch.Pitch(degree.name, octave=octave) if octave >= 0 else found
+        found = spelled(pitch, self.key)
         assert found.octave is not None
         return found.step, int(found.alter), found.octave + self.octaves_up
 
@@ -268,22 +264,3 @@ def _add(parent: Element, tag: str, text: object = None, **attributes: str) -> E
     if text is not None:
         child.text = str(text)
     return child
-
-
-def _instrument_name(program: int) -> str:
-    try:
-        instrument = music21.instrument.instrumentFromMidiProgram(program)
-    except music21.exceptions21.Music21Exception:
-        return f"Program {program + 1}"
-    return instrument.instrumentName or f"Program {program + 1}"
-
-
-def _key_of(notes: np.ndarray) -> Any:
-    """The likeliest key; C major for percussion alone."""
-    melodic = notes[notes["program"] != DRUMS]
-    if not melodic.size:
-        return music21.key.Key("C")
-    line: Any = music21.stream.Stream()
-    for pitch, duration in melodic[["pitch", "duration"]].tolist():
-        line.append(music21.note.Note(pitch, quarterLength=duration))
-    return line.analyze("key")

@@ -1,3 +1,5 @@
+import subprocess
+
 import pytest
 
 from hpc.distributed import launcher
@@ -128,3 +130,34 @@ def test_rank_0_listens_where_only_its_own_ranks_come(monkeypatch: pytest.Monkey
     }.items():
         environ = {"OMPI_MCA_btl_tcp_if_include": network}
         assert listening_address(apart, environ) == address
+
+
+def test_srun_without_pmix_gives_multiworker_and_refuses_horovod_in_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # MPI_Init would end the process with a text of its own.
+    monkeypatch.setattr("hpc.distributed.launcher.has_horovod", lambda: True)
+    place = find_place(SLURM_STEP)
+    name, reason = choose_strategy("auto", place, SLURM_STEP)
+    assert name == "multiworker"
+    assert "8 processes under srun without --mpi=pmix" in reason
+    with pytest.raises(ValueError, match="Use srun --mpi=pmix, or mpirun in its place"):
+        choose_strategy("horovod", place, SLURM_STEP)
+    assert choose_strategy("horovod", place, {**SLURM_STEP, "PMIX_RANK": "5"})[0] == "horovod"
+
+
+def test_under_srun_mpis_network_does_not_make_every_rank_take_itself_for_rank_0(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import psutil
+
+    addresses = [address for family in psutil.net_if_addrs().values() for address in family]
+    own = next(a.address for a in addresses if a.family == 2)
+    environ = {**SLURM_STEP, "OMPI_MCA_btl_tcp_if_include": f"{own}/32", "SLURM_JOB_ID": "7"}
+    environ |= {"SLURM_STEP_ID": "0", "SLURM_STEP_NODELIST": "dorchester,bath"}
+    environ |= {"CHORALE_SECRET": "0123456789abcdef"}
+    names = subprocess.CompletedProcess([], 0, "dorchester\nbath\n", "")
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: names)
+    place = find_place(environ)
+    assert listening_address(place, environ) == "0.0.0.0"
+    assert chief_address(place, 0, environ)[0] == [("dorchester", agreed_port(environ))]

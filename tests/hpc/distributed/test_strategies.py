@@ -116,7 +116,7 @@ def test_the_limit_of_the_start_holds_while_tensorflow_blocks_the_interpreter() 
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     try:
-        _, errors = process.communicate(timeout=40)
+        _, errors = process.communicate(timeout=300)
     finally:
         process.kill()
     assert process.returncode == -signal.SIGKILL
@@ -138,7 +138,7 @@ def two_workers(
         text=True,
     )
     try:
-        until = time.monotonic() + 240
+        until = time.monotonic() + 600
         while num_lines(run) < 3:
             assert mpirun.poll() is None, mpirun.communicate()
             assert time.monotonic() < until, "no step taken"
@@ -173,7 +173,7 @@ def test_a_stall_of_20_seconds_is_survived(
         time.sleep(12)  # the strategy's own judgement would come by now
         assert num_lines(run) > before
         mpirun.send_signal(signal.SIGUSR2)
-        output, errors = mpirun.communicate(timeout=60)
+        output, errors = mpirun.communicate(timeout=300)
         assert mpirun.returncode == EXIT_PREEMPTED, output + errors
 
 
@@ -183,7 +183,7 @@ def test_a_worker_that_hangs_is_named_after_longer_than_tensorflow_would_wait(
     flags = "--strategy=multiworker", "--timeout=44"
     with two_workers(tiny_shards, tmp_path / "run", *flags) as (mpirun, rank_1):
         rank_1.suspend()
-        output, errors = mpirun.communicate(timeout=60)
+        output, errors = mpirun.communicate(timeout=300)
         assert mpirun.returncode == EXIT_PEER_LOST, output + errors
         # Woken by mpirun to be ended, rank 1 may repeat what rank 0 said of it.
         lines = [line for line in errors.splitlines() if line.startswith("error:")]

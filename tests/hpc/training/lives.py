@@ -20,7 +20,7 @@ from model.networks.checkpoint import list_checkpoints, read_bundle
 from pipeline.runtime.files import read_lines
 from tests.hpc.launching import MPI_ENVIRONMENT, TINY_FLAGS, mpi_command
 
-PATIENCE_SECONDS = 240.0  # for a machine that does much else
+PATIENCE_SECONDS = 600.0  # for a machine that does much else
 
 
 def _server() -> ForkServerContext:

@@ -49,7 +49,7 @@ def require_stopped(running: Running) -> int:
     newest = list_checkpoints(running.run_dir)[-1]
     assert newest == step_folder(running.run_dir, step)
     assert read_bundle(newest).progress["step"] == step
-    assert running.said().count("the same command continues") == 1
+    assert running.said().count("The same command continues") == 1
     return step
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from model.composing.composer import Composer
-from model.composing.pieces import Length
+from model.composing.pieces import NEVER, Length
 from model.composing.sampling import Sampling
 from model.generate import main
 from model.live.clock import OFF, ON, KeyEvent, MusicClock
@@ -341,8 +341,10 @@ def test_keys_change_tempo_temperature_and_top_p_within_bounds() -> None:
 
 def test_a_change_of_temperature_reaches_the_music_that_goes_on(composer: Composer) -> None:
     controls = Controls(Sampling(), 100.0)
-    chunks = composer.stream([0], lambda: controls.sampling, 1, composer.primer_ids(None), True, 16)
-    constant = composer.stream([0], Sampling(), 1, composer.primer_ids(None), True, 16)
+    chunks = composer.stream(
+        [0], lambda: controls.sampling, 1, composer.primer_ids(None), NEVER, 16
+    )
+    constant = composer.stream([0], Sampling(), 1, composer.primer_ids(None), NEVER, 16)
     assert next(chunks).tolist() == next(constant).tolist()
     controls.sampling = Sampling(temperature=0.05)
     assert next(chunks).tolist() != next(constant).tolist()
@@ -360,10 +362,10 @@ def test_the_terminal_gives_keys_without_enter_and_is_left_as_it_was(
         controls = Controls(Sampling(), 100.0)
         with keyboard(controls) as keys:
             os.write(master, b"-")
-            keys.wait(5)
+            keys.wait(60)
             assert controls.tempo < 100
             os.write(master, b"q")
-            keys.wait(5)
+            keys.wait(60)
             assert controls.stop
         assert termios.tcgetattr(stdin) == before
     os.close(master)
@@ -403,7 +405,7 @@ def test_a_reader_that_goes_away_ends_the_music_without_a_traceback(run_dir: Pat
     assert process.stdout and process.stderr
     json.loads(process.stdout.readline())
     process.stdout.close()
-    assert process.wait(60) == 0
+    assert process.wait(300) == 0
     assert [line.split()[0] for line in process.stderr] == ["playing", "played"]
 
 

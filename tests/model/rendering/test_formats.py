@@ -12,6 +12,7 @@ from model.generate import main
 from model.rendering.engraving import Engraver, find_engraver
 from pipeline.scores.musicxml.writer import write_musicxml
 from pipeline.scores.notes import DRUMS, Score, make_notes, one_note_per_key
+from pipeline.scores.parts import Parts
 from pipeline.scores.reading import read_score
 from pipeline.vocabulary.grid import GridVocabulary
 from tests.model.tiny_run import write_tiny_run
@@ -53,7 +54,7 @@ def test_overlaps_triplets_and_percussion_reach_musicxml(tmp_path: Path) -> None
     rows = [(0, 0, 60, 30, 80), (4, 0, 64, 4, 80), (8, 0, 67, 4, 80), (8, 0, 72, 17, 80)]
     rows += [(0, DRUMS, 36, 12, 80), (12, DRUMS, 38, 12, 80), (55, 0, 61, 5, 80)]
     score = Score(one_note_per_key(make_notes(rows))[0], 12, 90.0)
-    write_musicxml(score, tmp_path / "piece.musicxml", "piece", beats_per_bar=3)
+    write_musicxml(score, tmp_path / "piece.musicxml", "piece", parts=Parts(beats_per_bar=3))
     again = read_score(tmp_path / "piece.musicxml")
     assert in_quarters(again) == in_quarters(score)
     assert again.tempo == 90
@@ -96,10 +97,13 @@ def test_formats_that_do_not_fit_are_refused_before_anything_begins(
 
 
 def stand_in(folder: Path, name: str, script: str) -> None:
-    """An executable of this name in the folder; it finds no programs by name."""
+    """An executable of this name in the folder."""
     folder.mkdir(exist_ok=True)
     (folder / name).write_text(f"#!/bin/sh\n{script}\n")
     (folder / name).chmod(0o755)
+    for tool in ("cp", "head", "sh"):  # what the scripts need, and no other engraver
+        if (found := shutil.which(tool, path="/usr/bin:/bin")) and not (folder / tool).exists():
+            (folder / tool).symlink_to(found)
 
 
 def test_without_an_engraver_a_printed_score_is_refused_with_what_to_install(
@@ -123,7 +127,7 @@ def test_musescore_prints_a_file_for_each_page(
     run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As MuseScore 3 does: -r DPI -o FILE INPUT, and for PNG a number before the suffix.
-    script = 'base="${4%.*}"; /usr/bin/head -c 5 "$5" > "$base-1.png"; echo two > "$base-2.png"'
+    script = 'base="${4%.*}"; head -c 5 "$5" > "$base-1.png"; echo two > "$base-2.png"'
     stand_in(tmp_path / "bin", "mscore", script)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     flags = ["--bars", "1", "--seed", "1", "--out", str(tmp_path / "out")]
@@ -136,8 +140,8 @@ def test_lilypond_prints_what_its_converter_made_and_its_errors_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "bin"
-    stand_in(folder, "musicxml2ly", '/bin/cp "$3" "$2"')  # --output FILE INPUT
-    stand_in(folder, "lilypond", '/bin/cp "$5" "$4.pdf"')  # --pdf -dresolution=N -o BASE INPUT
+    stand_in(folder, "musicxml2ly", 'cp "$3" "$2"')  # --output FILE INPUT
+    stand_in(folder, "lilypond", 'cp "$5" "$4.pdf"')  # --pdf -dresolution=N -o BASE INPUT
     monkeypatch.setenv("PATH", str(folder))
     (tmp_path / "piece.musicxml").write_text("music")
     printed = find_engraver().engrave(tmp_path / "piece.musicxml", tmp_path / "piece.pdf")

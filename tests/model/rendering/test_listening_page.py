@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import re
 import shutil
 import wave
@@ -11,32 +12,47 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from model.rendering import listening_page
 from model.rendering.listening_page import write_page
 from model.rendering.piece_files import RenderedPiece, Renderer
-from pipeline.scores.notes import Score
+from pipeline.scores.notes import Score, make_notes, sort_notes
+from pipeline.scores.parts import Parts
 from tests.chromium import Browser, open_browser
 
 needs_fluidsynth = pytest.mark.skipif(
     shutil.which("fluidsynth") is None, reason="no fluidsynth here"
 )
 NAMES = ("bwv255", "bwv264")
+PARTS = Parts(names={40: "High <voice>", 43: "Bass"})
+RENDERER = Renderer(Path(), None, PARTS)
+
+
+def renderer_of(folder: Path) -> Renderer:
+    return Renderer(folder, None, PARTS, formats=("mid", "png"))
 
 
 def made_with_sound(scores: dict[str, Score], folder: Path) -> list[tuple[RenderedPiece, Score]]:
-    """Two chorales as pieces whose sound is a tone of their length: no synthesizer is needed."""
+    """Two chorales as pieces whose sound is a tone of their length: no synthesizer is needed.
+
+    The voices of the first one are instruments of their own.
+    """
     pieces = []
     for name in NAMES:
         score = scores[name]
-        piece = Renderer(folder, None, formats=("png",)).render(name, score)
+        if name == NAMES[0]:
+            notes = score.notes.copy()
+            notes["program"] = np.where(notes["pitch"] < 60, 43, 40)
+            score = Score(sort_notes(notes), score.resolution, score.tempo)
+        piece = renderer_of(folder).render(name, score)
         times = np.arange(int(8000 * score.seconds)) / 8000
         tone = (8000 * np.sin(2 * np.pi * 220 * times)).astype("<i2")
         with wave.open(str(folder / f"{name}.wav"), "wb") as stream:
-            stream.setnchannels(1)
+            stream.setnchannels(2)
             stream.setsampwidth(2)
             stream.setframerate(8000)
-            stream.writeframes(tone.tobytes())
+            stream.writeframes(np.stack([tone, tone], axis=1).tobytes())
         pieces.append((RenderedPiece(**{**vars(piece), "wav": f"{folder / name}.wav"}), score))
     return pieces
 
@@ -48,8 +64,12 @@ def pieces(
     return made_with_sound(tiny_scores, tmp_path_factory.mktemp("made") / "out")
 
 
-RENDERER = Renderer(Path(), None)
-SETTINGS = {"model": "runs/<a>", "seed": 7, "primer": None}
+SETTINGS = {"model": "<a>", "seed": 7, "top_p": 0.9, "primer": None}
+
+
+def contents(text: str, kind: str) -> list[bytes]:
+    """What the page holds as data of a kind."""
+    return [base64.b64decode(data) for data in re.findall(rf'"data:{kind};base64,([^"]*)"', text)]
 
 
 def test_a_page_holds_rolls_sound_settings_and_metrics_and_asks_for_nothing_else(
@@ -59,18 +79,28 @@ def test_a_page_holds_rolls_sound_settings_and_metrics_and_asks_for_nothing_else
     assert page.beside == ()
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["index.html"]
     text = page.path.read_text()
-    sounds = re.findall(r'src="data:audio/wav;base64,([^"]*)"', text)
-    assert [base64.b64decode(sound) for sound in sounds] == [
-        Path(piece.wav or "").read_bytes() for piece, _ in pieces
-    ]
+    for sound, (piece, _) in zip(contents(text, "audio/mpeg"), pieces, strict=True):
+        samples, rate = soundfile.read(io.BytesIO(sound))
+        original, original_rate = soundfile.read(piece.wav)
+        assert (len(samples), rate) == (len(original), original_rate)
+        assert np.sqrt(np.mean((samples - original) ** 2)) < 0.01  # of a tone of 0.24
+        assert len(sound) < 0.3 * len(Path(piece.wav or "").read_bytes())
+    assert contents(text, "audio/midi") == [Path(p.midi or "").read_bytes() for p, _ in pieces]
+    assert f"{len(text) / 1e6:.1f} MB" in page.report()
     assert text.count('class="note"') == sum(score.notes.size for _, score in pieces)
     assert "<dt>seed</dt><dd>7</dd>" in text
-    assert "runs/&lt;a&gt;" in text
+    assert "<dt>model</dt><dd>&lt;a&gt;</dd>" in text
+    assert "<dt>top p</dt><dd>0.9</dd>" in text
     assert "primer" not in text
+    assert "High &lt;voice&gt;</span>" in text and ">Bass</span>" in text
+    assert f"probably in {pieces[0][0].key}" in text
+    assert str(tmp_path) not in text and str(Path(pieces[0][0].wav or "").parent) not in text
     entropy = pieces[0][0].metrics["pitch-class entropy"]
     assert f"<dt>pitch-class entropy</dt><dd>{entropy:.3g}</dd>" in text
     assert "{{" not in text
-    without_sound = re.sub(r"data:audio/wav;base64,[^\"]*", "", text)
+    without_sound = re.sub(r"data:audio/\w+;base64,[^\"]*", "", text)
+    again = write_page(tmp_path / "again.html", pieces, SETTINGS, RENDERER)
+    assert again.path.read_text() == text
     assert not re.search(r"(https?:)?//\w|url\(|@import|<link", without_sound)
 
 
@@ -81,9 +111,25 @@ def test_large_sound_stays_beside_the_page(
     folder = Path(pieces[0][0].wav or "").parent
     page = write_page(folder.parent / "index.html", pieces, SETTINGS, RENDERER)
     sources = re.findall(r'<audio[^>]* src="([^"]*)"', page.path.read_text())
-    assert sources == [f"out/{name}.wav" for name in NAMES]
+    assert sources == [f"out/{name}.mp3" for name in NAMES]
     assert all((page.path.parent / source).is_file() for source in sources)
-    assert "send its 2 WAV" in page.report()
+    assert "send the 2 MP3 files beside it" in page.report()
+
+
+def test_a_note_with_room_is_named_as_the_key_spells_it(tmp_path: Path) -> None:
+    scale = (65, 67, 69, 70, 72, 74, 76, 77)  # F major, with a B flat
+    rows = [(4 * place, 0, pitch, 4, 80) for place, pitch in enumerate(scale)]
+    score = Score(make_notes([*rows, (32, 0, 65, 64, 80)]), 4)
+    piece = renderer_of(tmp_path).render("scale", score)
+    soundfile.write(tmp_path / "scale.wav", np.zeros(8000), 8000)
+    piece = RenderedPiece(**{**vars(piece), "wav": str(tmp_path / "scale.wav")})
+    text = write_page(tmp_path / "page.html", [(piece, score)], {}, RENDERER).path.read_text()
+    assert re.findall(r">([A-G][♯♭]?)</text>", text.partition('class="roll"')[2]) == [
+        *("F", "G", "A", "B♭", "C", "D", "E", "F"),
+        "F",
+    ]
+    column = re.findall(r">([A-G]\d?)</text>", text.partition('class="roll"')[0])
+    assert column[:6] == ["E", "F", "G", "A", "B", "C5"]
 
 
 # In Chromium ------------------------------------------------------------------------------------
@@ -109,11 +155,13 @@ AUDIO = "document.querySelectorAll('audio')[{}]"
 def test_it_plays_and_its_cursor_moves_by_keyboard_alone(
     window: Browser, pieces: list[tuple[RenderedPiece, Score]]
 ) -> None:
-    window.press("Tab")
+    window.press("Tab", "Tab")
     assert window.run("return document.activeElement.getAttribute('aria-label')") == (
-        "Piano roll of bwv255"
+        "Piano roll of piece 1"
     )
     assert window.run(f"return {CURSOR.format(0)}") == 0
+    hrefs = window.run("return [...document.querySelectorAll('a.sound')].map(a => a.href)")
+    assert hrefs == [window.run(f"return {AUDIO.format(index)}.src") for index in (0, 1)]
     window.press("Space")
     window.wait(f"return {AUDIO.format(0)}.currentTime > 0.5 && {CURSOR.format(0)} > 5")
     assert "playing" in window.run("return document.activeElement.getAttribute('aria-valuetext')")

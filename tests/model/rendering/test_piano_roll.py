@@ -10,6 +10,7 @@ from matplotlib.image import imread
 
 from model.rendering.piano_roll import piano_roll, save_piano_roll
 from pipeline.scores.notes import DRUMS, Score, make_notes
+from pipeline.scores.parts import Parts
 
 
 def quarters(num_quarters: int, program: int = 0) -> Score:
@@ -41,7 +42,7 @@ def test_a_long_piece_gets_longer_rows_instead_of_an_endless_picture() -> None:
 
 
 def test_octaves_and_bars_are_named() -> None:
-    figure = piano_roll(quarters(12), "a title", beats_per_bar=3)
+    figure = piano_roll(quarters(12), "a title", parts=Parts(beats_per_bar=3))
     axes = figure.axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["C4", "C5"]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2", "3", "4"]
@@ -53,7 +54,7 @@ def test_instruments_and_the_primer_are_told_apart() -> None:
     notes = np.concatenate([quarters(8).notes, quarters(4, program=DRUMS).notes])
     figure = piano_roll(Score(notes, 4), "title", primer_end=16)
     names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names == ["program 0", "percussion", "primer"]
+    assert names == ["Piano", "Percussion", "primer"]
 
 
 def test_the_picture_is_a_png_with_something_on_it(tmp_path: Path) -> None:

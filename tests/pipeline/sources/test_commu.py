@@ -159,6 +159,9 @@ def test_of_two_files_of_one_name_the_one_in_the_folder_of_the_split_is_used(
 def test_the_track_of_chords_is_no_part_of_the_music(commu_data: Path) -> None:
     ids = dict(read_pieces(commu_data, Manifest.load(commu_data), "train"))["commu/commu00001"]
     assert EventVocabulary().decode(ids).notes["pitch"].tolist() == [60, 62, 64, 66]
+    # Of each of the three tracks four notes of the tune, three of a chord.
+    left_out = {"notes of the chord track left out": 9}
+    assert Manifest.load(commu_data).notes == {"read": 21, "kept": 12, "dropped": left_out}
 
 
 @pytest.mark.parametrize("holds_table", [False, True])

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from pipeline.scores.musicxml.note_values import note_values, split_length
 from pipeline.scores.musicxml.writer import write_musicxml
 from pipeline.scores.notes import DRUMS, NoteRow, Score, make_notes, one_note_per_key
+from pipeline.scores.parts import Parts
 from pipeline.scores.reading import read_midi, read_score
 
 Heard = list[tuple[Fraction, int, int, Fraction]]  # onset, program, pitch, length; in quarters
@@ -81,7 +82,7 @@ def test_any_score_is_read_back_note_for_note(
     tmp_path: Path, given_rows: list[NoteRow], resolution: int, beats: int
 ) -> None:
     score = score_of(given_rows, resolution)
-    root = written(score, tmp_path, beats_per_bar=beats)
+    root = written(score, tmp_path, parts=Parts(beats_per_bar=beats))
     again = read_score(tmp_path / "piece.musicxml")
     assert heard(again) == heard(score)
     assert again.tempo == score.tempo

@@ -1,0 +1,172 @@
+"""The scripts of `make setup`, with stand-ins for pip, MPI and the build, which take minutes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import filelock
+import pytest
+
+from tests.conftest import REPOSITORY
+
+INSTALL = Path("hpc/install")
+DAMAGED_PACKAGES = REPOSITORY / INSTALL / "damaged_packages.py"
+
+# Stands for a Python, and for that of .venv: writes down what it was called for.
+PYTHON = """#!/bin/bash
+echo "$*" >>calls
+case "$*" in
+    "-m venv .venv") mkdir -p .venv/bin && cp -u "$0" .venv/bin/python || true ;;
+    *damaged_packages.py) [ ! -e .venv/damaged ] || cat .venv/damaged ;;
+    *"import platform"*) echo cp311-x86_64 ;;
+    *"import version"*) echo 2.18.1 ;;
+    "-m pip wheel"*)
+        while [ "$1" != --wheel-dir ]; do shift; done
+        mkdir -p "$2" && touch "$2/horovod-0.whl" ;;
+    "-m pip install"*) exit "${PIP_CODE:-0}" ;;
+esac
+"""
+
+
+class Clone:
+    """A folder with the scripts, a stand-in for Python, and no other program of the set-up."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "bin").mkdir()
+        shutil.copytree(REPOSITORY / INSTALL, folder / INSTALL)
+        self.script("bin/stand-in", PYTHON)
+        self.script("bin/mpirun", "#!/bin/sh\necho mpirun 4.1.4\n")
+        for name in ("mpicxx", "g++", "cmake"):
+            self.script(f"bin/{name}", "#!/bin/sh\n")
+
+    def script(self, name: str, text: str) -> None:
+        file = self.folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        file.chmod(0o755)
+
+    def run(self, name: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a script of the set-up; HOME is not set unless named."""
+        path = f"{self.folder}/bin:/usr/bin:/bin"
+        environment = {"PATH": path, "PYTHON": f"{self.folder}/bin/stand-in"} | environment
+        return subprocess.run(
+            [str(self.folder / INSTALL / name), *words],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    def calls(self) -> str:
+        file = self.folder / "calls"
+        return file.read_text() if file.exists() else ""
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Clone:
+    return Clone(tmp_path)
+
+
+def test_a_package_that_was_cut_off_is_found(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path)], check=True)
+    (site,) = tmp_path.glob("lib/python*/site-packages")
+    package = Path(filelock.__file__).parent
+    (facts,) = package.parent.glob("filelock-*.dist-info")
+    for folder in (package, facts):
+        shutil.copytree(folder, site / folder.name)
+
+    def damaged() -> str:
+        command = [str(tmp_path / "bin/python"), str(DAMAGED_PACKAGES)]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    assert damaged() == ""
+    module = site / "filelock" / "__init__.py"
+    text = module.read_bytes()
+    module.write_bytes(text[:-1])  # as a full disk leaves it
+    assert damaged() == "filelock"
+    module.write_bytes(text)
+    (site / facts.name / "RECORD").unlink()  # which pip writes last
+    assert damaged() == "filelock"
+
+
+def test_an_environment_that_was_cut_off_is_made_anew_and_said(clone: Clone) -> None:
+    assert clone.run("environment.sh", PIP_CODE="2").returncode != 0  # Ctrl-C, or a full disk
+    (clone.folder / ".venv/damaged").write_text("tensorflow\n")
+    done = clone.run("environment.sh")
+    assert done.returncode == 0, done.stdout
+    assert "cut off within tensorflow: .venv is made anew" in done.stdout
+    assert not (clone.folder / ".venv/damaged").exists()
+    assert (clone.folder / ".venv/setup/environment").exists()
+    assert not (clone.folder / ".venv/unfinished").exists()
+
+
+def test_an_environment_that_is_whole_is_kept_after_a_failure(clone: Clone) -> None:
+    assert clone.run("environment.sh", PIP_CODE="2").returncode != 0  # no network, say
+    assert not (clone.folder / ".venv/setup/environment").exists()
+    (clone.folder / ".venv/kept").touch()
+    done = clone.run("environment.sh")
+    assert done.returncode == 0, done.stdout
+    assert "anew" not in done.stdout
+    assert (clone.folder / ".venv/kept").exists()
+
+
+def test_too_little_room_is_said_before_anything_is_fetched(clone: Clone) -> None:
+    clone.script("bin/df", "#!/bin/sh\necho Avail\necho 1200\n")
+    done = clone.run("environment.sh")
+    assert done.returncode == 1
+    assert "error: 1200 MB are free in" in done.stderr
+    assert "pip install" not in clone.calls()
+
+
+def with_a_wheel(clone: Clone) -> Path:
+    """Let Horovod be built once; the folder of its wheel."""
+    clone.script("hpc/install/two_processes.sh", "#!/bin/sh\nexit 0\n")
+    clone.script(".venv/bin/python", PYTHON)
+    done = clone.run("horovod.sh")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (wheel,) = clone.folder.glob(".venv/.cache/chorale/wheels/*/horovod-0.whl")  # without a HOME
+    return wheel
+
+
+def test_a_proof_that_takes_too_long_keeps_the_wheel(clone: Clone) -> None:
+    wheel = with_a_wheel(clone)
+    clone.script("hpc/install/two_processes.sh", "#!/bin/sh\nexec sleep 600\n")
+    done = clone.run("horovod.sh", PROOF_SECONDS="1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "left out. Its allreduce took over 1 s, as on a busy machine." in done.stdout
+    assert wheel.exists()
+    assert clone.calls().count("-m pip wheel") == 1
+    clone.script("hpc/install/two_processes.sh", "#!/bin/sh\nexit 0\n")
+    assert "built before" in clone.run("horovod.sh").stdout
+
+
+def test_a_wheel_that_no_longer_works_is_built_again(clone: Clone) -> None:
+    with_a_wheel(clone)
+    clone.script("hpc/install/two_processes.sh", "#!/bin/sh\nexit 1\n")
+    done = clone.run("horovod.sh")
+    assert "Its allreduce failed." in done.stdout
+    assert clone.calls().count("-m pip wheel") == 2
+
+
+def test_a_cache_that_cannot_be_written_costs_no_build(clone: Clone, tmp_path: Path) -> None:
+    clone.script("hpc/install/two_processes.sh", "#!/bin/sh\nexit 0\n")
+    clone.script(".venv/bin/python", PYTHON)
+    done = clone.run("horovod.sh", XDG_CACHE_HOME=os.devnull)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert list(tmp_path.glob(".venv/setup/wheels/*/horovod-0.whl"))
+
+
+def test_the_demo_knows_whether_this_machine_can_make_sound(clone: Clone) -> None:
+    for tool in ("bash", "dirname", "mkdir"):
+        (clone.folder / "bin" / tool).symlink_to(shutil.which(tool) or tool)
+    only_ours = str(clone.folder / "bin")
+    assert clone.run("packages.sh", "sound", PATH=only_ours).returncode == 1
+    clone.script("bin/fluidsynth", "#!/bin/sh\n")
+    found = clone.run("packages.sh", "sound", PATH=only_ours, SOUNDFONT="/a/font.sf2")
+    assert found.returncode == 0, found.stderr
