@@ -16,7 +16,7 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pipeline.dataset.manifest import SPLITS
-from pipeline.preprocessing.build import Settings, build_data_set
+from pipeline.preprocessing.build import MOST_LANES, Settings, build_data_set
 from pipeline.preprocessing.killable_pool import Limits
 from pipeline.preprocessing.mpi_ranks import Ranks, cores_of_this_process, num_ranks, open_ranks
 from pipeline.runtime.command import flag_type, run_command
@@ -104,7 +104,12 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[Settings, Path | None]:
     add("--timeout", type=float, default=60.0, help="processor seconds for one file")
     add("--max-memory", type=float, default=Limits().memory_gib, help="GiB for one process")
     add("--max-rejects", type=_share, default="10%", help="files that may fail: share or number")
-    add("--num-lanes", type=int, default=16, help="streams of pieces; workers must divide them")
+    add(
+        "--num-lanes",
+        type=int,
+        help="streams of pieces; workers must divide them (default: "
+        f"{MOST_LANES}, or fewer where the train pieces are fewer)",
+    )
     add("--num-shards", type=int, default=0, help="files per split; 0: of about 100 MB")
     add(
         "--valid",
@@ -139,7 +144,8 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[Settings, Path | None]:
         sources=tuple(flags.sources),
         out=flags.out,
         vocabulary=_vocabulary(flags),
-        num_lanes=flags.num_lanes,
+        num_lanes=MOST_LANES if flags.num_lanes is None else flags.num_lanes,
+        fewer_lanes=flags.num_lanes is None,
         num_shards=flags.num_shards,
         seed=flags.seed,
         valid=flags.valid,
