@@ -137,9 +137,7 @@ def _sequence_length(config: TrainConfig, manifest: Manifest) -> int:
         return room_for_pieces(manifest)
     from pipeline.description.sequence_length import recommend_sequence_length
 
-    recommended = recommend_sequence_length(config.data, manifest).sequence_length
-    unit = manifest.open_vocabulary.tokens_per_frame
-    return max(recommended // unit, 1) * unit
+    return recommend_sequence_length(config.data, manifest).sequence_length
 
 
 def _build_steps(
