@@ -19,7 +19,7 @@ from pipeline.dataset.manifest import SPLITS
 from pipeline.preprocessing.build import MOST_LANES, Settings, build_data_set
 from pipeline.preprocessing.killable_pool import Limits
 from pipeline.preprocessing.mpi_ranks import Ranks, cores_of_this_process, num_ranks, open_ranks
-from pipeline.runtime.command import flag_type, run_command
+from pipeline.runtime.command import DefaultsFormatter, Parser, flag_type, run_command
 from pipeline.runtime.files import write_json
 from pipeline.scores.cache import default_folder, usable_folder
 from pipeline.scores.formats import MIDI_READERS, MUSIC21, Reading
@@ -85,10 +85,9 @@ class _ListSources(argparse.Action):
 
 def parse_arguments(argv: Sequence[str] | None) -> tuple[Settings, Path | None]:
     """The settings of these flags, and the file for the summary."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=(__doc__ or "").partition("\n")[0].removeprefix("Command: "),
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
+        formatter_class=DefaultsFormatter,
     )
     add = parser.add_argument
     add(
