@@ -8,6 +8,8 @@ SHELL := /bin/bash
 VENV_PYTHON := .venv/bin/python
 DONE := .venv/setup# stamps: empty when all is well, else the line to say at every make
 EXTRAS ?= preprocess compose horovod profile live docs dev $(if $(shell command -v nvidia-smi),gpu)
+# Without FluidSynth the demo has no sound, as the set-up said.
+NO_WAV = $(if $(shell hpc/install/packages.sh sound && echo yes),,--no-wav)
 # In their own keys: what minutes suffice to learn. For hours, leave --max-transpose out.
 DEMO_TRAIN ?= --preset small --global-batch-size 32 --steps 900 --eval-every 100 --max-transpose 0
 
@@ -36,9 +38,9 @@ horovod: ## Build Horovod again, after its build failed or the MPI changed
 demo: setup ## From Bach's chorales to new music in at most 10 minutes
 	$(VENV_PYTHON) pipeline/preprocess.py bach --out data/bach
 	hpc/install/two_processes.sh $(VENV_PYTHON) hpc/train.py --data data/bach --run runs/demo $(DEMO_TRAIN)
-	$(VENV_PYTHON) model/generate.py runs/demo --data data/bach --out out --seed 1 --top-p 0.95 --bars 16
+	$(VENV_PYTHON) model/generate.py runs/demo --data data/bach --out out --seed 1 --top-p 0.95 --bars 16 $(NO_WAV)
 	@echo "Beside it, the model that comes with the program, which learned for longer:"
-	$(VENV_PYTHON) model/generate.py model/pretrained/chorales --out out/pretrained --seed 1 --temperature 0.9 --bars 16
+	$(VENV_PYTHON) model/generate.py model/pretrained/chorales --out out/pretrained --seed 1 --temperature 0.9 --bars 16 $(NO_WAV)
 	@echo "The training run (.venv/bin/tensorboard --logdir runs) and the music:"
 	@find "$(CURDIR)/runs/demo" -maxdepth 0; find "$(CURDIR)/out" -name '*.mid' -o -name '*.wav' -o -name '*.png' | sort
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if __package__ in (None, ""):  # run as a script: import from the root, not from pipeline/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from pipeline.dataset.manifest import changes_alone, notes_in_words
 from pipeline.runtime.command import Parser, run_command
 from pipeline.runtime.files import write_json
 from pipeline.runtime.tables import aligned_lines
@@ -61,7 +62,11 @@ def report(found: Description) -> Iterator[str]:
     yield ""
     yield from _coverage_lines(found)
     yield _counts_line("rejected", manifest.rejects, "no source")
-    yield _counts_line("adjusted", manifest.adjustments, "no note")
+    adjustments = manifest.adjustments
+    if notes := notes_in_words(manifest.notes):
+        yield f"notes: {notes}"
+        adjustments = changes_alone(adjustments)
+    yield _counts_line("adjusted", adjustments, "no note")
     yield from _feature_lines(found)
     if found.recommendation:
         yield ""

@@ -15,7 +15,7 @@ from typing import Any
 if __package__ in (None, ""):  # run as a script: import from the root, not from pipeline/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pipeline.dataset.manifest import SPLITS
+from pipeline.dataset.manifest import SPLITS, changes_alone, notes_in_words
 from pipeline.preprocessing.build import MOST_LANES, Settings, build_data_set
 from pipeline.preprocessing.killable_pool import Limits
 from pipeline.preprocessing.mpi_ranks import Ranks, cores_of_this_process, num_ranks, open_ranks
@@ -102,7 +102,12 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[Settings, Path | None]:
     add("--processes", type=int, default=cores_of_this_process(), help="parsers of this process")
     add("--timeout", type=float, default=60.0, help="processor seconds for one file")
     add("--max-memory", type=float, default=Limits().memory_gib, help="GiB for one process")
-    add("--max-rejects", type=_share, default="10%", help="files that may fail: share or number")
+    add(
+        "--max-rejects",
+        type=_share,
+        default="10%",
+        help="files, and tunes of books, that may fail: share or number",
+    )
     add(
         "--num-lanes",
         type=int,
@@ -166,7 +171,11 @@ def print_summary(summary: Mapping[str, Any]) -> None:
     for split in SPLITS:
         longest = summary["longest"][split]
         print(f"  {split:5} {pieces[split]:8} pieces {tokens[split]:12} tokens, longest {longest}")
-    for title, counts in (("rejected", summary["rejects"]), ("adjusted", summary["adjustments"])):
+    if notes := notes_in_words(summary["notes"]):
+        print(f"  notes: {notes}")
+    adjustments = summary["adjustments"]
+    changed = changes_alone(adjustments) if notes else adjustments
+    for title, counts in (("rejected", summary["rejects"]), ("adjusted", changed)):
         for what, count in counts.items():
             print(f"  {title}: {count} {what}")
     print(f"  {summary['seconds']:.1f} seconds")

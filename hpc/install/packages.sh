@@ -3,6 +3,7 @@
 # works without it. Looked for by command, so that an MPI from `module load` counts.
 #
 #   hpc/install/packages.sh train|test
+#   hpc/install/packages.sh sound           whether MIDI can become WAV here: the exit code
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . hpc/install/stage.sh
@@ -71,7 +72,8 @@ install() {
 case ${1:-} in
     train) table=$train_table text="[1/3] System packages" ;;
     test) table=$test_table text="System packages for tests" ;;
-    *) echo "error: packages.sh train, or packages.sh test" >&2 && exit 2 ;;
+    sound) found fluidsynth && found soundfont && exit || exit 1 ;;
+    *) echo "error: packages.sh train, test or sound" >&2 && exit 2 ;;
 esac
 look
 mapfile -t chosen < <(installable)

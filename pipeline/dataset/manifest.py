@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
 from pipeline.runtime.files import file_sha256
+from pipeline.scores.counted_rules import ADD, LEAVE_OUT
 from pipeline.vocabulary.registry import Vocabulary, vocabulary_from_dict
 
 SCHEMA_VERSION = 2  # of the manifest and of the records (records.py)
@@ -47,12 +48,15 @@ class Manifest:
     settings: dict[str, Any]  # what preprocess.py was asked for, sources included
     shards: tuple[Shard, ...]
     num_sources: int = 0
-    rejects: dict[str, int] = field(default_factory=dict)  # reason -> files
-    adjustments: dict[str, int] = field(default_factory=dict)  # rule -> notes
+    rejects: dict[str, int] = field(default_factory=dict)  # kind -> files and tunes of files
+    adjustments: dict[str, int] = field(default_factory=dict)  # rule -> notes of these pieces
     # feature -> pieces that have it, and its values or range: see features.summarise
     features: dict[str, dict[str, Any]] = field(default_factory=dict)
     # "pieces" that are copies of others, and "groups" of copies; empty where there are none
     copies: dict[str, int] = field(default_factory=dict)
+    # notes "read", "kept", "dropped" and "added" by rule: see note_counts.py in preprocessing;
+    # empty in data sets of older versions
+    notes: dict[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -104,8 +108,9 @@ class Manifest:
         contents = asdict(self)
         if self.schema == 1:  # as it was written, so that its digest stays what runs recorded
             del contents["features"]
-        if not self.copies:  # left out, as data sets of older versions have it
-            del contents["copies"]
+        for name in ("copies", "notes"):  # left out, as data sets of older versions have it
+            if not contents[name]:
+                del contents[name]
         return contents
 
     @classmethod
@@ -173,6 +178,25 @@ class Manifest:
                     f"shard {data_dir / shard.file} {problem}. Copy the data folder again or run "
                     "pipeline/preprocess.py again"
                 )
+
+
+def notes_in_words(notes: Mapping[str, Any]) -> str:
+    """The notes of a manifest: '9 read, 7 kept; dropped: 2 doubled notes merged'.
+
+    Empty for a data set of an older version, which has no counts.
+    """
+    if not notes:
+        return ""
+    parts = [f"{notes['read']:,} read, {notes['kept']:,} kept"]
+    for name in ("dropped", "added"):
+        if counts := notes.get(name):
+            parts.append(f"{name}: " + ", ".join(f"{n:,} {rule}" for rule, n in counts.items()))
+    return "; ".join(parts)
+
+
+def changes_alone(adjustments: Mapping[str, int]) -> dict[str, int]:
+    """The adjustments that `notes_in_words` does not name."""
+    return {rule: n for rule, n in adjustments.items() if rule not in LEAVE_OUT | ADD}
 
 
 def _text(contents: dict[str, Any]) -> str:

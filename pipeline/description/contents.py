@@ -86,6 +86,7 @@ class Description:
             "sources": self.manifest.num_sources,
             "rejects": self.manifest.rejects,
             "adjustments": self.manifest.adjustments,
+            "notes": self.manifest.notes,
             "splits": {split: found.to_dict() for split, found in self.splits.items()},
             "coverage": {
                 kind: {"used": used, "of": size} for kind, (used, size) in self.coverage().items()

@@ -17,6 +17,7 @@ from pipeline.dataset.manifest import FILE_NAME, SPLITS, Manifest
 from pipeline.preprocessing.encoder import Encoder
 from pipeline.preprocessing.killable_pool import Limits
 from pipeline.preprocessing.mpi_ranks import Ranks
+from pipeline.preprocessing.note_counts import count_adjustments, count_notes
 from pipeline.preprocessing.output_folder import complete_folder
 from pipeline.preprocessing.parsing import parse_pieces
 from pipeline.preprocessing.rejects import REJECTS_FILE, check_rejects, write_rejects
@@ -50,7 +51,7 @@ class Settings:
     test: float = 0.1
     limits: Limits = Limits()
     num_processes: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))  # cores
-    max_rejects: float = 0.1  # a share of the files, or a number of files from 1 on
+    max_rejects: float = 0.1  # a share of files and tunes, or from 1 on a number of them
     force: bool = False
     reading: Reading = AS_WRITTEN
     cache: Path | None = None  # folder of scores that were read before; None: no cache
@@ -102,7 +103,7 @@ def build_data_set(settings: Settings, ranks: Ranks | None = None) -> dict[str, 
     """Write the data set of these settings; returns the summary that `--json` writes.
 
     Does nothing if `settings.out` holds the data set of the same sources and settings. Raises
-    ValueError for sources, settings or a folder that cannot be used, and where more files are
+    ValueError for sources, settings or a folder that cannot be used, and where more pieces are
     rejected than `settings.max_rejects`; then nothing half-written stays. A run that is killed or
     interrupted leaves its work beside the folder, and the next one of the same settings continues
     there. `ranks` are other processes that parse too.
@@ -125,6 +126,7 @@ def build_data_set(settings: Settings, ranks: Ranks | None = None) -> dict[str, 
         "longest": {split: found.longest(split) for split in SPLITS},
         "rejects": found.rejects,
         "adjustments": found.adjustments,
+        "notes": found.notes,
         "seconds": round(time.monotonic() - started, 3),
     }
 
@@ -167,7 +169,7 @@ def _write(
     spool = Spool(folder, request["digest"])
     try:
         # Parse.
-        entries, rejects, adjustments = parse_pieces(
+        entries, rejects = parse_pieces(
             pieces,
             digests,
             spool,
@@ -178,9 +180,10 @@ def _write(
         )
         check_rejects(
             rejects,
-            len(pieces),
+            len(entries) + len(rejects),
             settings.max_rejects,
             settings.out.with_name(f"{settings.out.name}.{REJECTS_FILE}"),
+            "files" if len(entries) + len(rejects) == len(pieces) else "files and tunes of files",
         )
 
         # Assign the pieces to splits.
@@ -217,7 +220,8 @@ def _write(
         shards=tuple(shards),
         num_sources=len(pieces),
         rejects=dict(sorted(Counter(failure.kind for failure in rejects.values()).items())),
-        adjustments=dict(sorted(adjustments.items())),
+        adjustments=count_adjustments(entries),
+        notes=count_notes(entries, rejects),
         features=summarise(features[e.source] for e in entries if e.source in features),
         copies=copied,
     )

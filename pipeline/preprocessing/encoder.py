@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from pipeline.preprocessing.killable_pool import Failure
 from pipeline.scores.cache import ScoreCache
+from pipeline.scores.counted_rules import num_left_out
 from pipeline.scores.formats import AS_WRITTEN, SYMUSIC, Reading
 from pipeline.scores.labels import Features
-from pipeline.scores.notes import DRUMS, Score
+from pipeline.scores.notes import DRUMS, CountError, NoNotesError, Refusal, Score
 from pipeline.sources.piece import Piece
 from pipeline.sources.splits import music_digest
 from pipeline.vocabulary.conditions import CHORDS, is_understood
@@ -22,17 +24,13 @@ from pipeline.vocabulary.registry import Vocabulary
 
 @dataclass(frozen=True)
 class Encoded:
-    """Ids [num_tokens] int32 of each piece of a file, and how many notes each rule changed."""
+    """A piece as ids, and what became of its notes."""
 
-    pieces: list[np.ndarray]
-    adjustments: Counter[str] = field(default_factory=Counter)
-    music: list[str] = field(default_factory=list)  # `music_digest` of each piece
-
-
-class AllLeftOutError(ValueError):
-    """Raised for a score without a note that the vocabulary can encode."""
-
-    kind = "empty"  # for the list of rejects
+    ids: np.ndarray  # [num_tokens] int32
+    music: str  # `music_digest`
+    notes_read: int  # in its file, by a count that is independent of the reader
+    notes_kept: int  # in the data set
+    adjustments: Mapping[str, int] = field(default_factory=dict)  # rule -> notes
 
 
 @dataclass(frozen=True)
@@ -50,19 +48,36 @@ class Encoder:
         """Names of the modules that a process should import before its first file."""
         return ["pipeline.scores.midi.by_symusic"] if self.reading.midi_reader == SYMUSIC else []
 
-    def __call__(self, piece: Piece) -> Encoded:
-        """The file's pieces as ids. Raises ValueError or OSError with the reason."""
-        encoded, adjustments, music = [], Counter[str](), []
-        for score in self._scores(piece):
-            fitted, changed = self.vocabulary.fit(score)
-            adjustments += changed + Counter(score.adjustments)
-            if fitted.notes.size:
-                encoded.append(self._encode(fitted, score, piece.features))
-                music.append(music_digest(score))
-        adjustments += self._chords_not_understood(piece.features)
-        if not encoded:
-            raise AllLeftOutError("only percussion, which needs --instruments")
-        return Encoded(encoded, adjustments, music)
+    def __call__(self, piece: Piece) -> list[Encoded | Failure]:
+        """The file's pieces in its order, each encoded or the reason why it is not.
+
+        Raises ValueError or OSError with the reason for a whole file.
+        """
+        pieces = self._pieces(piece)
+        if not pieces:
+            raise NoNotesError("no notes in it")
+        return [
+            _failure(found) if isinstance(found, Refusal) else self._encoded(found, piece.features)
+            for found in pieces
+        ]
+
+    def _encoded(self, score: Score, features: Features) -> Encoded | Failure:
+        fitted, adjustments = self.vocabulary.fit(score)
+        if score.adjustments:
+            adjustments.update(score.adjustments)
+        notes_read, notes_kept = score.notes_read, fitted.notes.size
+        if notes_read is None:
+            notes_read = score.notes.size + num_left_out(score.adjustments)
+        if not notes_kept:
+            why = "only percussion, which needs --instruments"
+            return Failure("empty", why if score.notes.size else "no notes in it", notes_read)
+        if notes_read != notes_kept + num_left_out(adjustments):
+            found = notes_kept + num_left_out(adjustments)
+            return _failure(Refusal.of(CountError(notes_read, found)))
+        if CHORDS in self.vocabulary.conditions:
+            adjustments += _chords_not_understood(features)
+        ids = self._encode(fitted, score, features)
+        return Encoded(ids, music_digest(score), notes_read, notes_kept, adjustments)
 
     def _encode(self, fitted: Score, score: Score, features: Features) -> np.ndarray:
         """Ids of a fitted score, with its conditions where the vocabulary has any."""
@@ -75,19 +90,21 @@ class Encoder:
         first_step = round(int(onsets.min()) * fitted.resolution / score.resolution)
         return self.vocabulary.encode_fitted(fitted, features, first_step)
 
-    def _chords_not_understood(self, features: Features) -> Counter[str]:
-        if CHORDS not in self.vocabulary.conditions:
-            return Counter()
-        wrong = sum(not is_understood(symbol) for symbol in features.chords)
-        return +Counter({"chord symbols not understood": wrong})
-
-    def _scores(self, piece: Piece) -> list[Score]:
-        from pipeline.scores.reading import (
-            read_scores,  # music21: only the parsing processes load it
-        )
+    def _pieces(self, piece: Piece) -> Sequence[Score | Refusal]:
+        from pipeline.scores.reading import read_file  # music21: only the parsing processes load it
 
         if reader := self.reader or piece.reader:
             return reader(piece.path)
         if self.cache is None:
-            return read_scores(piece.path, self.reading)
-        return ScoreCache(self.cache).read(piece.path, self.reading, read_scores)
+            return read_file(piece.path, self.reading)
+        return ScoreCache(self.cache).read(piece.path, self.reading, read_file)
+
+
+def _failure(found: Refusal) -> Failure:
+    reason = " ".join(found.reason.split())
+    return Failure(found.kind, reason, found.notes_read, found.notes_by_reader)
+
+
+def _chords_not_understood(features: Features) -> Counter[str]:
+    wrong = sum(not is_understood(symbol) for symbol in features.chords)
+    return Counter({"chord symbols not understood": wrong})

@@ -27,6 +27,9 @@ class Failure:
 
     kind: str  # "timeout", "memory", "crash", or the attribute `kind` of the error's class
     reason: str
+    # Of a score, where they are known: the notes counted in it, and another number that was read.
+    notes_read: int | None = None
+    notes_by_reader: int | None = None
 
 
 @dataclass(frozen=True)
@@ -217,4 +220,6 @@ def _attempt(work: Callable[[Any], Any], task: Any, limits: Limits) -> tuple[Any
     except OSError as error:  # without the path, which differs from host to host
         return Failure("unreadable", error.strerror or str(error)), True
     except ValueError as error:
-        return Failure(getattr(error, "kind", "unreadable"), " ".join(str(error).split())), True
+        counts = (getattr(error, name, None) for name in ("notes_read", "notes_by_reader"))
+        kind = getattr(error, "kind", "unreadable")
+        return Failure(kind, " ".join(str(error).split()), *counts), True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 
 from pipeline.preprocessing.encoder import Encoded, Encoder
@@ -11,6 +10,8 @@ from pipeline.preprocessing.mpi_ranks import Ranks
 from pipeline.preprocessing.spool import Entry, Spool
 from pipeline.runtime.progress import progress
 from pipeline.sources.piece import Piece
+
+Pool = ParsePool[Piece, list[Encoded | Failure]]
 
 
 def parse_pieces(
@@ -21,8 +22,8 @@ def parse_pieces(
     num_processes: int,
     limits: Limits,
     ranks: Ranks | None = None,
-) -> tuple[list[Entry], dict[str, Failure], Counter[str]]:
-    """(pieces in the spool, rejected files with reasons, number of notes changed by each rule).
+) -> tuple[list[Entry], dict[str, Failure]]:
+    """(pieces in the spool, reasons by rejected file or piece of a file); they are all there is.
 
     Files that are in the spool already, from a run that was killed, are not read again. Of files
     with equal bytes, and of pieces with equal ids, only the first by name is kept; but a piece with
@@ -47,7 +48,7 @@ def parse_pieces(
         print(f"{len(kept) - len(left)} of {len(kept)} files were parsed before: going on there")
     # music21 is loaded once, in the server from which the workers are forked.
     preload = ["numpy", "music21", "pipeline.scores.reading", *encoder.modules]
-    pool: ParsePool[Piece, Encoded] = ParsePool(encoder, num_processes, limits, preload)
+    pool: Pool = ParsePool(encoder, num_processes, limits, preload)
     with pool:
         outcomes = ranks.run(pool, left) if ranks else pool.run(left)
         for piece, outcome in progress(outcomes, len(left), "files parsed"):
@@ -55,7 +56,7 @@ def parse_pieces(
 
     # Pieces with equal ids: one is kept.
     entries = _distinct(spool.entries, official, rejects)
-    return entries, rejects | spool.failures, +spool.adjustments
+    return entries, rejects | spool.failures
 
 
 def _distinct(
@@ -69,5 +70,6 @@ def _distinct(
         if same is entry or entry.source in official:
             kept.append(entry)
         else:
-            rejects[entry.piece] = Failure("duplicate", f"the same notes as {same.piece}")
+            why = f"the same notes as {same.piece}"
+            rejects[entry.piece] = Failure("duplicate", why, entry.notes_read)
     return sorted(kept, key=lambda entry: entry.piece)

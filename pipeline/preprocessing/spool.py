@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,7 +18,8 @@ from pipeline.preprocessing.killable_pool import Failure
 from pipeline.runtime.files import file_sha256
 
 SPOOL, JOURNAL = "spool", "journal.jsonl"
-VERSION = 2  # of the journal; 1 had no `music` and no version, and its work is not continued
+# Of the journal; 1 had no `music` and no version, 2 no counts of notes: they are not continued.
+VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)  # there may be a million
@@ -31,6 +32,9 @@ class Entry:
     offset: int  # bytes
     num_tokens: int
     music: str = ""  # `music_digest` of its score
+    notes_read: int = 0  # as in Encoded, like the next two
+    notes_kept: int = 0
+    adjustments: Mapping[str, int] = field(default_factory=dict)
 
 
 class Spool:
@@ -48,8 +52,7 @@ class Spool:
         """
         self._folder = folder
         self.entries: list[Entry] = []
-        self.failures: dict[str, Failure] = {}
-        self.adjustments: Counter[str] = Counter()
+        self.failures: dict[str, Failure] = {}  # by the name of the file, or of the piece in it
         self.done: set[str] = set()  # ids of files
         self._shards: dict[str, Shard] = {}
         self._end = 0  # of the ids, in bytes
@@ -63,21 +66,21 @@ class Spool:
         self._journal = (folder / JOURNAL).open("r+b")
         self._restore()
 
-    def append(self, source: str, outcome: Encoded | Failure) -> None:
+    def append(self, source: str, outcome: Sequence[Encoded | Failure] | Failure) -> None:
         """Store the outcome of a file. Raises OSError when the disk is full."""
-        line: dict[str, Any] = {"file": source}
-        if isinstance(outcome, Failure):
-            line["failure"] = asdict(outcome)
-        else:
-            line["adjustments"] = outcome.adjustments
-            payloads = [ids.astype("<i4").tobytes() for ids in outcome.pieces]
-            line["pieces"] = [
-                [hashlib.sha256(payload).hexdigest(), len(payload) // 4, music]
-                for payload, music in zip(payloads, outcome.music, strict=True)
-            ]
-            self._ids.seek(self._end)
-            self._ids.write(b"".join(payloads))
-            self._ids.flush()
+        found = [outcome] if isinstance(outcome, Failure) else outcome
+        self._ids.seek(self._end)
+        line: dict[str, Any] = {"file": source, "pieces": []}
+        for piece in found:
+            if isinstance(piece, Failure):
+                line["pieces"].append(asdict(piece))
+                continue
+            payload = piece.ids.astype("<i4").tobytes()
+            self._ids.write(payload)
+            counts = piece.notes_read, piece.notes_kept, dict(piece.adjustments)
+            digest = hashlib.sha256(payload).hexdigest()
+            line["pieces"].append([digest, len(payload) // 4, piece.music, *counts])
+        self._ids.flush()
         self._add_line(line)
         self._apply(line)
 
@@ -112,14 +115,16 @@ class Spool:
             return
         source = line["file"]
         self.done.add(source)
-        if "failure" in line:
-            self.failures[source] = Failure(**line["failure"])
-            return
-        self.adjustments += Counter(line["adjustments"])
-        for number, (digest, num_tokens, music) in enumerate(line["pieces"], 1):
+        for number, piece in enumerate(line["pieces"], 1):
             name = source if len(line["pieces"]) == 1 else f"{source}#{number}"
-            entry = Entry(name, source, bytes.fromhex(digest), self._end, num_tokens, music)
-            self.entries.append(entry)
+            if isinstance(piece, dict):
+                self.failures[name] = Failure(**piece)
+                continue
+            digest, num_tokens, music, notes_read, notes_kept, adjustments = piece
+            # The names of rules are few: there may be a million pieces.
+            by_rule = {sys.intern(rule): count for rule, count in adjustments.items()}
+            place = bytes.fromhex(digest), self._end, num_tokens
+            self.entries.append(Entry(name, source, *place, music, notes_read, notes_kept, by_rule))
             self._end += 4 * num_tokens
 
     def _restore(self) -> None:
@@ -139,8 +144,9 @@ class Spool:
         """Whether the ids that a line reports are the next ones in the spool."""
         self._ids.seek(self._end)
         return all(
-            hashlib.sha256(self._ids.read(4 * num_tokens)).hexdigest() == digest
-            for digest, num_tokens, _ in line.get("pieces", ())
+            hashlib.sha256(self._ids.read(4 * piece[1])).hexdigest() == piece[0]
+            for piece in line.get("pieces", ())
+            if isinstance(piece, list)
         )
 
 

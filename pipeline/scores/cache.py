@@ -6,9 +6,9 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
@@ -16,20 +16,8 @@ import numpy as np
 
 from pipeline.runtime.files import new_file
 from pipeline.scores.formats import MIDI_SUFFIXES, MUSIC21, Reading
-from pipeline.scores.notes import NOTE, Score
+from pipeline.scores.notes import NOTE, Refusal, Score
 
-# The code that reads scores: a change to any of these files invalidates all older entries.
-READER_FILES = (
-    *(f"abc_notation/{name}.py" for name in (
-        "attacks", "body", "fields", "keys", "performance", "reader", "repeats", "settings",
-        "symbols", "tunes", "voice",
-    )),
-    "midi/rules.py", "midi/by_music21.py", "musicxml/counting.py", "musicxml/document.py",
-    "musicxml/instruments.py",
-    "musicxml/playing_order.py", "musicxml/reader.py", "kern/attacks.py", "kern/instruments.py",
-    "kern/piece.py", "kern/reader.py", "kern/repeats.py", "kern/spines.py", "kern/tokens.py",
-    "notes.py", "quarters.py", "reading.py", "cache.py",
-)  # fmt: skip
 DIGEST_BYTES = 32
 
 
@@ -56,9 +44,12 @@ def usable_folder(folder: Path) -> Path:
     return folder
 
 
+Pieces = Sequence[Score | Refusal]  # of a file, in its order
+
+
 @dataclass(frozen=True)
 class ScoreCache:
-    """The scores of files, found by the file's contents and by the reader.
+    """The pieces of files: their scores, or why they are refused; by file contents and reader.
 
     An entry holds data only. Its sha256 is checked, and a damaged entry counts as missing and is
     replaced. MIDI read by symusic is not cached, since reading it again is faster. A file that
@@ -67,25 +58,23 @@ class ScoreCache:
 
     folder: Path
 
-    def read(
-        self, path: Path, reading: Reading, read: Callable[[Path, Reading], list[Score]]
-    ) -> list[Score]:
-        """The scores in the file: from the cache, else by `read`. Raises what `read` raises."""
+    def read(self, path: Path, reading: Reading, read: Callable[[Path, Reading], Pieces]) -> Pieces:
+        """The pieces in the file: from the cache, else by `read`. Raises what `read` raises."""
         is_midi = path.suffix.lower() in MIDI_SUFFIXES
         if is_midi and reading.midi_reader != MUSIC21:
             return read(path, reading)
         entry = self._entry(path, reading)
         with suppress(OSError, ValueError, KeyError, TypeError, zlib.error):
             return _unpack(entry.read_bytes())
-        scores = read(path, reading)
+        pieces = read(path, reading)
         with suppress(OSError):  # a full disk is no fault of the file that was read
             entry.parent.mkdir(exist_ok=True)
             # Several processes may write one entry at once: each renames a file of its own.
             own = entry.with_name(f"{entry.name}.{os.getpid()}")
             with new_file(own) as partial:
-                partial.write_bytes(_pack(scores))
+                partial.write_bytes(_pack(pieces))
             own.replace(entry)
-        return scores
+        return pieces
 
     def _entry(self, path: Path, reading: Reading) -> Path:
         known = hashlib.sha256(f"{_reader()} {path.suffix.lower()}".encode())
@@ -98,29 +87,40 @@ class ScoreCache:
 
 @cache
 def _reader() -> str:
-    folder = Path(__file__).parent
-    contents = b"".join((folder / name).read_bytes() for name in READER_FILES)
-    return hashlib.sha256(contents).hexdigest()
+    """A digest of all code about scores: a change to any of it invalidates all older entries."""
+    files = sorted(Path(__file__).parent.rglob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
-def _pack(scores: list[Score]) -> bytes:
+def _pack(pieces: Pieces) -> bytes:
     about = [
-        [score.notes.size, score.resolution, score.tempo, dict(score.adjustments)]
-        for score in scores
+        asdict(piece)
+        if isinstance(piece, Refusal)
+        else [
+            *(piece.notes.size, piece.resolution, piece.tempo),
+            *(dict(piece.adjustments), piece.notes_read),
+        ]
+        for piece in pieces
     ]
+    scores = (piece for piece in pieces if isinstance(piece, Score))
     notes = b"".join(score.notes.astype(NOTE).tobytes() for score in scores)
     contents = json.dumps(about).encode() + b"\n" + zlib.compress(notes, 1)
     return hashlib.sha256(contents).digest() + contents
 
 
-def _unpack(entry: bytes) -> list[Score]:
-    """The scores of an entry. Raises ValueError, or what json and zlib raise, for a damaged one."""
+def _unpack(entry: bytes) -> Pieces:
+    """The pieces of an entry. Raises ValueError, or what json and zlib raise, for a damaged one."""
     contents = entry[DIGEST_BYTES:]
     if hashlib.sha256(contents).digest() != entry[:DIGEST_BYTES]:
         raise ValueError("a damaged entry")
     about, _, packed = contents.partition(b"\n")
-    notes, scores, first = np.frombuffer(zlib.decompress(packed), NOTE), [], 0
-    for num_notes, *about_score in json.loads(about):
-        scores.append(Score(notes[first : first + num_notes].copy(), *about_score))
+    notes, first = np.frombuffer(zlib.decompress(packed), NOTE), 0
+    pieces: list[Score | Refusal] = []
+    for piece in json.loads(about):
+        if isinstance(piece, dict):
+            pieces.append(Refusal(**piece))
+            continue
+        num_notes, *about_score = piece
+        pieces.append(Score(notes[first : first + num_notes].copy(), *about_score))
         first += num_notes
-    return scores
+    return pieces

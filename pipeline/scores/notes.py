@@ -22,7 +22,6 @@ NOTE = np.dtype(
         ("velocity", "<i2"),  # 1..127
     ]
 )
-GIVEN_ONE_STEP = "notes given one step"  # how manifests name this rule
 BITS = {name: 8 * NOTE[name].itemsize for name in NOTE.names or ()}
 ORDER = ["onset", "program", "pitch", "duration"]
 NoteRow = tuple[int, int, int, int, int]  # onset, program, pitch, duration, velocity: as in NOTE
@@ -36,6 +35,8 @@ class Score:
     resolution: int  # units per quarter note
     tempo: float = DEFAULT_TEMPO  # quarter notes per minute, the first one of the piece
     adjustments: Mapping[str, int] = field(default_factory=dict)  # rule of reading -> notes
+    # Notes of the file by a count that is independent of the reader; None: they were not counted.
+    notes_read: int | None = None
 
     @property
     def end(self) -> int:
@@ -167,7 +168,37 @@ def one_note_per_key(notes: np.ndarray) -> tuple[np.ndarray, int, int]:
     return sort_notes(notes), num_doubled, num_cut
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """Why a piece of a file, such as one tune of a book, is not read."""
+
+    reason: str
+    kind: str = "unreadable"  # for the list of rejects
+    notes_read: int | None = None  # as in Score; None: unknown
+    notes_by_reader: int | None = None  # where they differ from `notes_read`
+
+    @classmethod
+    def of(cls, error: ValueError, notes_read: int | None = None) -> Refusal:
+        """The refusal of a piece whose reader raised this error."""
+        return cls(
+            str(error),
+            getattr(error, "kind", cls.kind),
+            getattr(error, "notes_read", notes_read),
+            getattr(error, "notes_by_reader", None),
+        )
+
+
 class NoNotesError(ValueError):
     """A sound file without notes."""
 
     kind = "empty"  # for the list of rejects
+
+
+class CountError(ValueError):
+    """A reader's notes differ in number from those that were counted in the file."""
+
+    kind = "miscount"  # for the list of rejects
+
+    def __init__(self, notes_read: int, notes_by_reader: int, detail: str = "") -> None:
+        super().__init__(f"{notes_by_reader} notes were read, but {notes_read} are written{detail}")
+        self.notes_read, self.notes_by_reader = notes_read, notes_by_reader

@@ -20,9 +20,18 @@ from pipeline.scores.formats import (
 )
 from pipeline.scores.kern.reader import read_kern
 from pipeline.scores.midi.by_music21 import score_by_music21
+from pipeline.scores.midi.note_count import with_count
 from pipeline.scores.midi.rules import split_chunks
 from pipeline.scores.musicxml.reader import read_musicxml
-from pipeline.scores.notes import DEFAULT_VELOCITY, NoNotesError, NoteRow, Score, make_notes
+from pipeline.scores.notes import (
+    DEFAULT_VELOCITY,
+    CountError,
+    NoNotesError,
+    NoteRow,
+    Refusal,
+    Score,
+    make_notes,
+)
 
 MAX_MEBIBYTES = 64  # size of a file, and of a member of an archive
 
@@ -41,10 +50,32 @@ def read_score(path: Path, reading: Reading = AS_WRITTEN) -> Score:
 def read_scores(path: Path, reading: Reading = AS_WRITTEN) -> list[Score]:
     """The scores in a file: one, or several where an ABC or kern file holds several tunes.
 
+    Scores without notes are left out. Raises ValueError as `read_file` does, where a piece is
+    refused, and where the file has no notes (NoNotesError).
+    """
+    pieces = read_file(path, reading)
+    refused = [piece.reason for piece in pieces if isinstance(piece, Refusal)]
+    if refused:
+        of_several = f"{len(refused)} of {len(pieces)} pieces cannot be read, the first is "
+        raise ValueError(
+            f"{of_several if pieces[1:] else ''}{refused[0]}. Repair it, or take it out of the file"
+        )
+    scores = [piece for piece in pieces if isinstance(piece, Score) and piece.notes.size]
+    if not scores:
+        raise NoNotesError("no notes in it")
+    return scores
+
+
+def read_file(path: Path, reading: Reading = AS_WRITTEN) -> list[Score | Refusal]:
+    """The pieces of a file in its order: the score of each, or why it is refused.
+
+    A score may be without notes. It has the number of notes that were counted in the file,
+    independently of the reader; where they differ the piece is refused.
+
     The rules stand at `midi.rules.score_from_tracks`, `musicxml.reader.read_musicxml`,
     `kern.reader.kern_scores` and `abc_notation.reader.read_tunes`.
     Raises ValueError saying what is wrong with the file: another format than its suffix says, cut
-    off, damaged, without notes (NoNotesError).
+    off, damaged, other notes than were counted (CountError).
     """
     suffix = path.suffix.lower()
     if suffix not in SCORE_SUFFIXES:
@@ -52,33 +83,29 @@ def read_scores(path: Path, reading: Reading = AS_WRITTEN) -> list[Score]:
     if path.stat().st_size > MAX_MEBIBYTES << 20:
         raise ValueError(f"has more than {MAX_MEBIBYTES} MiB; no score does")
     if suffix in MIDI_SUFFIXES:
-        scores = [read_midi(path.read_bytes(), reading.midi_reader)]
-    elif suffix == ".krn":
-        scores = read_kern(path, expand_repeats=reading.expand_repeats)
-    elif suffix in MUSICXML_SUFFIXES:
-        scores = [read_musicxml(path, expand_repeats=reading.expand_repeats)]
-    else:
-        assert suffix == ABC_SUFFIX
-        scores = read_abc(path.read_bytes(), expand_repeats=reading.expand_repeats)
-    scores = [score for score in scores if score.notes.size]
-    if not scores:
-        raise NoNotesError("no notes in it")
-    return scores
+        return [read_midi(path.read_bytes(), reading.midi_reader)]
+    if suffix == ".krn":
+        return read_kern(path, expand_repeats=reading.expand_repeats)
+    if suffix in MUSICXML_SUFFIXES:
+        return [read_musicxml(path, expand_repeats=reading.expand_repeats)]
+    assert suffix == ABC_SUFFIX
+    return read_abc(path.read_bytes(), expand_repeats=reading.expand_repeats)
 
 
 def read_midi(contents: bytes, reader: str = MUSIC21) -> Score:
     """The score in the bytes of a MIDI file; it may have no notes.
 
     Both readers give the same notes and the same reasons: music21 also reads the files that symusic
-    cannot read by the same rules. Raises ValueError for a damaged file.
+    cannot read by the same rules, or of which it finds another number of notes than `count_notes`.
+    Raises ValueError for a damaged file, CountError where music21 finds another number too.
     """
-    chunks = split_chunks(contents)
+    kind, division, tracks = split_chunks(contents)
     if reader != MUSIC21:
         from pipeline.scores.midi.by_symusic import UnfitForSymusicError, score_by_symusic
 
-        with suppress(UnfitForSymusicError):
-            return score_by_symusic(*chunks)
-    return score_by_music21(*chunks)
+        with suppress(UnfitForSymusicError, CountError):
+            return with_count(score_by_symusic(kind, division, tracks), tracks)
+    return with_count(score_by_music21(kind, division, tracks), tracks)
 
 
 def count_by_converter(path: Path) -> int:

@@ -13,9 +13,12 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from pipeline.scores.counted_rules import CHORD_TRACK
 from pipeline.scores.labels import Features
 from pipeline.scores.notes import Score
 from pipeline.sources.archives import is_archive
@@ -24,7 +27,7 @@ from pipeline.sources.tables import cell, number, read_table, report, whole_numb
 
 TABLE, FOLDER, ARCHIVE = "commu_meta.csv", "commu_midi", "commu_midi.tar"
 SPLITS = {"train": "train", "val": "valid"}  # there is no official test split
-CHORD_TRACK = "chord"
+CHORD_TRACK_NAME = "chord"
 NO_CHORD = "NN"  # ComMU's own symbol
 COLUMNS = (
     *("audio_key", "chord_progressions", "pitch_range", "num_measures", "bpm", "genre"),
@@ -88,21 +91,28 @@ def _files(midi: Path, split_of: dict[str, str]) -> dict[str, Path]:
 
 
 def read_without_chord_track(path: Path) -> list[Score]:
-    """The notes of a MIDI file without those of the track named `chord`.
+    """The notes of a MIDI file without those of the track named `chord`, which are counted.
 
-    Raises NoNotesError if no note remains, ValueError for a damaged file.
+    Raises ValueError for a damaged file, CountError as `read_midi` does.
     """
     from pipeline.scores.midi.by_music21 import (
         score_by_music21,  # music21: only parsing processes load it
     )
+    from pipeline.scores.midi.note_count import count_notes, with_count
     from pipeline.scores.midi.rules import split_chunks
-    from pipeline.scores.notes import NoNotesError
 
     kind, division, tracks = split_chunks(path.read_bytes())
-    score = score_by_music21(kind, division, [t for t in tracks if not _is_chord_track(t)])
-    if not score.notes.size:
-        raise NoNotesError("no notes in it")
-    return [score]
+    kept = [track for track in tracks if not _is_chord_track(track)]
+    score = with_count(score_by_music21(kind, division, kept), kept)
+    num_chord_notes = count_notes([track for track in tracks if _is_chord_track(track)])
+    assert score.notes_read is not None
+    return [
+        replace(
+            score,
+            adjustments=Counter(score.adjustments) + Counter({CHORD_TRACK: num_chord_notes}),
+            notes_read=score.notes_read + num_chord_notes,
+        )
+    ]
 
 
 def _table_and_files(path: Path, unpack: Callable[..., Path]) -> tuple[Path, Path]:
@@ -179,4 +189,4 @@ def _from_the_first_bar(chords: tuple[str, ...], num_measures: int, metre: str) 
 
 def _is_chord_track(track: bytes) -> bool:
     """Whether a meta event 03 names the track `chord`."""
-    return b"\xff\x03" + bytes([len(CHORD_TRACK)]) + CHORD_TRACK.encode() in track
+    return b"\xff\x03" + bytes([len(CHORD_TRACK_NAME)]) + CHORD_TRACK_NAME.encode() in track

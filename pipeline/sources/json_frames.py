@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.dataset.manifest import SPLITS
-from pipeline.scores.notes import DEFAULT_VELOCITY, Score, make_notes
+from pipeline.scores.notes import DEFAULT_VELOCITY, CountError, Score, make_notes
 from pipeline.sources.piece import Piece
 from pipeline.vocabulary.grid import FIRST_PROGRAM, MAX_VOICES
 
@@ -96,6 +96,18 @@ def piano_roll(frames: np.ndarray) -> np.ndarray:
     return roll[:, :NUM_KEYS]
 
 
+def count_begun(frames: np.ndarray, has_voices: bool) -> int:
+    """How many pitches of a frame the frame before does not have: in the voice, or at all."""
+    voices = np.hsplit(frames, frames.shape[1]) if has_voices else [frames]
+    number = 0
+    for voice in voices:
+        before = {SILENT}
+        for frame in voice.tolist():
+            number += len({*frame} - before)
+            before = {*frame, SILENT}
+    return number
+
+
 @dataclass(frozen=True)
 class FramesReader:
     """Callable that reads one piece of a file of frames; it is sent to parsing processes."""
@@ -104,13 +116,13 @@ class FramesReader:
     index: int
 
     def __call__(self, path: Path) -> list[Score]:
-        """The piece's score. Raises NoNotesError for a piece of silence."""
-        from pipeline.scores.notes import NoNotesError
-
-        score = _read_once(path).score(self.split, self.index)
-        if not score.notes.size:
-            raise NoNotesError("no notes in it")
-        return [score]
+        """The piece's score; of a piece of silence it has no notes. Raises CountError."""
+        found = _read_once(path)
+        score = found.score(self.split, self.index)
+        counted = count_begun(found.splits[self.split][self.index], found.has_voices)
+        if score.notes.size != counted:
+            raise CountError(counted, score.notes.size)
+        return [replace(score, notes_read=counted)]
 
 
 def frames_pieces(path: Path, name: str) -> list[Piece]:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.scores.counted_rules import CLIPPED, CUT, DOUBLED, GIVEN_ONE_STEP, MOVED, PERCUSSION
 from pipeline.scores.labels import NO_FEATURES, Features
 from pipeline.scores.notes import (
     DEFAULT_TEMPO,
     DEFAULT_VELOCITY,
     DRUMS,
-    GIVEN_ONE_STEP,
     NOTE,
     Score,
     one_note_per_key,
@@ -54,7 +54,7 @@ class EventVocabulary(EventTokens):
         adjustments: Counter[str] = Counter()
         notes = score.notes
         if not self.instruments:
-            notes, adjustments["percussion left out"] = without_percussion(notes)
+            notes, adjustments[PERCUSSION] = without_percussion(notes)
         notes, given_one_step = snapped(
             Score(notes, score.resolution, score.tempo), self.steps_per_quarter
         )
@@ -62,13 +62,9 @@ class EventVocabulary(EventTokens):
         if not self.instruments:
             notes["program"] = 0
         start_at_first_note(notes)
-        adjustments["pitch moved by octaves"] = move_into_range(
-            notes, self.lowest_pitch, self.highest_pitch
-        )
-        notes, adjustments["doubled notes merged"], adjustments["overlaps of one key cut"] = (
-            one_note_per_key(notes)
-        )
-        adjustments["duration clipped"] = clip_durations(notes, self.max_duration)
+        adjustments[MOVED] = move_into_range(notes, self.lowest_pitch, self.highest_pitch)
+        notes, adjustments[DOUBLED], adjustments[CUT] = one_note_per_key(notes)
+        adjustments[CLIPPED] = clip_durations(notes, self.max_duration)
         if self.velocity_bins:
             bins = velocity_bin(notes["velocity"], self.velocity_bins)
             notes["velocity"] = middle_of_bin(bins, self.velocity_bins)

@@ -9,10 +9,18 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from pipeline.scores.counted_rules import (
+    BEGUN_AGAIN,
+    BEYOND,
+    GIVEN_ONE_STEP,
+    JOINED,
+    MOVED,
+    PERCUSSION,
+    PITCHES_BEYOND,
+)
 from pipeline.scores.notes import (
     DEFAULT_TEMPO,
     DEFAULT_VELOCITY,
-    GIVEN_ONE_STEP,
     NOTE,
     Score,
     snapped,
@@ -147,27 +155,30 @@ class GridVocabulary:
         Rules, in order: percussion is left out; notes snap to the grid; time starts at the first
         note; a pitch out of range moves by octaves into it. Voices are those of the instruments
         that `decode` writes, where the score has no others; else, in each frame, the sounding
-        pitches from the highest down, of which the upper ones and the lowest stay.
+        pitches from the highest down, of which the upper ones and the lowest stay. A note that
+        begins where its pitch sounds already is joined with it. A pitch that comes back after a
+        frame in which it was left out, or goes to another voice, begins again as another note.
         """
         adjustments: Counter[str] = Counter()
-        notes, adjustments["percussion left out"] = without_percussion(score.notes)
+        notes, adjustments[PERCUSSION] = without_percussion(score.notes)
         melodic = Score(notes, score.resolution, score.tempo)
         notes, given_one_step = snapped(melodic, self.steps_per_quarter)
         notes = sort_notes(notes)
         adjustments[GIVEN_ONE_STEP] = np.count_nonzero(given_one_step)
         start_at_first_note(notes)
-        adjustments["pitch moved by octaves"] = move_into_range(
-            notes, self.lowest_pitch, self.highest_pitch
-        )
+        adjustments[MOVED] = move_into_range(notes, self.lowest_pitch, self.highest_pitch)
 
         # Notes to voices: by their programs, else by height.
         voice = notes["program"] - FIRST_PROGRAM
         if np.all((voice >= 0) & (voice < self.voices)):
             frames = _by_instrument(notes, voice, self.voices)
+            fitted = self._score(frames, score.tempo)
+            adjustments.update(_lost_and_added(notes, voice, frames, fitted.notes))
         else:
-            frames, beyond = _by_height(notes, self.voices)
-            adjustments["pitches beyond the voices left out"] = beyond
-        return self._score(frames, score.tempo), +adjustments
+            frames, adjustments[PITCHES_BEYOND] = _by_height(notes, self.voices)
+            fitted = self._score(frames, score.tempo)
+            adjustments.update(_lost_and_added(notes, None, frames, fitted.notes))
+        return fitted, +adjustments
 
     def frames(self, score: Score) -> np.ndarray:
         """The score after `fit` as frames [num_frames, voices] of MIDI keys, 0 for a rest."""
@@ -280,6 +291,35 @@ def _by_height(notes: np.ndarray, num_voices: int) -> tuple[np.ndarray, int]:
             pitches = np.append(pitches[: num_voices - 1], pitches[-1])
         frame[: pitches.size] = pitches
     return frames, beyond
+
+
+def _lost_and_added(
+    notes: np.ndarray, voice: np.ndarray | None, frames: np.ndarray, fitted: np.ndarray
+) -> dict[str, int]:
+    """How many of the notes do not begin a note of the frames, and how many of those no note began.
+
+    `voice` [num_notes] is None where notes have no voices; `fitted` are the notes of the frames.
+    """
+    in_frame = frames[notes["onset"]] == notes["pitch"][:, None]  # [num_notes, num_voices]
+    if voice is None:
+        sounds = in_frame.any(axis=1)
+        begin, begun = (_packed(found["onset"], found["pitch"], 0) for found in (notes, fitted))
+    else:
+        sounds = in_frame[np.arange(notes.size), voice]
+        begin = _packed(notes["onset"], notes["pitch"], voice)
+        begun = _packed(fitted["onset"], fitted["pitch"], fitted["program"] - FIRST_PROGRAM)
+    num_both = np.intersect1d(begin, begun).size
+    beyond = np.count_nonzero(~sounds)
+    return {
+        BEYOND: beyond,
+        JOINED: notes.size - num_both - beyond,
+        BEGUN_AGAIN: begun.size - num_both,
+    }
+
+
+def _packed(onset: np.ndarray, pitch: np.ndarray, voice: np.ndarray | int) -> np.ndarray:
+    """[num_notes] int64, equal for notes of equal onset, pitch and voice."""
+    return (onset.astype(np.int64) << 16) + (pitch.astype(np.int64) << 8) + voice
 
 
 def _end(notes: np.ndarray) -> int:

@@ -6,7 +6,7 @@ Source: ABC 2.1, https://abcnotation.com/wiki/abc:standard:v2.1.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.scores.abc_notation.attacks import count_attacks
 from pipeline.scores.abc_notation.body import read_body
@@ -14,7 +14,8 @@ from pipeline.scores.abc_notation.performance import sounding_rows
 from pipeline.scores.abc_notation.repeats import playing_orders
 from pipeline.scores.abc_notation.tunes import TuneText, split_tunes
 from pipeline.scores.abc_notation.voice import Voice
-from pipeline.scores.notes import Score
+from pipeline.scores.counted_rules import by_repeats
+from pipeline.scores.notes import CountError, Refusal, Score
 from pipeline.scores.quarters import NotatedRow, score_in_quarters
 
 
@@ -26,7 +27,8 @@ class Tune:
     line: int  # of the file, counted from 1
     score: Score | None
     refusal: str = ""  # names the construct and the line
-    num_attacks: int = 0  # by `count_attacks`, repeats not expanded
+    num_attacks: int | None = 0  # by `count_attacks`, repeats not expanded; None: not clear
+    num_notes: int | None = None  # that were read, where they differ from `num_attacks`
 
 
 def decode(contents: bytes) -> str:
@@ -37,23 +39,21 @@ def decode(contents: bytes) -> str:
         return contents.decode("latin-1")
 
 
-def read_abc(contents: bytes, *, expand_repeats: bool = False) -> list[Score]:
-    """The scores of all tunes of a file.
+def read_abc(contents: bytes, *, expand_repeats: bool = False) -> list[Score | Refusal]:
+    """The score of each tune of a file, or why it is refused.
 
-    Raises ValueError if a tune is refused, naming the first one, or if the file has no tunes.
+    Raises ValueError if the file has no tunes.
     """
     text = decode(contents)
     tunes = read_tunes(text, expand_repeats=expand_repeats)
-    refused = [tune for tune in tunes if tune.score is None]
-    if refused:
-        tune, more = refused[0], f", and {len(refused) - 1} more" if refused[1:] else ""
-        raise ValueError(
-            f"of {len(tunes)} tunes, X:{tune.number} is refused{more}: {tune.refusal}. Repair the "
-            "tune, or take it out of the file"
-        )
     if text.strip() and not tunes:
         raise ValueError("not ABC: it has neither a tune number (X:) nor a key (K:)")
-    return [tune.score for tune in tunes if tune.score is not None]
+    return [tune.score or _refusal(tune) for tune in tunes]
+
+
+def _refusal(tune: Tune) -> Refusal:
+    kind = Refusal.kind if tune.num_notes is None else CountError.kind
+    return Refusal(f"X:{tune.number}: {tune.refusal}", kind, tune.num_attacks, tune.num_notes)
 
 
 def read_tunes(text: str, *, expand_repeats: bool = False) -> list[Tune]:
@@ -74,16 +74,17 @@ def read_tunes(text: str, *, expand_repeats: bool = False) -> list[Tune]:
     A tune is refused where something that changes notes is not known here or not defined by the
     standard, and where the notes read differ in number from those that `count_attacks` finds.
     """
-    tunes, attacks = split_tunes(text), count_attacks(text)
+    tunes = split_tunes(text)
+    attacks: list[int | None] = [*count_attacks(text)]
     if len(attacks) != len(tunes):
-        attacks = [-1] * len(tunes)  # the file is not clear: no tune is believed
+        attacks = [None] * len(tunes)  # the file is not clear: no tune is believed
     return [
         _read_tune(tune, num_attacks, expand_repeats)
         for tune, num_attacks in zip(tunes, attacks, strict=True)
     ]
 
 
-def _read_tune(tune: TuneText, num_attacks: int, expand_repeats: bool) -> Tune:
+def _read_tune(tune: TuneText, num_attacks: int | None, expand_repeats: bool) -> Tune:
     try:
         if tune.error:
             raise tune.error
@@ -93,16 +94,24 @@ def _read_tune(tune: TuneText, num_attacks: int, expand_repeats: bool) -> Tune:
         # As written: this is what the count is of.
         as_written = [list(range(len(voice.bars))) for voice in voices]
         rows = _rows(voices, as_written)
+        if num_attacks is None:
+            raise ValueError("it is not clear where the tunes of the file begin")
         if len(rows) != num_attacks:
-            raise ValueError(f"{len(rows)} notes were read, but the text has {num_attacks}")
+            raise CountError(num_attacks, len(rows))
 
         orders = playing_orders(voices, body.part_order) if expand_repeats else as_written
         if orders != as_written:
             rows = _rows(voices, orders)
         tempos = [(0.0, body.tempo)] if body.tempo else []
-        return Tune(tune.number, tune.line, score_in_quarters(rows, tempos), "", num_attacks)
+        score = replace(
+            score_in_quarters(rows, tempos),
+            adjustments=by_repeats(num_attacks, len(rows)),
+            notes_read=num_attacks,
+        )
+        return Tune(tune.number, tune.line, score, "", num_attacks)
     except ValueError as error:
-        return Tune(tune.number, tune.line, None, str(error), num_attacks)
+        num_notes = getattr(error, "notes_by_reader", None)
+        return Tune(tune.number, tune.line, None, str(error), num_attacks, num_notes)
 
 
 def _rows(voices: Sequence[Voice], orders: Sequence[Sequence[int]]) -> list[NotatedRow]:

@@ -15,14 +15,14 @@ class _Column:
     ties: list[list[object]] = field(default_factory=list)  # that its last note leaves open
 
 
-def count_attacks(text: str) -> int:
-    """The notes of all **kern spines, grace notes too, less those that continue a tie.
+def count_attacks(text: str) -> list[int]:
+    """The notes struck in each piece of a file: in all **kern spines, grace notes too.
 
-    A tie ends at a note of its pitch (] or _) that stands no lower than the next note of its own
-    spine, or anywhere below where its signs are doubled (]] or __) or linked. Repeats are counted
-    once.
+    A piece ends where all spines end. Notes that continue a tie are left out. A tie ends at a note
+    of its pitch (] or _) that stands no lower than the next note of its own spine, or anywhere
+    below where its signs are doubled (]] or __) or linked. Repeats are counted once.
     """
-    attacks = 0
+    attacks: list[int] = []
     columns: list[_Column] = []
     distant: list[list[object]] = []  # open ties of doubled signs; a closed tie is emptied
     for line in without_links(text).replace("\r", "\n").split("\n"):
@@ -31,10 +31,11 @@ def count_attacks(text: str) -> int:
             continue
         if not columns:
             columns, distant = [_Column(kind) for kind in fields], []
+            attacks.append(0)
         elif line[0] == "*":
             columns = _columns_after(columns, fields)
         else:
-            attacks += _struck(columns, fields, distant)
+            attacks[-1] += _struck(columns, fields, distant)
     return attacks
 
 

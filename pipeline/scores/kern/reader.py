@@ -4,36 +4,49 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
+from pipeline.scores.counted_rules import by_repeats
 from pipeline.scores.kern.attacks import count_attacks
 from pipeline.scores.kern.piece import KernPiece, Strike
 from pipeline.scores.kern.repeats import jumps_in, played_order
 from pipeline.scores.kern.spines import KERN, KernError, spine_records
 from pipeline.scores.kern.tokens import DISTANT, without_links
-from pipeline.scores.notes import DEFAULT_VELOCITY, Score
+from pipeline.scores.notes import DEFAULT_VELOCITY, CountError, Refusal, Score
 from pipeline.scores.quarters import Key, NotatedRow, grace_rows, score_in_quarters
 
 UNREAD = ("**mens", "**ekern", "**bekern", "**kern-")  # other spines with notes of their own
 
 
-def read_kern(path: Path, *, expand_repeats: bool = False) -> list[Score]:
-    """The pieces of a file, checked by an independent count of the notes struck in it.
+def read_kern(path: Path, *, expand_repeats: bool = False) -> list[Score | Refusal]:
+    """The pieces of a file; refused is one whose notes differ in number from `count_attacks`.
 
-    Raises ValueError naming what cannot be read and its line, or giving both counts.
+    Raises ValueError naming what cannot be read and its line.
     """
     contents = path.read_bytes()
     try:
         text = contents.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = contents.decode("latin-1")  # of old files; it concerns the comments only
-    scores = kern_scores(text)
-    counted, read = count_attacks(text), sum(score.notes.size for score in scores)
-    if counted != read:
-        raise ValueError(f"{counted} notes are struck in it, but {read} were read")
-    return kern_scores(text, expand_repeats=True) if expand_repeats else scores
+    attacks, written = count_attacks(text), kern_scores(text)
+    if len(written) != len(attacks):
+        raise ValueError(f"{len(written)} pieces were read, but the file has {len(attacks)}")
+    played = kern_scores(text, expand_repeats=True) if expand_repeats else written
+    return [
+        _counted(num_attacks, *scores)
+        for num_attacks, *scores in zip(attacks, written, played, strict=True)
+    ]
+
+
+def _counted(num_attacks: int, written: Score, played: Score) -> Score | Refusal:
+    """The piece as it is played, if it has as many notes as are struck."""
+    if written.notes.size != num_attacks:
+        return Refusal.of(CountError(num_attacks, written.notes.size))
+    repeats = by_repeats(num_attacks, played.notes.size)
+    return replace(played, adjustments=repeats, notes_read=num_attacks)
 
 
 def kern_scores(text: str, *, expand_repeats: bool = False) -> list[Score]:

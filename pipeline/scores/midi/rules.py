@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pipeline.scores.counted_rules import AFTER_END, ENDED_BEFORE, NEVER_ENDED
 from pipeline.scores.notes import DRUMS, NoteRow, Score, make_notes, sort_notes
 
 # The kinds of events that are read: the status of a channel message, the type of a meta event.
@@ -22,11 +23,6 @@ PERCUSSION_CHANNEL = 9  # channel 10, counted from 0
 MELODIC_CHANNELS = [channel for channel in range(16) if channel != PERCUSSION_CHANNEL]
 UNMARKED_TEMPO = 120.0  # quarters per minute of a file that sets none, by the standard
 FRAME_RATES = (24, 25, 29, 30)  # frames per second in a header; 29 is 30 drop frame
-
-# The rules that are counted, as manifests and reports name them.
-NEVER_ENDED = "notes never ended"
-ENDED_BEFORE = "notes ended before they begin"
-AFTER_END = "notes after End of Track left out"
 
 
 class Event(NamedTuple):

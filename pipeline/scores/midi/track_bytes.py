@@ -84,7 +84,7 @@ def channels(track: bytes, kind: int) -> set[int]:
 
 
 def _may_have(track: bytes, status: int, start: int = 0) -> bool:
-    at = track.find(status, start)
+    at = track.find(status, max(start, 1))  # byte 0 is of the first time
     while 0 < at < len(track) - 1 and max(track[at - 1], track[at + 1]) >= 0x80:
         at = track.find(status, at + 1)
     return at > 0

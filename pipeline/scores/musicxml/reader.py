@@ -15,18 +15,19 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
+from pipeline.scores.counted_rules import (
+    CUES,
+    LOOSE_TIES,
+    PRINTED_TIES,
+    UNEQUAL_BARS,
+    by_repeats,
+)
 from pipeline.scores.musicxml.counting import count_attacks
 from pipeline.scores.musicxml.document import load_document
 from pipeline.scores.musicxml.instruments import Instrument, part_instruments
 from pipeline.scores.musicxml.playing_order import playing_order, signs_of
-from pipeline.scores.notes import DEFAULT_VELOCITY, DRUMS, Score
+from pipeline.scores.notes import DEFAULT_VELOCITY, DRUMS, CountError, Score
 from pipeline.scores.quarters import NotatedRow, grace_rows, score_in_quarters
-
-# The rules that are counted, as manifests and reports name them.
-CUES = "cue notes left out"
-LOOSE_TIES = "ties without another end"
-PRINTED_TIES = "notes tied in print alone"
-UNEQUAL_BARS = "bars that their parts fill unequally"
 
 SEMITONES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 TYPES = ["maxima", "long", "breve", "whole", "half", "quarter", "eighth", "16th", "32nd"]
@@ -93,18 +94,18 @@ def read_musicxml(path: Path, *, expand_repeats: bool = False) -> Score:
 
     # As written: this is what the count is of.
     score = _laid_out(music, lengths, range(len(lengths)), tally)
-    num_sounding, num_tied = count_attacks(root)
-    num_struck = num_sounding - num_tied + tally[LOOSE_TIES]
-    if score.notes.size != num_struck:
-        raise ValueError(
-            f"{score.notes.size} notes were read, but the file has {num_struck}: {num_sounding} "
-            f"that sound, of which {num_tied - tally[LOOSE_TIES]} continue a tie"
-        )
+    num_sounding, num_tied, num_cues = count_attacks(root)
+    num_continuing = num_tied - tally[LOOSE_TIES]
+    num_struck, num_written = num_sounding - num_continuing, score.notes.size
+    if num_written != num_struck:
+        detail = f": {num_sounding} that sound, of which {num_continuing} continue a tie"
+        raise CountError(num_struck, num_written, detail)
     if expand_repeats:
         order = playing_order(signs_of([part.findall("measure") for part in parts]))
         if order != list(range(len(lengths))):
             score = _laid_out(music, lengths, order, Counter())
-    return replace(score, adjustments=+tally)
+            tally.update(by_repeats(num_written, score.notes.size))
+    return replace(score, adjustments=+tally, notes_read=num_struck + num_cues)
 
 
 def _laid_out(

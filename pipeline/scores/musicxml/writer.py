@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.runtime.files import new_file
 from pipeline.scores.midi.rules import MELODIC_CHANNELS, PERCUSSION_CHANNEL
+from pipeline.scores.musicxml.percussion import place_of
 from pipeline.scores.musicxml.staves import (
     LINES_OF_A_STAFF,
     Line,
@@ -39,8 +40,8 @@ def write_musicxml(
 
     Bars are counted from the start of the score. A staff has up to four lines; more lines have
     further staves. Lengths without a note value are tied notes. The key signature, and with it the
-    spelling of notes, is music21's estimate by Krumhansl's profiles. Each key of percussion is an
-    instrument of its own. Of two notes that sound at once on a key one is written.
+    spelling of notes, is music21's estimate by Krumhansl's profiles. Percussion is printed as for a
+    drum kit; each key is an instrument. Of two notes that sound at once on a key one is written.
     Raises OSError on a full disk, and ValueError for a grid finer than notation is.
     """
     document = _document(score, title, parts, composer)
@@ -216,6 +217,8 @@ class _Part:
                 _add(note, "instrument", id=self._instrument_id(pitch))
             _add(note, "voice", voice + 1)
             self._add_value(note, symbol, pitch)
+            if self.is_drums and pitch is not None and place_of(pitch).notehead != "normal":
+                _add(note, "notehead", place_of(pitch).notehead)
             if len(self.staves) > 1:
                 _add(note, "staff", staff + 1)
             for level, kind in enumerate(symbol.beams if not place else [], 1):
@@ -229,10 +232,10 @@ class _Part:
 
     def _add_pitch(self, note: Element, pitch: int) -> None:
         if self.is_drums:
-            # The line that the key would have; a black key shares the line of a white one.
+            place = place_of(pitch)
             unpitched = _add(note, "unpitched")
-            _add(unpitched, "display-step", "CCDDEFFGGAAB"[pitch % 12])
-            _add(unpitched, "display-octave", max(pitch // 12 - 1, 0))
+            _add(unpitched, "display-step", place.step)
+            _add(unpitched, "display-octave", place.octave)
             return
         step, alter, octave = self.spelling[pitch]
         written = _add(note, "pitch")

@@ -50,12 +50,12 @@ class Clone:
         file.write_text(text)
         file.chmod(0o755)
 
-    def run(self, name: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(self, name: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a script of the set-up; HOME is not set unless named."""
         path = f"{self.folder}/bin:/usr/bin:/bin"
         environment = {"PATH": path, "PYTHON": f"{self.folder}/bin/stand-in"} | environment
         return subprocess.run(
-            [str(self.folder / INSTALL / name)],
+            [str(self.folder / INSTALL / name), *words],
             cwd=self.folder,
             env=environment,
             capture_output=True,
@@ -160,3 +160,13 @@ def test_a_cache_that_cannot_be_written_costs_no_build(clone: Clone, tmp_path: P
     done = clone.run("horovod.sh", XDG_CACHE_HOME=os.devnull)
     assert done.returncode == 0, done.stdout + done.stderr
     assert list(tmp_path.glob(".venv/setup/wheels/*/horovod-0.whl"))
+
+
+def test_the_demo_knows_whether_this_machine_can_make_sound(clone: Clone) -> None:
+    for tool in ("bash", "dirname", "mkdir"):
+        (clone.folder / "bin" / tool).symlink_to(shutil.which(tool) or tool)
+    only_ours = str(clone.folder / "bin")
+    assert clone.run("packages.sh", "sound", PATH=only_ours).returncode == 1
+    clone.script("bin/fluidsynth", "#!/bin/sh\n")
+    found = clone.run("packages.sh", "sound", PATH=only_ours, SOUNDFONT="/a/font.sf2")
+    assert found.returncode == 0, found.stderr

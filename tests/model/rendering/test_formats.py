@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from model.generate import main
-from model.rendering.engraving import find_engraver
+from model.rendering.engraving import Engraver, find_engraver
 from pipeline.scores.musicxml.writer import write_musicxml
 from pipeline.scores.notes import DRUMS, Score, make_notes, one_note_per_key
 from pipeline.scores.parts import Parts
@@ -92,7 +92,8 @@ def test_formats_that_do_not_fit_are_refused_before_anything_begins(
     assert named in capsys.readouterr().err
 
 
-# Printed scores: MuseScore and LilyPond are large; stand-ins for them show their arguments -------
+# Printed scores: stand-ins for MuseScore and LilyPond show their arguments, and the real programs
+# print where they are installed -----------------------------------------------------------------
 
 
 def stand_in(folder: Path, name: str, script: str) -> None:
@@ -150,3 +151,15 @@ def test_lilypond_prints_what_its_converter_made_and_its_errors_are_told(
     with pytest.raises(RuntimeError, match="lilypond could not print the score: no such glyph"):
         find_engraver().engrave(tmp_path / "piece.musicxml", tmp_path / "other.pdf")
     assert not (tmp_path / "other.pdf").exists()
+
+
+@pytest.mark.parametrize("programs", [["mscore3"], ["lilypond", "musicxml2ly"]])
+def test_the_installed_program_prints_a_score(programs: list[str], tmp_path: Path) -> None:
+    paths = [Path(found) for name in programs if (found := shutil.which(name))]
+    if len(paths) < len(programs):
+        pytest.skip(f"{programs[0]} is not installed: apt install musescore3 lilypond")
+    rows = [(0, 0, 60, 5, 80), (5, 0, 64, 43, 80), (24, 40, 72, 7, 80), (48, DRUMS, 38, 6, 80)]
+    write_musicxml(Score(make_notes(rows), 12, 90.0), tmp_path / "piece.musicxml", "A piece")
+    printed = Engraver(*paths).engrave(tmp_path / "piece.musicxml", tmp_path / "piece.pdf")
+    assert printed == [tmp_path / "piece.pdf"]
+    assert printed[0].read_bytes().startswith(b"%PDF-")

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 
-from pipeline.scores.notes import Score
+from pipeline.scores import reading
+from pipeline.scores.abc_notation import reader as abc_reader
+from pipeline.scores.notes import Refusal, Score
 from pipeline.scores.reading import read_scores
 
 
@@ -40,3 +44,17 @@ def by_name(path: Path) -> list[Score]:
     if path.stem == "breaks":
         raise ZeroDivisionError("a mistake of ours")
     return read_scores(path)
+
+
+def losing_a_note(path: Path) -> list[Score | Refusal]:
+    """Read ABC and MIDI as readers that lose the last note would; other files as they are."""
+    rows, score = abc_reader.sounding_rows, reading.score_by_music21
+
+    def midi_score(*chunks) -> Score:
+        return replace(score(*chunks), notes=score(*chunks).notes[:-1])
+
+    with (
+        patch.object(abc_reader, "sounding_rows", lambda *music: rows(*music)[:-1]),
+        patch.object(reading, "score_by_music21", midi_score),
+    ):
+        return reading.read_file(path)

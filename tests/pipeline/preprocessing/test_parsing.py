@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.preprocessing.encoder import Encoded, Encoder
 from pipeline.preprocessing.killable_pool import Failure, Limits
+from pipeline.preprocessing.note_counts import count_adjustments, count_notes
 from pipeline.preprocessing.parsing import parse_pieces
 from pipeline.preprocessing.spool import Spool
 from pipeline.sources.piece import Piece
@@ -24,13 +24,15 @@ from pipeline.vocabulary.events import EventVocabulary
 SHARES = {"train": 0.6, "valid": 0.2, "test": 0.2}
 
 
-def outcome(content: int) -> Encoded | Failure:
-    """What parsing gives: two contents have the same notes, one two pieces, one none."""
+def outcome(content: int) -> list[Encoded | Failure] | Failure:
+    """What parsing gives: two contents have the same notes, one three pieces, one none."""
     if content == 5:
         return Failure("unreadable", "is broken")
     ids = np.arange(content // 2, 9, dtype=np.int32)
-    pieces = [ids, ids[:3]] if content == 4 else [ids]
-    return Encoded(pieces, Counter({"duration clipped": content}), [f"{content}"] * len(pieces))
+    first = Encoded(ids, f"{content}", 10, 9, {"duration clipped": 1, "percussion left out": 1})
+    if content != 4:
+        return [first]
+    return [first, Failure("unreadable", "a tune", 5), Encoded(ids[:3], "4", 3, 3)]
 
 
 class InAnyOrder:
@@ -61,12 +63,13 @@ def parsed(
                 found = parse_pieces(pieces, digests, spool, encoder, 1, Limits(), ranks)
             except KeyboardInterrupt:
                 spool.close()
-        entries, rejects, adjustments = found
+        entries, rejects = found
         ids = {entry.piece: spool.read(entry).tolist() for entry in entries}
         spool.close()
     remaining = [piece for piece in pieces if piece.id in {entry.source for entry in entries}]
     splits = assign_splits(remaining, digests, SHARES, 0)
-    return list(ids.items()), rejects, adjustments, splits
+    counts = count_adjustments(entries), count_notes(entries, rejects)
+    return list(ids.items()), rejects, counts, splits
 
 
 @given(
@@ -84,8 +87,14 @@ def test_the_order_of_files_and_an_end_in_the_middle_change_nothing(
         Piece(name, Path(name), split=split) for name, (_, split) in zip(names, files, strict=True)
     ]
     shuffled = random.Random(seed).sample(pieces, len(pieces))
-    ids, rejects, adjustments, splits = parsed(pieces, contents, seed=0)
-    assert parsed(shuffled, contents, seed, num_done) == (ids, rejects, adjustments, splits)
+    ids, rejects, counts, splits = parsed(pieces, contents, seed=0)
+    assert parsed(shuffled, contents, seed, num_done) == (ids, rejects, counts, splits)
     # Every file is a piece or more, or is a reject with its reason: none is lost.
     kept = {name.partition("#")[0] for name, _ in ids}
     assert kept | {name.partition("#")[0] for name in rejects} == set(names)
+    # A kept piece counts once, and of a duplicate nothing was changed.
+    adjustments, notes = counts
+    whole = [name for name, ids_of_piece in ids if len(ids_of_piece) > 3]
+    assert adjustments.get("duration clipped", 0) == len(whole)
+    assert notes["kept"] == 9 * len(whole) + 3 * (len(ids) - len(whole))
+    assert notes["read"] == notes["kept"] + sum(notes["dropped"].values())

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
@@ -23,19 +22,21 @@ from pipeline.preprocessing.spool import JOURNAL, SPOOL, Spool
 from tests.conftest import REPOSITORY
 from tests.hpc.launching import MPI_ENVIRONMENT, mpi_command
 
-OUTCOMES: dict[str, Encoded | Failure] = {
-    "one.mid": Encoded([np.arange(5, dtype=np.int32)], Counter({"duration clipped": 2}), ["1"]),
+OUTCOMES: dict[str, list[Encoded | Failure] | Failure] = {
+    "one.mid": [Encoded(np.arange(5, dtype=np.int32), "1", 3, 3, {"duration clipped": 2})],
     "broken.mid": Failure("unreadable", "it is “broken”"),
-    "book.abc": Encoded(
-        [np.arange(3, dtype=np.int32), np.arange(7, 9, dtype=np.int32)], music=["2", "3"]
-    ),
-    "two.mid": Encoded([np.arange(40, dtype=np.int32)], Counter({"duration clipped": 1}), ["4"]),
+    "book.abc": [
+        Encoded(np.arange(3, dtype=np.int32), "2", 1, 1),
+        Failure("miscount", "2 notes were read, but 3 are written", 3, 2),
+        Encoded(np.arange(7, 9, dtype=np.int32), "3", 1, 1),
+    ],
+    "two.mid": [Encoded(np.arange(40, dtype=np.int32), "4", 9, 8, {"percussion left out": 1})],
 }
 
 
 def state(spool: Spool) -> tuple[object, ...]:
     ids = [(asdict(entry), spool.read(entry).tolist()) for entry in spool.entries]
-    return ids, spool.failures, spool.adjustments, spool.done
+    return ids, spool.failures, spool.done
 
 
 def filled(folder: Path, request: str = "this") -> Spool:
@@ -53,25 +54,33 @@ def test_what_was_parsed_is_there_again(tmp_path: Path) -> None:
     again = Spool(tmp_path / "work", "this")
     assert state(again) == before
     assert [entry.piece for entry in again.entries] == [
-        *("one.mid", "book.abc#1", "book.abc#2", "two.mid")
+        *("one.mid", "book.abc#1", "book.abc#3", "two.mid")
     ]
+    assert set(again.failures) == {"broken.mid", "book.abc#2"}
 
 
 def test_the_work_of_another_request_is_cleared(tmp_path: Path) -> None:
     filled(tmp_path / "work").close()
     (tmp_path / "work" / "train-00000-of-00001.tfrecord").touch()
     other = Spool(tmp_path / "work", "another")
-    assert state(other) == ([], {}, Counter(), set())
+    assert state(other) == ([], {}, set())
     assert {path.name for path in (tmp_path / "work").iterdir()} == {JOURNAL, SPOOL}
 
 
-def test_the_work_of_an_older_version_is_not_continued(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "first_line",
+    [
+        '{"request": "this"}',  # its pieces were split by their files
+        '{"request": "this", "version": 2}',  # without counts of notes
+    ],
+)
+def test_the_work_of_an_older_version_is_not_continued(first_line: str, tmp_path: Path) -> None:
     filled(tmp_path / "work").close()
     journal = tmp_path / "work" / JOURNAL
     lines = journal.read_text().splitlines(keepends=True)
-    lines[0] = '{"request": "this"}\n'  # its pieces were split by their files
+    lines[0] = f"{first_line}\n"
     journal.write_text("".join(lines))
-    assert state(Spool(tmp_path / "work", "this")) == ([], {}, Counter(), set())
+    assert state(Spool(tmp_path / "work", "this")) == ([], {}, set())
 
 
 @given(st.data())

@@ -111,7 +111,7 @@ def mixed(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> list[s
 def ids(mixed: list[str]) -> dict[str, list[int]]:
     """The ids of every piece, read in one order."""
     encode = Encoder(EventVocabulary())
-    return {name: encode(piece).pieces[0].tolist() for name, piece in pieces_of(*mixed).items()}
+    return {name: encode(piece)[0].ids.tolist() for name, piece in pieces_of(*mixed).items()}
 
 
 @given(data=st.data())
@@ -121,7 +121,7 @@ def test_the_order_of_the_sources_never_changes_the_ids_of_a_piece(
     pieces = pieces_of(*data.draw(st.permutations(mixed)))
     assert list(pieces) == sorted(ids)
     name = data.draw(st.sampled_from(sorted(pieces)))
-    assert Encoder(EventVocabulary())(pieces[name]).pieces[0].tolist() == ids[name]
+    assert Encoder(EventVocabulary())(pieces[name])[0].ids.tolist() == ids[name]
 
 
 def test_neither_order_nor_number_of_processes_changes_a_byte(

@@ -52,7 +52,11 @@ def test_a_piano_gives_its_highest_pitch_to_the_first_voice() -> None:
     rows = [(0, 0, pitch, 4, 80) for pitch in (48, 60, 64, 67, 72)] + [(0, DRUMS, 36, 4, 80)]
     fitted, adjustments = GRID.fit(Score(make_notes(rows), 4))
     assert GRID.frames(fitted)[0].tolist() == [72, 67, 64, 48]
-    assert adjustments == {"percussion left out": 1, "pitches beyond the voices left out": 4}
+    assert adjustments == {
+        "percussion left out": 1,
+        "pitches beyond the voices left out": 4,
+        "notes that begin beyond the voices left out": 1,
+    }
 
 
 def test_steps_count_the_places_of_the_bar() -> None:

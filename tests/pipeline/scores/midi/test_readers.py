@@ -50,6 +50,9 @@ def assert_same(one: Score, other: Score) -> None:
             midi_bytes(bytes([0, 0x90, 60, 80]) + bytes([1, 60, 80]) * TIMES_LEFT_ON),
             id="left on many times",
         ),
+        pytest.param(
+            midi_bytes(bytes([0x90, 0x00, 0x90, 60, 80])), id="left on, after a time like a status"
+        ),
         pytest.param(midi_bytes(NOTE, CONDUCTOR), id="programs in a conductor track"),
         pytest.param(midi_bytes(bytes([0, 0xC0, 9]), NOTE), id="a program in a conductor track"),
         pytest.param(

@@ -335,7 +335,7 @@ def test_a_reader_that_loses_a_note_is_found_out(
             add_note(self, bar, note, *times)
 
     monkeypatch.setattr(reader._PartReader, "_add_note", lose_e)
-    with pytest.raises(ValueError, match="1 notes were read, but the file has 2: 3 that sound"):
+    with pytest.raises(ValueError, match="1 notes were read, but 2 are written: 3 that sound"):
         score_of(tmp_path, [whole("C", xml_tie("start")) + whole("C", xml_tie("stop")) + E])
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import os
+import shutil
+import subprocess
 from collections import Counter
 from fractions import Fraction
 from pathlib import Path
@@ -25,6 +28,10 @@ Heard = list[tuple[Fraction, int, int, Fraction]]  # onset, program, pitch, leng
 # Onsets and lengths in twelfths of a quarter: 5/12 and 7/12 have no note value.
 ODD = [(0, 0, 60, 5, 80), (5, 0, 62, 7, 80), (12, 0, 64, 43, 70), (20, 40, 61, 11, 127)]
 DRUM_KIT = [(0, DRUMS, 36, 12, 80), (12, DRUMS, 38, 7, 80), (12, DRUMS, 5, 3, 80)]
+KIT = [36, 38, 42, 49, 69]  # bass drum, snare drum, closed hi-hat, crash cymbal, cabasa
+# A cymbal held over a bar line, and a tom within the stroke of a hi-hat: three voices.
+KIT_IN_VOICES = [(24 + 6 * step, DRUMS, 42, 6, 80) for step in range(8)]
+KIT_IN_VOICES += [(42, DRUMS, 49, 24, 110), (45, DRUMS, 41, 3, 60), (24, DRUMS, 36, 6, 90)]
 CLUSTER = [(step, 0, 48 + 5 * step, 30 - 2 * step, 80) for step in range(7)]
 
 
@@ -137,6 +144,53 @@ def test_partitura_reads_the_same_notes(rows: list[NoteRow], tmp_path: Path) -> 
     )
     found = sorted(zip(onsets, notes["pitch"].tolist(), lengths, strict=True))
     assert found == in_twelfths(score)
+
+
+def run(program: str, *arguments: str, folder: Path) -> None:
+    """Run a notation program, or skip the test where it is not installed."""
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed: apt install musescore3 lilypond")
+    environ = {**os.environ, "QT_QPA_PLATFORM": "offscreen", "XDG_RUNTIME_DIR": str(folder)}
+    done = subprocess.run(
+        [program, *arguments], cwd=folder, env=environ, capture_output=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr[-500:]
+
+
+def test_musescore_plays_the_same_notes(tmp_path: Path) -> None:
+    score = score_of([*ODD, *DRUM_KIT, *KIT_IN_VOICES, *((o, 73, *row) for o, _, *row in CLUSTER)])
+    written(score, tmp_path)
+    run("mscore3", "-o", "piece.mid", "piece.musicxml", folder=tmp_path)
+    played = read_midi((tmp_path / "piece.mid").read_bytes())
+    assert in_twelfths(played) == in_twelfths(score)
+    assert played.tempo == pytest.approx(score.tempo, rel=1e-5)
+    assert sorted(loudness(played).values()) == sorted(loudness(score).values())
+    assert set(played.notes["program"].tolist()) == {0, 40, 73, DRUMS}
+
+
+def test_lilypond_plays_the_same_notes(tmp_path: Path) -> None:
+    score = score_of([*ODD, *((o, 73, *row) for o, _, *row in CLUSTER)])
+    written(score, tmp_path)
+    run("musicxml2ly", "-o", "piece.ly", "piece.musicxml", folder=tmp_path)
+    # Not by `musicxml2ly --midi`: it shortens notes, and plays parts one after the other.
+    text = (tmp_path / "piece.ly").read_text("utf-8")
+    assert r"\layout {}" in text
+    (tmp_path / "piece.ly").write_text(text.replace(r"\layout {}", r"\midi {}"), "utf-8")
+    run("lilypond", "-o", "piece", "piece.ly", folder=tmp_path)
+    played = read_midi((tmp_path / "piece.midi").read_bytes())
+    assert in_twelfths(played) == in_twelfths(score)
+    assert played.tempo == pytest.approx(round(score.tempo), rel=1e-5)  # that of the mark
+
+
+def test_a_drum_kit_stands_where_players_expect_it(tmp_path: Path) -> None:
+    root = written(score_of([(12 * i, DRUMS, key, 12, 80) for i, key in enumerate(KIT)]), tmp_path)
+    places = [
+        f"{note.findtext('*/display-step')}{note.findtext('*/display-octave')}"
+        f" {note.findtext('notehead', '')}".strip()
+        for note in root.iter("note")
+        if note.find("unpitched") is not None
+    ]
+    assert places == ["F4", "C5", "G5 x", "A5 x", "A4 triangle"]
 
 
 def test_equal_scores_give_equal_bytes(tmp_path: Path) -> None:
