@@ -30,7 +30,7 @@ from hpc.benchmarks import (
     training,
 )
 from hpc.benchmarks.rows import BenchmarkRow, Options, describe_machine
-from pipeline.runtime.command import run_command
+from pipeline.runtime.command import Parser, run_command
 from pipeline.runtime.tables import NOTHING, markdown_table
 
 # Each has ROWS, the names and targets, and measure(names, options), the rows.
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
     """The flags; `rows` holds known names only, in the order of the table."""
     known = [name for group in GROUPS for name in group.ROWS]
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description="How fast the program is, as ratios measured side by side in one run."
     )
     parser.add_argument(

@@ -29,7 +29,7 @@ from hpc.comparison.tables import tables
 from hpc.reports.event_files import tensorboard_is_installed
 from hpc.reports.spread import spread
 from hpc.run_folder.recorded import Point, RecordedRun, read_runs
-from pipeline.runtime.command import run_command
+from pipeline.runtime.command import Parser, run_command
 from pipeline.runtime.tables import Table, print_tables
 
 
@@ -40,9 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
     """The flags of the command."""
-    parser = argparse.ArgumentParser(
-        description="Compare runs: convergence and speed, per server and per strategy."
-    )
+    parser = Parser(description="Compare runs: convergence and speed, per server and per strategy.")
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder")
     parser.add_argument(
         "--loss",

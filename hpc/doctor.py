@@ -34,7 +34,7 @@ from hpc.diagnostics.remote_hosts import (
 )
 from hpc.diagnostics.shared_network import SharedNetwork, network, shared_networks
 from hpc.distributed.hosts import parse_hosts
-from pipeline.runtime.command import run_command
+from pipeline.runtime.command import Parser, run_command
 from pipeline.runtime.tables import aligned_lines
 
 DEFAULT_DATA = Path("data/bach")
@@ -42,9 +42,7 @@ DEFAULT_DATA = Path("data/bach")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: the status of the worst finding, 0 to 2."""
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").partition("\n")[0].removeprefix("Command: ")
-    )
+    parser = Parser(description=(__doc__ or "").partition("\n")[0].removeprefix("Command: "))
     add = parser.add_argument
     add(
         "-H",

@@ -42,7 +42,7 @@ from hpc.efficiency.plan import (
 from hpc.efficiency.store import Measured, open_store, store
 from hpc.efficiency.tables import FORMULA, MOST_BUSY, caution, rows, tables, to_json
 from hpc.reports.event_files import tensorboard_is_installed
-from pipeline.runtime.command import run_command, signals_interrupt
+from pipeline.runtime.command import Parser, run_command, signals_interrupt
 from pipeline.runtime.tables import print_tables
 
 STRATEGIES = tuple(name for name in get_args(StrategyName) if name not in ("auto", "single"))
@@ -61,10 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
     """The flags of the command, with its own text as `command`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description="How well training scales with workers, and where the rest of the time goes.",
         usage="%(prog)s [flags] [-- flags of hpc/train.py]",
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("--data", type=Path, default=Path("data/bach"), metavar="DIR", help="data set [data/bach]")

@@ -186,7 +186,7 @@ def loop(
         if run.checkpoints.due(step) or progress.best_step == step:
             with throughput.part("save"):
                 run.checkpoints.save(step, run.bundle)
-            if progress.evaluated == step:
+            if progress.evaluated == step or not run.has_evaluation:
                 samples.request(step)
     if stop and evaluation_is_due(run):
         return "stopped"
@@ -210,7 +210,7 @@ def evaluation_is_due(run: Run) -> bool:
     """Does this step need an evaluation that it has not had yet?"""
     step = run.progress.step
     at_its_time = step % run.config.eval_every == 0 or step == run.config.steps
-    return at_its_time and step > run.progress.evaluated
+    return run.has_evaluation and at_its_time and step > run.progress.evaluated
 
 
 def evaluate_if_due(run: Run, journal: Journal, stop_request: StopRequest) -> bool:
@@ -263,7 +263,7 @@ def report(run: Run, ended: str, json_file: Path | None) -> None:
         "early": f"no better validation loss in {progress.stale_evaluations} evaluations: done",
         "stopped": f"asked to stop: saved. {run.watchdog.same_command} continues",
     }
-    loss = "no validation loss yet"
+    loss = "no validation loss yet" if run.has_evaluation else "no valid split to evaluate on"
     if math.isfinite(best):
         loss = f"best validation loss {best:.4f} nats per token, perplexity {math.exp(best):.3f}"
     print(

@@ -23,6 +23,7 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from model.evaluation.networks import draw_pitches, evaluate_networks, open_networks
+from model.networks.checkpoint import require_checkpoint
 from pipeline.dataset.manifest import SPLITS
 from pipeline.runtime.command import described_parser, run_command
 from pipeline.runtime.files import write_json
@@ -78,6 +79,8 @@ def _refuse_combinations(flags: argparse.Namespace, parser: argparse.ArgumentPar
 
 def evaluate(flags: argparse.Namespace) -> None:
     """Measure and report. Raises ValueError or OSError, with advice."""
+    for run in flags.runs:
+        require_checkpoint(run)
     if flags.data is None:
         draw_pitches(open_networks(flags.runs)[0], flags.runs[0], flags.plots)
         return

@@ -33,6 +33,7 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from model.composing.wishes import add_wish_flags, join_emotion, wishes_of
+from model.networks.checkpoint import require_checkpoint
 from model.rendering.formats import DEFAULT_FORMATS, FORMATS, parse_formats
 from model.rendering.write_pieces import (
     choose_engraver,
@@ -212,6 +213,7 @@ def run(flags: argparse.Namespace) -> None:
         print(list_ports())
         return
     check(flags)
+    require_checkpoint(flags.run)
     if flags.live:
         from model.live.session import run_live
 

@@ -12,7 +12,7 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pipeline.dataset.manifest import changes_alone, notes_in_words
-from pipeline.runtime.command import run_command
+from pipeline.runtime.command import Parser, run_command
 from pipeline.runtime.files import write_json
 from pipeline.runtime.tables import aligned_lines
 from pipeline.runtime.tensorflow_loading import load_tensorflow
@@ -25,9 +25,8 @@ if TYPE_CHECKING:
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The values of the flags."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=(__doc__ or "").partition("\n")[0].removeprefix("Command: "),
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("data", type=Path, nargs="?", default=Path("data/bach"), help="default: data/bach")

@@ -16,10 +16,10 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pipeline.dataset.manifest import SPLITS, changes_alone, notes_in_words
-from pipeline.preprocessing.build import Settings, build_data_set
+from pipeline.preprocessing.build import MOST_LANES, Settings, build_data_set
 from pipeline.preprocessing.killable_pool import Limits
 from pipeline.preprocessing.mpi_ranks import Ranks, cores_of_this_process, num_ranks, open_ranks
-from pipeline.runtime.command import flag_type, run_command
+from pipeline.runtime.command import DefaultsFormatter, Parser, flag_type, run_command
 from pipeline.runtime.files import write_json
 from pipeline.scores.cache import default_folder, usable_folder
 from pipeline.scores.formats import MIDI_READERS, MUSIC21, Reading
@@ -85,10 +85,9 @@ class _ListSources(argparse.Action):
 
 def parse_arguments(argv: Sequence[str] | None) -> tuple[Settings, Path | None]:
     """The settings of these flags, and the file for the summary."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=(__doc__ or "").partition("\n")[0].removeprefix("Command: "),
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
+        formatter_class=DefaultsFormatter,
     )
     add = parser.add_argument
     add(
@@ -109,7 +108,12 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[Settings, Path | None]:
         default="10%",
         help="files, and tunes of books, that may fail: share or number",
     )
-    add("--num-lanes", type=int, default=16, help="streams of pieces; workers must divide them")
+    add(
+        "--num-lanes",
+        type=int,
+        help="streams of pieces; workers must divide them (default: "
+        f"{MOST_LANES}, or fewer where the train pieces are fewer)",
+    )
     add("--num-shards", type=int, default=0, help="files per split; 0: of about 100 MB")
     add(
         "--valid",
@@ -144,7 +148,8 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[Settings, Path | None]:
         sources=tuple(flags.sources),
         out=flags.out,
         vocabulary=_vocabulary(flags),
-        num_lanes=flags.num_lanes,
+        num_lanes=MOST_LANES if flags.num_lanes is None else flags.num_lanes,
+        fewer_lanes=flags.num_lanes is None,
         num_shards=flags.num_shards,
         seed=flags.seed,
         valid=flags.valid,

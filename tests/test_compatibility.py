@@ -17,9 +17,13 @@ import pytest
 
 from hpc import compare, train
 from model import generate
+from model.composing.composer import Composer
+from model.composing.pieces import Length
+from model.composing.sampling import Sampling
 from pipeline import describe
 from pipeline.scores.cache import ScoreCache
 from pipeline.scores.formats import AS_WRITTEN
+from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import Score
 from pipeline.scores.reading import read_score, read_scores
 from tests.hpc.launching import losses
@@ -55,7 +59,12 @@ def test_an_older_checkpoint_composes_the_same_notes(
     out = tmp_path / "music"
     flags = [run, "--seed=1", "--bars=2", "--formats=mid", f"--out={out}"]
     assert generate.main(flags) == 0
-    notes = read_score(out / "piece-001.mid").notes.tolist()
+    composer = Composer.load(older_files / run)
+    grid = composer.vocabulary.steps_per_quarter
+    length = Length.of_steps(8 * grid, grid)
+    (piece,) = composer.compose([0], Sampling(), length, seed=1)
+    write_midi(composer.score(piece, length, 100.0), tmp_path / "piece.mid")
+    notes = read_score(tmp_path / "piece.mid").notes.tolist()
     assert [list(note) for note in notes] == EXPECTED[kind]["notes"]
 
 

@@ -22,6 +22,7 @@ from hpc.config.settings import (
     RunSettings,
     WorkerSettings,
 )
+from pipeline.runtime.command import Parser, meant
 from pipeline.runtime.files import CHECKSUM, without_checksum
 
 
@@ -69,7 +70,8 @@ class TrainConfig(
         hints = typing.get_type_hints(cls)
         unknown = sorted(set(settings) - set(hints))
         if unknown:
-            raise ValueError(f"{origin}: unknown setting {', '.join(unknown)}. See --help for all")
+            close = meant(unknown[0], hints)
+            raise ValueError(f"{origin}: unknown setting {', '.join(unknown)}{close}")
         values: dict[str, Any] = {}
         for name, value in settings.items():
             try:
@@ -87,10 +89,9 @@ def parse_flags(argv: Sequence[str] | None) -> tuple[TrainConfig, argparse.Names
     Flags take precedence over --config, and --config over the defaults. Raises ValueError for a
     value out of bounds; argparse ends the program, with code 2, for an unknown flag.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="train.py",
         description="Train a network on one or many machines.",
-        allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
     hints = typing.get_type_hints(TrainConfig)
@@ -147,7 +148,7 @@ def _add_flag(group: argparse._ArgumentGroup, setting: dataclasses.Field[Any], h
     group.add_argument(
         flag(setting.name),
         dest=setting.name,
-        type=parser_of(hint),
+        type=str if choices else parser_of(hint),
         choices=choices,
         metavar=None if choices else described(hint).split()[-1].upper(),
         help=text,

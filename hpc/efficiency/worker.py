@@ -29,7 +29,7 @@ from hpc.run_folder.recorded import read_run, tokens_per_step
 from hpc.training.open_run import open_run
 from hpc.training.run import Run
 from hpc.training.throughput import WARMUP_STEPS
-from pipeline.runtime.command import run_command
+from pipeline.runtime.command import Parser, run_command
 from pipeline.runtime.files import read_lines
 
 
@@ -47,9 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
     """The flags of the command."""
-    parser = argparse.ArgumentParser(
-        description="One process of a scaling measurement; hpc/scaling.py starts it."
-    )
+    parser = Parser(description="One process of a scaling measurement; hpc/scaling.py starts it.")
     parser.add_argument("--share", type=int, required=True, help="workers that share a host")
     parser.add_argument(
         "--run", type=Path, required=True, help="folder of the run, which is removed"

@@ -116,6 +116,11 @@ def _plan_batches(
             f"windows of {manifest.num_lanes} lanes into equal parts. Use a batch size that is a "
             f"multiple of {manifest.num_lanes * config.accumulation}"
         )
+    if config.patience and not manifest.num_pieces("valid"):
+        raise ValueError(
+            f"--patience {config.patience} waits for a better validation loss, and the valid split "
+            f"of {config.data} is empty. Leave it out, or preprocess with a larger --valid"
+        )
     if stored and stored["global_batch_size"] != plan.global_batch_size:
         raise ValueError(
             f"the run's global batch was {stored['global_batch_size']} windows and would now be "
@@ -132,9 +137,7 @@ def _sequence_length(config: TrainConfig, manifest: Manifest) -> int:
         return room_for_pieces(manifest)
     from pipeline.description.sequence_length import recommend_sequence_length
 
-    recommended = recommend_sequence_length(config.data, manifest).sequence_length
-    unit = manifest.open_vocabulary.tokens_per_frame
-    return max(recommended // unit, 1) * unit
+    return recommend_sequence_length(config.data, manifest).sequence_length
 
 
 def _build_steps(

@@ -147,8 +147,9 @@ def _bundle_to_start_from(config: TrainConfig, run_dir: Path, manifest: Manifest
     require_same_settings(run_dir, config, bundle.run["config"])
     if bundle.run["data"] != manifest.digest():
         raise ValueError(
-            f"run {run_dir} was begun with another data set than {config.data} is now. Give "
-            f"that one with --data, or begin another run: --run OTHER --from {run_dir}"
+            f"run {run_dir} was begun with the data set {bundle.run['config']['data']}, which had "
+            f"other contents than {config.data} has now. Give that one with --data, or begin "
+            f"another run: --run OTHER --from {run_dir}"
         )
     return bundle
 

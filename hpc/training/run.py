@@ -66,6 +66,11 @@ class Run:
         """Targets of the global batch; on average, where windows are whole pieces."""
         return self.plan.tokens_per_step
 
+    @property
+    def has_evaluation(self) -> bool:
+        """Is there a valid split?"""
+        return self.manifest.num_pieces("valid") > 0
+
     def training_batches(self) -> Iterator[tf.Tensor]:
         """This worker's batches from the next step on."""
         from pipeline.dataset.batches import training_batches
@@ -120,6 +125,11 @@ class Run:
             f"of {windows}; batch {plan.global_batch_size} over all = {plan.local_batch_size} "
             f"on each worker; peak learning rate {rate:g}",
         ]
+        if not self.has_evaluation:
+            lines.append(
+                f"warning: the valid split of {config.data} is empty: training goes on without "
+                "evaluation, and the newest checkpoint is the one that composes"
+            )
         lines += self._changed_schedule()
         lines += slow_settings(config, on_cpu=self.devices.startswith("CPU"))
         if collectives := self.strategy.describe():

@@ -8,7 +8,6 @@ and writes sound, pictures and metrics into RUN/tensorboard. On a busy core the 
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import tempfile
@@ -21,7 +20,7 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from hpc.run_folder.layout import SAMPLES
-from pipeline.runtime.command import signals_interrupt
+from pipeline.runtime.command import Parser, signals_interrupt
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +39,7 @@ SEED, TOP_P = 1, 0.95  # always the same, so that the samples of one run can be 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0 when standard input has ended, 1 after SIGTERM."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description="Samples for TensorBoard of the steps named on standard input; "
         "hpc/train.py starts it."
     )

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.dataset.manifest import FILE_NAME as DATA_SET
 from pipeline.runtime.files import file_sha256, line_of, replace_file, without_checksum
 from pipeline.runtime.provenance import library_versions
 
@@ -145,6 +146,27 @@ def open_checkpoint(path: Path, *, optimizer: bool = True) -> tuple[Path, Bundle
         except ValueError as error:
             print(f"warning: {error}", file=sys.stderr)
     raise _none_whole(path, len(candidates))
+
+
+def require_checkpoint(path: Path) -> None:
+    """Raise ValueError, saying what is there instead, unless there is a checkpoint to open.
+
+    Its contents are not checked: this is for an answer before TensorFlow is loaded.
+    """
+    if (path / FILE_NAME).is_file() or list_checkpoints(path):
+        return
+    if (path / DATA_SET).is_file():
+        raise ValueError(
+            f"{path} is a data set, and a run is needed. Train one with: python hpc/train.py "
+            f"--data {path}, or use the model that comes with the program: "
+            "model/pretrained/chorales"
+        )
+    if not path.exists():
+        raise ValueError(
+            f"{path} does not exist. Needed is a run folder or a checkpoint, such as "
+            "model/pretrained/chorales"
+        )
+    raise _none_whole(path, 0)
 
 
 def find_checkpoint(path: Path) -> Path:

@@ -58,8 +58,9 @@ def recommend_sequence_length(
 ) -> Recommendation:
     """The recommended sequence length of a data set, the same on every host.
 
-    It is the shortest that holds 80 % of the repetitions, unless that is longer than half of the
-    pieces or leaves fewer than 16 steps an epoch. Raises ValueError for an empty train split.
+    It is a whole number of frames, and the shortest that holds 80 % of the repetitions, unless that
+    is longer than half of the pieces or leaves fewer than 16 steps an epoch. Raises ValueError for
+    an empty train split.
     """
     # The figures of each sampled piece.
     vocabulary = manifest.open_vocabulary
@@ -77,7 +78,9 @@ def recommend_sequence_length(
     profile, tokens_per_quarter = np.array(profiles), np.array(densities)
     strength = profile.sum()
     lag_tokens = np.arange(MAX_LAG + 1) * tokens_per_quarter[:, None]  # [num_pieces, lags]
-    longest = manifest.longest("train")
+    unit = vocabulary.tokens_per_frame  # a window may not cut through a frame
+    longest = manifest.longest("train") // unit * unit
+    whole = sorted({max(length // unit, 1) * unit for length in LENGTHS})
     candidates = tuple(
         Candidate(
             sequence_length=length,
@@ -88,7 +91,7 @@ def recommend_sequence_length(
             padding=float(1 - pieces.sum() / (-(-pieces // length) * length).sum()),
             steps_per_epoch=manifest.num_tokens("train") // (length * global_batch_size),
         )
-        for length in [n for n in LENGTHS if n <= longest] or [longest]
+        for length in [n for n in whole if n <= longest] or [longest]
     )
     chosen, reason = _choose(candidates, float(np.median(pieces)), global_batch_size)
     return Recommendation(

@@ -33,6 +33,8 @@ from pipeline.vocabulary.conditions import check_labelled
 from pipeline.vocabulary.events import EventVocabulary
 from pipeline.vocabulary.registry import Vocabulary
 
+MOST_LANES = 16  # unless others are asked for
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -41,7 +43,8 @@ class Settings:
     sources: tuple[str, ...]
     out: Path
     vocabulary: Vocabulary = EventVocabulary()
-    num_lanes: int = 16
+    num_lanes: int = MOST_LANES
+    fewer_lanes: bool = False  # a small train split has as many lanes as it carries
     num_shards: int = 0  # per split; 0: by size, see good_number_of_shards
     seed: int = 0
     valid: float = 0.1
@@ -190,7 +193,7 @@ def _write(
         splits, copied = _split(entries, {piece.id: piece for piece in remaining}, settings)
         members = {name: [e for e in entries if splits[e.piece] == name] for name in SPLITS}
         _warn_of_empty_valid(len(members["valid"]), settings)
-        _check_lanes(len(members["train"]), settings)
+        num_lanes = _num_lanes(len(members["train"]), settings)
 
         # Write the shards, then what describes them.
         shards = [
@@ -201,9 +204,8 @@ def _write(
                 split,
                 spool,
                 members[split],
-                num_lanes=settings.num_lanes,
-                num_shards=settings.num_shards
-                or good_number_of_shards(members[split], settings.num_lanes),
+                num_lanes=num_lanes,
+                num_shards=settings.num_shards or good_number_of_shards(members[split], num_lanes),
                 seed=settings.seed,
                 features=features,
             )
@@ -212,7 +214,7 @@ def _write(
         spool.close()
     manifest = Manifest(
         vocabulary=settings.vocabulary.to_dict(),
-        num_lanes=settings.num_lanes,
+        num_lanes=num_lanes,
         seed=settings.seed,
         settings=request,
         shards=tuple(shards),
@@ -252,19 +254,32 @@ def _split(
 def _warn_of_empty_valid(num_pieces: int, settings: Settings) -> None:
     if not num_pieces:
         print(
-            f"warning: the valid split is empty (--valid {settings.valid:g}), and a training needs "
-            "one to evaluate on. Use a larger --valid or more scores, or a data set whose official "
-            "split has one",
+            f"warning: the valid split is empty (--valid {settings.valid:g}): a training on this "
+            "data set goes without evaluation. For one, use a larger --valid or more scores, or a "
+            "data set whose official split has one",
             file=sys.stderr,
         )
 
 
-def _check_lanes(num_pieces: int, settings: Settings) -> None:
+def _num_lanes(num_pieces: int, settings: Settings) -> int:
+    """The lanes of so many train pieces: those of the settings or, if allowed, fewer.
+
+    Fewer are the largest power of two that leaves none empty: batches and numbers of workers are
+    often powers of two. Raises ValueError where some would be empty.
+    """
+    if settings.fewer_lanes and 0 < num_pieces < settings.num_lanes:
+        num_lanes = 1 << (num_pieces.bit_length() - 1)
+        print(
+            f"lanes: {num_lanes} instead of {settings.num_lanes}, so that none of them is empty: "
+            f"at most {num_lanes} processes can train on this data set"
+        )
+        return num_lanes
     if num_pieces < settings.num_lanes:
         raise ValueError(
             f"{num_pieces} train pieces for {settings.num_lanes} lanes: some lanes would be empty. "
             f"Use --num-lanes {max(num_pieces, 1)} or fewer, or more scores"
         )
+    return settings.num_lanes
 
 
 def _digest(contents: Any) -> str:

@@ -6,11 +6,13 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from difflib import get_close_matches
+from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
+NUMBERS: dict[Any, str] = {int: "a whole number", float: "a number"}  # types of flags, in words
 
 
 def run_command(work: Callable[[], int | None], who: str = "") -> int:
@@ -50,15 +52,64 @@ def flag_type(parse: Callable[[str], T]) -> Callable[[str], T]:
     return parse_flag
 
 
-def described_parser(doc: str | None) -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, with what may have been meant; no flag is abbreviated."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """End the program with code 2 and one line."""
+        end = "" if message.endswith("?") else "."
+        self.exit(2, f"error: {message.removeprefix('argument ')}{end} See {self.prog} --help\n")
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """The flags; ends the program for one that does not exist."""
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            name = unknown[0].partition("=")[0]
+            self.error(f"{name} is no flag{meant(name, self._option_string_actions)}")
+        return found
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            choices = [str(choice) for choice in action.choices]
+            raise argparse.ArgumentError(
+                action, f"{value!r} is not one of {', '.join(choices)}{meant(str(value), choices)}"
+            )
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        try:
+            return super()._get_value(action, arg_string)
+        except argparse.ArgumentError as error:
+            if not error.message.startswith("invalid "):  # the function said what is wrong
+                raise
+            needed = NUMBERS.get(action.type)
+            why = f"is not {needed}" if needed else f"cannot be read; needed: {action.help}"
+            raise argparse.ArgumentError(action, f"{arg_string!r} {why}") from None
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """'; did you mean X?' with the known word that is most alike; nothing if none is."""
+    close = get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def described_parser(doc: str | None) -> Parser:
     """A parser whose help text is the command's docstring, with its line breaks."""
     summary, _, rest = (doc or "").removeprefix("Command: ").partition("\n")
-    return argparse.ArgumentParser(
+    return Parser(
         description=summary,
         epilog=rest.strip(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
+
+
+class DefaultsFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Help that names each default which is not None."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default is None else super()._get_help_string(action)
 
 
 @contextmanager

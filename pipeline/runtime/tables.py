@@ -11,6 +11,7 @@ NOTHING = "-"  # in a cell that has no value
 NUMBERS = ">"  # begins the heading of a column of numbers, which stand at its right edge
 
 PIPED_WIDTH = 200  # columns when no terminal gives a width
+LONGEST_WORD = 10  # columns; longer ones may be broken
 UNLIMITED_WIDTH = 100_000  # columns: no cell is wrapped
 
 
@@ -68,12 +69,19 @@ def print_tables(tables: Sequence[Table]) -> None:
 
     console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
     for table in tables:
-        grid = Grid(title=Text(table.title), title_justify="left", box=box.SIMPLE_HEAD)
-        for name in table.columns:
+        grid = Grid(
+            title=Text(table.title),
+            title_justify="left",
+            box=box.SIMPLE_HEAD,
+            padding=(0, 1, 0, 0),
+            pad_edge=False,
+        )
+        for name, least in zip(table.columns, _least_widths(table, console.width), strict=True):
             grid.add_column(
                 Text(name.removeprefix(NUMBERS)),
                 justify="right" if name.startswith(NUMBERS) else "left",
                 overflow="fold",
+                min_width=least,
             )
         for row in table.rows:
             grid.add_row(*map(Text, row))
@@ -84,3 +92,19 @@ def print_tables(tables: Sequence[Table]) -> None:
         for note in table.notes:
             console.print(Text(note), style="dim")
         console.print()
+
+
+def _least_widths(table: Table, width: int) -> list[int]:
+    """The least width of each column: a narrow terminal breaks lines between words where it can.
+
+    That of its longest word, but no more than `LONGEST_WORD`, and less where all columns together
+    would be wider than the terminal.
+    """
+    headings = [name.removeprefix(NUMBERS) for name in table.columns]
+    columns = [" ".join(cells).split() for cells in zip(headings, *table.rows, strict=True)]
+    longest = [max([1, *map(len, words)]) for words in columns]
+    for most in range(LONGEST_WORD, 1, -1):
+        least = [min(word, most) for word in longest]
+        if sum(least) + 2 * len(least) + 1 <= width:  # a space and a border beside each column
+            return least
+    return [1] * len(longest)

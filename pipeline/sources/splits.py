@@ -14,6 +14,8 @@ from pipeline.sources.piece import Piece
 
 # The same for every vocabulary, so that a piece is in the same split of all its data sets.
 STEPS_PER_QUARTER = 12
+# In fewer pieces than this, chance would give splits far from their shares: 23, 1 and 5 of 29.
+FEW = 100
 
 
 def music_digest(score: Score) -> str:
@@ -53,12 +55,15 @@ def assign_splits(
     on the line from 0 to 1, which train, valid and test divide by their shares. So a piece keeps
     its split whatever its name and whatever joins the collection (cutting an ordered list by share
     would move pieces over the borders). Only a split that is left empty takes the unit nearest to
-    its border from the fullest one, in the order train, valid, test: three units are enough for
-    three splits. Pieces with an official split stay there, and draw there every unit that holds a
-    copy of theirs; where copies are in several official splits, to the first in that order.
+    its border from the fullest one, in the order train, valid, test. Fewer than `FEW` pieces are
+    cut by share instead, in the order of their places on the line, so that they do move when others
+    come; three units are enough for three splits. Pieces with an official split stay there, and
+    draw there every unit that holds a copy of theirs; where copies are in several official splits,
+    to the first in that order.
     """
     official = _official_splits(pieces, digests)
-    units = _units([piece for piece in pieces if piece.split is None], digests)
+    free = [piece for piece in pieces if piece.split is None]
+    units = _units(free, digests)
     drawn = {
         unit: min(to, key=SPLITS.index)
         for unit, names in units.items()
@@ -66,7 +71,11 @@ def assign_splits(
     }
     place = {unit: _place_on_line(unit, seed) for unit in units if unit not in drawn}
     wanted = [split for split in SPLITS if shares.get(split, 0) > 0]
-    split_of_unit = {unit: _split_at(on_line, shares) for unit, on_line in place.items()}
+    if len(free) < FEW:
+        names = _balanced(len(place), shares)
+        split_of_unit = dict(zip(sorted(place, key=place.__getitem__), names, strict=True))
+    else:
+        split_of_unit = {unit: _split_at(on_line, shares) for unit, on_line in place.items()}
 
     # An empty split takes a unit.
     for split in wanted:
@@ -128,6 +137,22 @@ def _units(pieces: Iterable[Piece], digests: Mapping[str, str]) -> dict[str, lis
 def _place_on_line(unit: str, seed: int) -> float:
     digest = hashlib.sha256(f"{seed}:{unit}".encode()).digest()
     return int.from_bytes(digest[:6], "big") / 2**48
+
+
+def _balanced(num_units: int, shares: Mapping[str, float]) -> list[str]:
+    """A split for each unit, in the order of `SPLITS`: by share, rounded, and none left empty.
+
+    Of fewer units than splits the later splits get none.
+    """
+    counts = {
+        split: max(1, round(num_units * shares[split])) if shares.get(split, 0) > 0 else 0
+        for split in SPLITS[1:]
+    }
+    while counts and sum(counts.values()) >= num_units and any(counts.values()):
+        fullest = max(reversed(counts), key=lambda split: counts[split])
+        counts[fullest] -= 1
+    names = [split for split, count in counts.items() for _ in range(count)]
+    return [SPLITS[0]] * (num_units - len(names)) + names
 
 
 def _split_at(place: float, shares: Mapping[str, float]) -> str:

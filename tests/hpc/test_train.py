@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 from hpc.config.train_config import TrainConfig
 from hpc.distributed.devices import slow_settings
 from hpc.train import main
+from model.networks.checkpoint import open_checkpoint
+from pipeline.dataset.manifest import FILE_NAME, Manifest
 from tests.hpc.launching import TINY_FLAGS, losses
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -53,6 +56,27 @@ def test_a_run_learns_and_leaves_all_its_records(finished: Path) -> None:
     assert entry["perplexity"] == pytest.approx(np.exp(entry["loss"]))
     saved = sorted(path.name for path in (finished / "checkpoints").iterdir())
     assert saved == ["best.json", "step-00000012", "step-00000016", "step-00000024"]
+
+
+def test_a_data_set_without_a_valid_split_is_trained_on_without_evaluation(
+    tiny_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(tiny_shards, data)
+    manifest = Manifest.load(data)
+    shards = tuple(shard for shard in manifest.shards if shard.split == "train")
+    (data / FILE_NAME).write_text(replace(manifest, shards=shards).to_json())
+    assert "--patience 2 waits for a better validation loss" in refusal(
+        capsys, tmp_path / "run", data, "--patience=2"
+    )
+    assert train(tmp_path / "run", data, "--steps=12") == 0
+    said = capsys.readouterr().out
+    assert f"warning: the valid split of {data} is empty: training goes on without" in said
+    assert "no valid split to evaluate on" in said
+    assert len(losses(tmp_path / "run")) == 3
+    assert '"valid"' not in (tmp_path / "run" / "metrics.jsonl").read_text()
+    checkpoint, _ = open_checkpoint(tmp_path / "run", optimizer=False)
+    assert checkpoint.name == "step-00000012"
 
 
 def test_the_parts_of_a_step_add_up_to_its_time(finished: Path) -> None:

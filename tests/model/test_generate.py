@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import mido
 import numpy as np
 import pytest
 
+from model import evaluate
 from model.composing.composer import Composer
 from model.composing.drafts import ROOM, compose_pieces
 from model.composing.pieces import Length
@@ -316,7 +318,25 @@ def test_a_missing_library_is_named_with_the_command_that_brings_it(
 def test_a_run_without_a_checkpoint_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "no whole checkpoint" in refused(capsys, tmp_path / "nothing")
+    assert "nothing does not exist. Needed is a run folder" in refused(capsys, tmp_path / "nothing")
+    (tmp_path / "empty").mkdir()
+    assert "no whole checkpoint" in refused(capsys, tmp_path / "empty")
+
+
+@pytest.mark.parametrize(("command", "flags"), [(main, []), (evaluate.main, ["--data", "jsb:x"])])
+def test_a_data_set_in_place_of_a_run_is_told_before_tensorflow_is_loaded(
+    command: Callable[[list[str]], int],
+    flags: list[str],
+    tiny_shards: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("model.generate.load_tensorflow", lambda: pytest.fail("loaded"))
+    monkeypatch.setattr("model.evaluate.evaluate_networks", lambda *_: pytest.fail("loaded"))
+    assert command([str(tiny_shards), *flags]) == 1
+    error = capsys.readouterr().err
+    assert f"error: {tiny_shards} is a data set, and a run is needed" in error
+    assert error.count("\n") == 1
 
 
 def test_a_checkpoint_with_one_changed_byte_is_refused(

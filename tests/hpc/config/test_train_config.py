@@ -50,7 +50,7 @@ def test_a_value_that_cannot_be_is_refused_with_the_flags_name(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("stepz = 3", "unknown setting stepz"),
+        ("stepz = 3", "unknown setting stepz; did you mean steps?"),
         ("steps = 'many'", "steps is 'many'; a whole number is needed"),
         ("preset = 'huge'", "one of tiny, small, base"),
         ("steps = ", "cannot be read"),

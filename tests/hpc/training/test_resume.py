@@ -281,7 +281,7 @@ def test_a_run_does_not_go_on_with_other_data(
     (data / "manifest.json").write_text(replace(manifest, seed=5).to_json())
     flags = ("--preset=tiny", "--dropout=0.25")
     line = refusal(capsys, f"--data={data}", f"--run={saved_run}", *flags)
-    assert "another data set" in line
+    assert f"was begun with the data set {tiny_shards}, which had other contents" in line
     assert "--from" in line
 
 

@@ -12,7 +12,7 @@ import pytest
 from model.composing import drafts
 from model.composing.composer import Composer
 from model.composing.drafts import compose_pieces, longest_gap
-from model.composing.pieces import ComposedPiece, Length
+from model.composing.pieces import NEVER, ComposedPiece, Length
 from model.composing.sampling import Sampling
 from pipeline.scores.notes import Score, make_notes
 from pipeline.vocabulary.events import EventVocabulary
@@ -90,6 +90,8 @@ class Drafts:
         pieces = []
         for number in numbers:
             onsets, ended = self.prepared[number // drafts.SERIES % len(self.prepared)]
+            if length.first_end == NEVER:
+                onsets, ended = ENDLESS
             frames = np.full([onsets[-1], 4], 60)
             for begin, end in pairwise(onsets):
                 frames[begin:end] += onsets.index(begin) % 2
@@ -101,6 +103,7 @@ class Drafts:
         return self.vocabulary.decode(piece.ids)
 
 
+ENDLESS = list(range(0, 65, 4)), False
 LIVELY, FROZEN, SHORT = range(0, 65, 8), [0, 8, 64], range(0, 49, 8)
 
 
@@ -109,22 +112,23 @@ LIVELY, FROZEN, SHORT = range(0, 65, 8), [0, 8, 64], range(0, 49, 8)
     [
         ([(FROZEN, True), (LIVELY, False), (LIVELY, True)], 2, ""),
         ([(SHORT, True), (LIVELY, True)], 1, ""),  # 3 bars of 4: it ends before the last bar
-        ([(FROZEN, True), (SHORT, True), (LIVELY, False)], 2, "this one is cut at its end"),
-        ([(SHORT, True)], 0, "this one ends before it"),
+        ([(FROZEN, True), (SHORT, True), (LIVELY, False)], 2, "this one is cut"),
+        ([(SHORT, True)], None, "none of 144 drafts ends within the last bar: this one is cut"),
         ([(FROZEN, True)], 0, "stands still for 2 bars, like all 128 drafts"),
     ],
 )
 def test_the_first_good_draft_is_taken_else_the_best_with_a_remark(
-    prepared: list[tuple[Sequence[int], bool]], taken: int, said: str
+    prepared: list[tuple[Sequence[int], bool]], taken: int | None, said: str
 ) -> None:
     composer = Drafts(*[(list(onsets), ended) for onsets, ended in prepared])
+    num_drafts = (128 if said else 16) + (16 if taken is None else 0)
     length = Length.of_steps(4 * BAR, 4, drafts.ROOM * BAR)
     (piece,) = compose_pieces(composer, [7], Sampling(), length, 1, BAR)  # type: ignore[arg-type]
-    onsets, ended = composer.prepared[taken]
+    onsets, ended = ENDLESS if taken is None else composer.prepared[taken]
     score = composer.score(piece)
     assert (score.notes["onset"].max(), score.end) == (onsets[-2], onsets[-1])
     assert (piece.index, piece.ended) == (7, ended)
-    assert composer.asked == piece.num_drafts == (128 if said else 16)
+    assert composer.asked == piece.num_drafts == num_drafts
     assert said in "".join(piece.remarks) and bool(said) == bool(piece.remarks)
 
 

@@ -17,6 +17,8 @@ from pipeline.description.sequence_length import (
 )
 from pipeline.scores.notes import Score, make_notes
 from pipeline.vocabulary.events import EventVocabulary
+from pipeline.vocabulary.grid import GridVocabulary
+from pipeline.vocabulary.registry import Vocabulary
 
 
 def phrases(num_quarters: int, repeats: int, seed: int) -> Score:
@@ -31,13 +33,28 @@ def phrases(num_quarters: int, repeats: int, seed: int) -> Score:
     return Score(make_notes(rows), 12)
 
 
-def data_set(folder: Path, scores: list[Score], copies: int = 1) -> Manifest:
-    vocabulary = EventVocabulary()
+def data_set(
+    folder: Path,
+    scores: list[Score],
+    copies: int = 1,
+    vocabulary: Vocabulary = EventVocabulary(),  # noqa: B008
+) -> Manifest:
     pieces = [(str(number), vocabulary.encode(score)) for number, score in enumerate(scores)]
     shard = write_shard(folder / "0.tfrecord", "train", pieces * copies)
     manifest = Manifest(vocabulary.to_dict(), 1, 0, {}, (shard,))
     (folder / FILE_NAME).write_text(manifest.to_json())
     return manifest
+
+
+def test_every_length_of_a_data_set_of_frames_is_whole_frames(tmp_path: Path) -> None:
+    grid = GridVocabulary()  # five tokens a frame
+    scores = [phrases(8, repeats=8, seed=seed) for seed in range(8)]  # 64 quarters, 256 frames
+    manifest = data_set(tmp_path, scores, copies=200, vocabulary=grid)
+    found = recommend_sequence_length(tmp_path, manifest)
+    lengths = [candidate.sequence_length for candidate in found.candidates]
+    assert lengths == [30, 45, 60, 95, 125, 190, 255, 380, 510, 765, 1020]
+    assert found.sequence_length in lengths
+    assert f"{found.sequence_length} tokens are" in found.reason
 
 
 @pytest.mark.parametrize("num_quarters", [5, 8, 12])

@@ -122,6 +122,26 @@ def test_a_data_set_without_copies_says_nothing_of_them(tmp_path: Path) -> None:
     assert '"copies"' not in (tmp_path / "data" / "manifest.json").read_text()
 
 
+def test_a_small_collection_has_the_lanes_that_it_carries(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "scores").mkdir()
+    for number in range(8):
+        write_midi(tune(number), tmp_path / "scores" / f"{number}.mid")
+    flags = [str(tmp_path / "scores"), "--out", str(tmp_path / "data"), "--processes", "1"]
+    assert preprocess(flags) == 0
+    said = capsys.readouterr().out
+    manifest = Manifest.load(tmp_path / "data")
+    assert [manifest.num_pieces(split) for split in SPLITS] == [6, 1, 1]
+    assert manifest.num_lanes == 4  # the largest power of two that 6 pieces fill
+    assert all(shards[0].num_pieces for shards in manifest.lanes("train"))
+    assert "lanes: 4 instead of 16" in said
+    assert preprocess(flags) == 0
+    assert "holds this data set already" in capsys.readouterr().out
+    assert preprocess([*flags[:2], str(tmp_path / "other"), "--num-lanes", "16"]) == 1
+    assert "6 train pieces for 16 lanes" in capsys.readouterr().err
+
+
 def test_the_tunes_of_a_book_are_split_apart(tmp_path: Path) -> None:
     letters = np.array(list("CDEFGABcdefgab"))
     book = "".join(
@@ -147,4 +167,5 @@ def test_an_empty_valid_split_is_said_with_what_to_do(
     assert preprocess([str(tmp_path), "--out", str(tmp_path / "data"), *flags]) == 0
     said = capsys.readouterr().err
     assert said.count("warning: ") == 1
+    assert "goes without evaluation" in said
     assert "the valid split is empty" in said and "--valid" in said

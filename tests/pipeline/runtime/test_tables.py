@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.runtime import tables
 from pipeline.runtime.tables import Table, aligned_lines, markdown_table, print_tables
 
 
@@ -33,3 +34,22 @@ def test_a_table_is_printed_with_its_title_and_notes_and_no_colour_in_a_pipe(
     shown = capsys.readouterr().out
     assert [shown.count(word) for word in ("Speed", "host", "bath", "a note")] == [1, 1, 1, 1]
     assert "\x1b" not in shown and ">" not in shown
+
+
+@pytest.mark.parametrize("width", [30, 60, 80, 100])
+def test_a_wide_table_fits_the_terminal_and_breaks_words_only_where_it_must(
+    width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "PIPED_WIDTH", width)
+    headings = ("stretch", ">steps", "hosts", "strategy", ">workers", ">tokens/s", ">per worker")
+    cells = ("run/1", "1-4", "a/long/path/of/many/parts", "horovod", "2", "8,192", "4,096")
+    print_tables([Table("Speed", headings, (cells,))])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    shown = "".join(lines)
+    for text in (*headings, *cells):
+        if width >= 80 and len(text) <= 10:
+            assert text.removeprefix(">") in shown
+    assert sum(map(str.isalnum, shown)) == sum(
+        map(str.isalnum, "".join(("Speed", *headings, *cells)))
+    )

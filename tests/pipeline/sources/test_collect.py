@@ -196,6 +196,26 @@ def test_no_split_is_empty_from_three_pieces_on(num: int, seed: int) -> None:
     assert sum(counts.values()) == num
 
 
+@pytest.mark.parametrize(
+    ("num", "wanted"),
+    [(2, (1, 1, 0)), (4, (2, 1, 1)), (5, (3, 1, 1)), (29, (23, 3, 3)), (99, (79, 10, 10))],
+)
+def test_few_pieces_are_cut_by_share(num: int, wanted: tuple[int, int, int]) -> None:
+    pieces, digests = pieces_with(num)
+    for seed in (0, 1):
+        splits = assign_splits(pieces, digests, SHARES, seed)
+        counts = Counter(splits.values())
+        assert (counts["train"], counts["valid"], counts["test"]) == wanted
+        assert splits == assign_splits(pieces[::-1], digests, SHARES, seed)
+    pieces, digests = pieces_with(4)
+    halves = {"train": 0.1, "valid": 0.1, "test": 0.8}
+    assert Counter(assign_splits(pieces, digests, halves, 0).values()) == {
+        "train": 1,
+        "valid": 1,
+        "test": 2,
+    }
+
+
 def test_one_piece_is_for_training_and_a_share_of_nothing_gets_nothing() -> None:
     pieces, digests = pieces_with(1)
     assert set(assign_splits(pieces, digests, SHARES, 0).values()) == {"train"}

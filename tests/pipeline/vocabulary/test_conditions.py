@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from hpc.train import main as train
 from model.composing.composer import Composer
-from model.composing.pieces import Length
+from model.composing.pieces import NEVER, Length
 from model.composing.sampling import Sampling
 from model.generate import main as generate
 from model.networks.checkpoint import step_folder
@@ -291,7 +291,7 @@ def test_wishes_come_round_for_as_long_as_a_piece_lasts(untrained: Path) -> None
     five = ("C", "C", "F", "F", "F")  # eighths: with the bars it all begins again after 20 quarters
     composer = Composer.load(step_folder(untrained, 1)).asked(Features(key="G major", chords=five))
     steps = 50 * 4
-    (piece,) = composer.compose([0], Sampling(), Length(20_000, steps), 3)
+    (piece,) = composer.compose([0], Sampling(), Length(20_000, steps, NEVER), 3)
     conditions = [
         (int(time), int(token))
         for time, token in zip(VOCABULARY.times(piece.ids), piece.ids, strict=True)

@@ -1,0 +1,44 @@
+"""Errors of flags: one line, with the choices and what may have been meant."""
+
+from __future__ import annotations
+
+import pytest
+
+from hpc.config.train_config import parse_flags as train_flags
+from hpc.scaling import parse_flags as scaling_flags
+from model.generate import parse_arguments as generate_flags
+from pipeline.preprocess import parse_arguments as preprocess_flags
+
+
+@pytest.mark.parametrize(
+    ("parse", "flags", "line"),
+    [
+        (train_flags, "--preset big", "--preset: 'big' is not one of tiny, small, base."),
+        (train_flags, "--preset smal", "one of tiny, small, base; did you mean small?"),
+        (train_flags, "--presett small", "--presett is no flag; did you mean --preset?"),
+        (train_flags, "--qqq=1", "--qqq is no flag."),
+        (train_flags, "--steps many", "--steps: 'many' is not a whole number."),
+        (train_flags, "--dropout x", "--dropout: 'x' is not a number."),
+        (scaling_flags, "--workers x", "--workers: 'x' cannot be read; needed: numbers of workers"),
+        (generate_flags, "a --bar 3", "--bar is no flag; did you mean --bars?"),
+        (generate_flags, "a --key H", "--key: 'H' is no key; needed is one such as 'A minor'"),
+        (preprocess_flags, "a --out b --vocabulary evnts", "events, grid; did you mean events?"),
+    ],
+)
+def test_a_wrong_flag_is_one_line_with_what_is_possible(
+    parse, flags: str, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(flags.split())
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and said.count("\n") == 1
+    assert line in said and said.endswith(" --help\n")
+
+
+def test_help_names_no_default_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        preprocess_flags(["--help"])
+    said = capsys.readouterr().out
+    assert "(default: None)" not in said and "(default: 0.1)" not in said.split("--valid")[0]
+    assert "(default: music21)" in said
