@@ -2,10 +2,9 @@
 
     python hpc/launch.py -H dorchester,bath --restarts 5 -- --run runs/both --steps 20000
 
-Run it on one of the hosts, on which rank 0 then writes the run. It starts hpc/train.py under mpirun
-on the hosts that doctor's quick check reaches. After a lost rank or host it starts again from the
-newest checkpoint, on the hosts that still answer. When a host is back, the run saves and continues
-on all. An error of the program itself ends it. Ctrl-C, SIGTERM and SIGUSR2 save and end it.
+Run it on one of the hosts: rank 0 then writes the run here. It starts hpc/train.py under mpirun on
+the hosts that doctor's quick check reaches; again after a loss, on those that are left; and, saving
+first, when a host is back. An error of the program ends it; so does a signal, after a save.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 if __package__ in (None, ""):  # run as a script: import from the root, not from hpc/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -59,11 +57,11 @@ class Launch:
             raise ValueError(f"--min-hosts is {flags.min_hosts}; give 1 to {len(self.hosts.all)}")
         if config.local_batch_size:
             raise ValueError(
-                "--local-batch-size changes the global batch with the number of workers, which is "
-                "not constant here. Use --global-batch-size"
+                "--local-batch-size: the number of workers may change. Use --global-batch-size"
             )
         self.run_dir = config.run or Path("runs") / time.strftime("train-%Y%m%d-%H%M%S")
         self.train_flags = [*flags.train_flags, f"--run={self.run_dir}"]
+        self.told: dict[str, str] = {}  # why hosts are left out
         self.asked = False  # to save and end
         self.mpirun: subprocess.Popen[bytes] | None = None
         for number in SIGNALS:
@@ -80,23 +78,17 @@ class Launch:
                 continue
             if code not in (EXIT_PREEMPTED, *LOST_CODES) and not self.hosts.unfit(hosts[1:]):
                 return code
+            say(f"code {code} after {restarts} of {self.flags.restarts} restarts (--restarts)")
             if restarts >= self.flags.restarts:
-                say(f"ended with code {code} after {restarts} restarts (--restarts)")
                 return code
             restarts += 1
-            say(f"ended with code {code}: restart {restarts} of at most {self.flags.restarts}")
         return EXIT_PREEMPTED
 
     def wait_for_hosts(self) -> list[str]:
-        """The hosts to start on, this one first, once there are at least --min-hosts of them.
-
-        Raises RuntimeError where there are fewer after --wait seconds.
-        """
+        """The hosts to start on, at least --min-hosts. RuntimeError if they do not come in time."""
         deadline = time.monotonic() + self.flags.wait
         while True:
-            found, reasons = self.hosts.now()
-            for host, reason in reasons.items():
-                say(f"without {host}: {reason}")
+            found = self.look()
             if len(found) >= self.flags.min_hosts or self.asked:
                 return found
             if time.monotonic() > deadline:
@@ -105,6 +97,14 @@ class Launch:
                     f"are needed (--min-hosts, --wait): python hpc/doctor.py -H {self.flags.hosts}"
                 )
             time.sleep(self.flags.check_every)
+
+    def look(self) -> list[str]:
+        """The hosts that can take part now; why others cannot is said where it has changed."""
+        found, reasons = self.hosts.now()
+        for host, reason in reasons.items() - self.told.items():
+            say(f"without {host}: {reason}")
+        self.told = reasons
+        return found
 
     def train(self, hosts: list[str]) -> tuple[int, bool]:
         """One start of hpc/train.py: its exit code, and whether it was ended to take in a host."""
@@ -126,13 +126,13 @@ class Launch:
 
     def grow(self, hosts: list[str], mpirun: subprocess.Popen[bytes]) -> bool:
         """Let the run save and end if it can continue on more hosts; whether it can."""
-        if len(hosts) == len(self.hosts.all) or len(more := self.hosts.now()[0]) <= len(hosts):
+        if len(hosts) == len(self.hosts.all) or len(more := self.look()) <= len(hosts):
             return False
         say(f"{', '.join(host for host in more if host not in hosts)} answers: saving to grow")
         mpirun.send_signal(signal.SIGUSR2)
         return True
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
+    def _ask(self, number: int, *_: object) -> None:
         """Let the run save and end. A second Ctrl-C raises KeyboardInterrupt."""
         self.asked = True
         if self.mpirun is not None:

@@ -36,16 +36,17 @@ class UsableHosts:
         manifest = Manifest.load(data)
         check_sharing(manifest, size=self.slots.total(), global_batch_size=global_batch_size)
         self._num_lanes = manifest.num_lanes
-        self._question = ["--quick", "--data", str(data.absolute())]
-        self._facts = collect(data.absolute(), [], quick=True)
+        self._data = data.absolute()
 
     def unfit(self, hosts: Sequence[str]) -> dict[str, str]:
         """Those of other hosts that cannot take part now, each with the reason: doctor --quick."""
         reasons = {}
-        for host, reply in ask_all(hosts, self._question, ANSWER_SECONDS).items():
+        here = collect(self._data, [], quick=True)
+        question = ["--quick", "--data", str(self._data)]
+        for host, reply in ask_all(hosts, question, ANSWER_SECONDS).items():
             if isinstance(reply, UnreachableError):
                 reasons[host] = str(reply)
-            elif differing := [name for name in SAME if reply.facts[name] != self._facts[name]]:
+            elif differing := [name for name in SAME if reply.facts[name] != here[name]]:
                 reasons[host] = f"{', '.join(differing)} there differ from here"
         return reasons
 

@@ -95,7 +95,7 @@ def test_a_lost_host_is_left_out_and_taken_in_again_when_it_is_back(programs: Pr
     code, said = programs.end("lose 205\nfind 85\nend 0\n")
     assert code == 0, said
     assert programs.starts == [BOTH, ALONE, BOTH]
-    assert "ended with code 205: restart 1 of at most 5" in said
+    assert "code 205 after 0 of 5 restarts" in said
     assert "without bath: ssh: bath: Connection timed out" in said
     assert "bath answers: saving to grow" in said
 
@@ -104,8 +104,8 @@ def test_lost_ranks_and_saved_runs_start_again_as_often_as_allowed(programs: Pro
     code, said = programs.end("end 76\nend 137\nend 85\nend 76\nend 0\n", "--restarts=3")
     assert code == 76
     assert programs.starts == [BOTH] * 4
-    assert "restart 3 of at most 3" in said
-    assert "ended with code 76 after 3 restarts (--restarts)" in said
+    assert "code 85 after 2 of 3 restarts" in said
+    assert "code 76 after 3 of 3 restarts (--restarts)" in said
 
 
 def test_an_error_of_the_program_ends_the_launcher_unless_a_host_is_gone_too(
@@ -153,7 +153,7 @@ def test_a_run_without_a_name_has_the_same_one_at_every_start(programs: Programs
     ("flags", "code", "line"),
     [
         ("--min-hosts=3", 1, "--min-hosts is 3; give 1 to 2"),
-        ("-- --local-batch-size=8", 1, "--local-batch-size changes the global batch"),
+        ("-- --local-batch-size=8", 1, "--local-batch-size: the number of workers may change"),
         ("-- --global-batch-size=7", 1, "a global batch of 7 cannot be shared"),
         ("-- --no-such-flag", 2, "unrecognized arguments: --no-such-flag"),
         (f"-H {HERE}:3", 1, "3 workers do not divide the 4 lanes"),
