@@ -30,7 +30,7 @@ from hpc import train
 last, finite = int(sys.argv[1]), train.require_finite
 def require_finite(run, step, loss):
     finite(run, step, loss)
-    if step == last - 1:
+    if step == last - 1 and last < run.config.steps:
         os.kill(os.getpid(), signal.SIGUSR2)
 train.require_finite = require_finite
 sys.exit(train.main(sys.argv[2:]))
