@@ -57,7 +57,7 @@ test: setup $(DONE)/packages-test ## Every test that this machine can run; what 
 coverage: setup ## How many lines plain pytest reaches; at least 85 %
 	$(VENV_PYTHON) -m pytest -q --cov --cov-report=term:skip-covered
 
-soak: setup $(DONE)/packages-test ## Half an hour of kills at random times, under every strategy
+soak: setup $(DONE)/packages-test ## Kills and lost hosts at random times, under every strategy: more than half an hour
 	$(VENV_PYTHON) -m pytest -m soak
 
 docs: $(DONE)/environment ## README, docs/ and the results as a site in build/docs; a broken link is an error

@@ -14,7 +14,6 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
@@ -29,7 +28,7 @@ from hpc.diagnostics.remote_hosts import (
     Answer,
     UnreachableError,
     answer_clock_questions,
-    ask,
+    ask_all,
     try_mpirun,
 )
 from hpc.diagnostics.shared_network import SharedNetwork, network, shared_networks
@@ -106,18 +105,12 @@ def interview(
     flags = ["--data", str(data), "--names", ",".join(hosts), *(["--quick"] if quick else [])]
     names = hosts if len(hosts) > 1 else []
 
-    def answer(host: str) -> Answer | UnreachableError:
-        if host == socket.gethostname():
-            return Answer(collect(data, names, quick))
-        try:
-            return ask(host, flags)
-        except UnreachableError as error:
-            return error
-
-    with ThreadPoolExecutor(max_workers=len(hosts)) as pool:
-        replies = dict(zip(hosts, pool.map(answer, hosts), strict=True))
+    here = socket.gethostname()
+    replies = ask_all([host for host in hosts if host != here], flags)
+    if here in hosts:
+        replies[here] = Answer(collect(data, names, quick))
     answers, table = {}, []
-    for host, reply in replies.items():
+    for host, reply in ((host, replies[host]) for host in hosts):
         if isinstance(reply, UnreachableError):
             table.append(Finding("ssh", "failed", f"{host}: {reply}", reply.advice))
         else:

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
@@ -97,6 +98,21 @@ def ask(host: str, flags: Sequence[str], timeout: float = 150.0) -> Answer:
         reason = last_line[0] if last_line else f"no answer within {timeout:.0f} s"
         raise UnreachableError(reason, _advice(reason, host))
     return Answer(facts, offset, error)
+
+
+def ask_all(
+    hosts: Sequence[str], flags: Sequence[str], timeout: float = 150.0
+) -> dict[str, Answer | UnreachableError]:
+    """The answers of other hosts by name, asked all at once; an error for one without an answer."""
+
+    def answer(host: str) -> Answer | UnreachableError:
+        try:
+            return ask(host, flags, timeout)
+        except UnreachableError as error:
+            return error
+
+    with ThreadPoolExecutor(max_workers=max(len(hosts), 1)) as pool:
+        return dict(zip(hosts, pool.map(answer, hosts), strict=True))
 
 
 def _advice(message: str, host: str) -> str:

@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hpc.distributed.hosts import parse_tasks_per_node
+from hpc.distributed.hosts import LOCAL, parse_tasks_per_node
 
 SECRET = "CHORALE_SECRET"
 MPI_NETWORK = "OMPI_MCA_btl_tcp_if_include"
@@ -207,6 +207,16 @@ def agreed_port(environ: Mapping[str, str]) -> int:
     """
     job, step = int(environ["SLURM_JOB_ID"]), int(environ["SLURM_STEP_ID"])
     return 20000 + (job * 31 + step) % 12000
+
+
+def is_here(host: str) -> bool:
+    """Is this the name or an address of this host?"""
+    if host in (LOCAL, socket.gethostname()):
+        return True
+    try:
+        return socket.gethostbyname(host) in own_addresses()
+    except OSError:
+        return False
 
 
 def own_addresses() -> list[str]:

@@ -8,8 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,9 @@ KEEPALIVE = {
     "oob_tcp_keepalive_intvl": "2",
     "oob_tcp_keepalive_probes": "3",
 }
+# mpirun's exit codes where a rank or a host was lost: that of a rank which noticed it, of one that
+# SIGKILL ended, and of Open MPI 4 without its daemon there. slurm/requeue.sh has the same.
+LOST_CODES = (76, 128 + signal.SIGKILL, 205)
 KILL_SECONDS = 2.0  # that workers left on this host have after mpirun's end
 
 
@@ -56,6 +59,15 @@ def run_to_the_end(
     Also where an exception ends the waiting. Raises subprocess.TimeoutExpired after `timeout`
     seconds. Without `environ` the program gets this process's environment.
     """
+    with running(argv, environ, **streams) as process:
+        return process.wait(timeout)
+
+
+@contextmanager
+def running(
+    argv: Sequence[str], environ: Mapping[str, str] | None = None, **streams: Any
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A program that starts others; the end of the block leaves none of them on this host."""
     process = subprocess.Popen(
         argv,
         env=environ,
@@ -65,7 +77,7 @@ def run_to_the_end(
         **streams,
     )
     try:
-        return process.wait(timeout)
+        yield process
     finally:
         _stop(process)
 

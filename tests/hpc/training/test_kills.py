@@ -14,7 +14,9 @@ from signal import SIGKILL
 
 import pytest
 
+from hpc.run_folder.layout import STRETCHES
 from model.networks.checkpoint import list_checkpoints
+from pipeline.runtime.files import read_lines
 from tests.hpc.training.lives import Job, Life, Running, final_state, last_step
 
 SAVE_EVERY = 4
@@ -129,8 +131,19 @@ def torment(
     assert final_state(folder / "killed") == final_state(folder / "left-alone")
     assert not list(folder.glob("killed/**/*.partial"))
     assert steps_in_tensorboard(folder / "killed") == steps_in_tensorboard(folder / "left-alone")
+    # The number of files grows with the steps that were saved, not with the restarts.
+    assert files_of(folder / "killed") == files_of(folder / "left-alone")
+    starts = read_lines(folder / "killed" / STRETCHES)
+    assert len(list((folder / "killed/tensorboard").glob("*tfevents*"))) <= len(starts)
+    assert len({start["first_step"] for start in starts}) == len(starts)
     # One interval, and a second one where the checkpoint of the first was still being written.
     assert max(faults.steps_redone) <= 2 * SAVE_EVERY
+
+
+def files_of(run_dir: Path) -> set[str]:
+    """A run's files, without those of TensorBoard and logs."""
+    files = {path.relative_to(run_dir) for path in run_dir.rglob("*") if path.is_file()}
+    return {str(path) for path in files if path.parts[0] != "tensorboard" and path.suffix != ".log"}
 
 
 def steps_in_tensorboard(run_dir: Path) -> list[int]:
@@ -151,12 +164,12 @@ def test_twelve_kills_lose_nothing(tiny_shards: Path, tmp_path: Path, faults: Fa
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("seed", [2, 3])
-def test_thirty_kills_lose_nothing(
-    seed: int, tiny_shards: Path, tmp_path: Path, faults: Faults
+@pytest.mark.parametrize(("seed", "num_kills"), [(2, 30), (3, 100)])
+def test_many_kills_lose_nothing(
+    seed: int, num_kills: int, tiny_shards: Path, tmp_path: Path, faults: Faults
 ) -> None:
-    flags = (f"--data={tiny_shards}", "--steps=300", *FLAGS)
-    torment(lambda run_dir: Life(run_dir, *flags), 30, tmp_path, seed, faults)
+    flags = (f"--data={tiny_shards}", f"--steps={10 * num_kills}", *FLAGS)
+    torment(lambda run_dir: Life(run_dir, *flags), num_kills, tmp_path, seed, faults)
 
 
 @pytest.mark.soak

@@ -1,0 +1,150 @@
+"""Command: train on several hosts, and start again on those that are left when one is lost.
+
+    python hpc/launch.py -H dorchester,bath --restarts 5 -- --run runs/both --steps 20000
+
+Run it on one of the hosts: rank 0 then writes the run here. It starts hpc/train.py under mpirun on
+the hosts that doctor's quick check reaches; again after a loss, on those that are left; and, saving
+first, when a host is back. An error of the program ends it; so does a signal, after a save.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+if __package__ in (None, ""):  # run as a script: import from the root, not from hpc/
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from hpc.config import train_config
+from hpc.diagnostics.usable_hosts import UsableHosts
+from hpc.distributed.mpirun import LOST_CODES, mpi_environment, running
+from hpc.run_folder.layout import STRETCHES
+from hpc.training.preemption import EXIT_PREEMPTED, SIGNALS
+from pipeline.runtime.command import described_parser, run_command
+from pipeline.runtime.provenance import REPOSITORY
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code of the last start of hpc/train.py; 1 for wrong hosts or a wrong data set."""
+    parser = described_parser(__doc__)
+    parser.usage = "%(prog)s -H HOST[:SLOTS],... [flags] [-- flags of hpc/train.py]"
+    add = parser.add_argument
+    add("-H", "--hosts", required=True, metavar="HOST[:SLOTS],...", help="hosts as for mpirun")
+    add("--restarts", type=int, default=5, metavar="N", help="after losses, in all, at most [5]")
+    add("--min-hosts", type=int, default=1, metavar="N", help="do not train on fewer [1]")
+    add("--wait", type=float, default=600, metavar="S", help="seconds to wait for these [600]")
+    add("--check-every", type=float, default=30, metavar="S", help="seconds between looks [30]")
+    add("train_flags", nargs="*", metavar="FLAG", help=argparse.SUPPRESS)
+    flags = parser.parse_args(argv)
+    return run_command(lambda: Launch(flags).until_done())
+
+
+class Launch:
+    """A training that starts again after losses."""
+
+    def __init__(self, flags: argparse.Namespace) -> None:
+        """Raises ValueError where the hosts or the flags of hpc/train.py cannot be used."""
+        self.flags = flags
+        config = train_config.parse_flags(flags.train_flags)[0]
+        self.hosts = UsableHosts(flags.hosts, config.data, config.global_batch_size)
+        if not 1 <= flags.min_hosts <= len(self.hosts.all):
+            raise ValueError(f"--min-hosts is {flags.min_hosts}; give 1 to {len(self.hosts.all)}")
+        if config.local_batch_size:
+            raise ValueError(
+                "--local-batch-size: the number of workers may change. Use --global-batch-size"
+            )
+        self.run_dir = config.run or Path("runs") / time.strftime("train-%Y%m%d-%H%M%S")
+        self.train_flags = [*flags.train_flags, f"--run={self.run_dir}"]
+        self.told: dict[str, str] = {}  # why hosts are left out
+        self.asked = False  # to save and end
+        self.mpirun: subprocess.Popen[bytes] | None = None
+        for number in SIGNALS:
+            signal.signal(number, self._ask)
+
+    def until_done(self) -> int:
+        """The exit code of the last start: 0, that of an error, or of one loss too many."""
+        restarts = 0
+        while (hosts := self.wait_for_hosts()) and not self.asked:
+            code, is_growing = self.train(hosts)
+            if code == 0 or self.asked:
+                return code
+            if is_growing and code == EXIT_PREEMPTED:
+                continue
+            if code not in (EXIT_PREEMPTED, *LOST_CODES) and not self.hosts.unfit(hosts[1:]):
+                return code
+            say(f"code {code} after {restarts} of {self.flags.restarts} restarts (--restarts)")
+            if restarts >= self.flags.restarts:
+                return code
+            restarts += 1
+        return EXIT_PREEMPTED
+
+    def wait_for_hosts(self) -> list[str]:
+        """The hosts to start on, at least --min-hosts. RuntimeError if they do not come in time."""
+        deadline = time.monotonic() + self.flags.wait
+        while True:
+            found = self.look()
+            if len(found) >= self.flags.min_hosts or self.asked:
+                return found
+            if time.monotonic() > deadline:
+                raise RuntimeError(
+                    f"{len(found)} hosts after {self.flags.wait:g} s, and {self.flags.min_hosts} "
+                    f"are needed (--min-hosts, --wait): python hpc/doctor.py -H {self.flags.hosts}"
+                )
+            time.sleep(self.flags.check_every)
+
+    def look(self) -> list[str]:
+        """The hosts that can take part now; why others cannot is said where it has changed."""
+        found, reasons = self.hosts.now()
+        for host, reason in reasons.items() - self.told.items():
+            say(f"without {host}: {reason}")
+        self.told = reasons
+        return found
+
+    def train(self, hosts: list[str]) -> tuple[int, bool]:
+        """One start of hpc/train.py: its exit code, and whether it was ended to take in a host."""
+        num_workers = sum(self.hosts.slots[host] for host in hosts)
+        listed = ",".join(f"{host}:{self.hosts.slots[host]}" for host in hosts)
+        launch = ["mpirun", "-np", str(num_workers), "-H", listed, "--map-by", "slot"]
+        program = [sys.executable, str(REPOSITORY / "hpc/train.py"), *self.train_flags]
+        say(f"-H {listed}: {shlex.join(['train.py', *self.train_flags])}")
+        is_growing, started = False, time.time()
+        with running([*launch, "--bind-to", "none", *program], mpi_environment()) as self.mpirun:
+            while True:
+                try:
+                    return self.mpirun.wait(self.flags.check_every), is_growing
+                except subprocess.TimeoutExpired:
+                    # Before its stretch is recorded, a signal would end the run without a save.
+                    record = self.run_dir / STRETCHES
+                    if record.exists() and record.stat().st_mtime > started and not is_growing:
+                        is_growing = self.grow(hosts, self.mpirun)
+
+    def grow(self, hosts: list[str], mpirun: subprocess.Popen[bytes]) -> bool:
+        """Let the run save and end if it can continue on more hosts; whether it can."""
+        if len(hosts) == len(self.hosts.all) or len(more := self.look()) <= len(hosts):
+            return False
+        say(f"{', '.join(host for host in more if host not in hosts)} answers: saving to grow")
+        mpirun.send_signal(signal.SIGUSR2)
+        return True
+
+    def _ask(self, number: int, *_: object) -> None:
+        """Let the run save and end. A second Ctrl-C raises KeyboardInterrupt."""
+        self.asked = True
+        if self.mpirun is not None:
+            self.mpirun.send_signal(signal.SIGUSR2)  # does nothing once it has ended
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def say(line: str) -> None:
+    """Tell the user what happens to the training as a whole."""
+    print(f"launch: {line}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
