@@ -32,22 +32,22 @@ def chorales() -> Composer:
 def test_the_shipped_model_ends_its_pieces_within_the_last_bar_and_never_freezes(
     chorales: Composer,
 ) -> None:
-    length = Length.of_steps(8 * BAR, 4, drafts.ROOM * BAR)
-    pieces = compose_pieces(chorales, range(4), Sampling(0.9), length, 1, BAR)
-    assert [piece.index for piece in pieces] == [0, 1, 2, 3]
+    length = Length.of_steps(4 * BAR, 4, drafts.ROOM * BAR)
+    pieces = compose_pieces(chorales, range(2), Sampling(0.9), length, 1, BAR)
+    assert [piece.index for piece in pieces] == [0, 1]
     for piece in pieces:
         assert piece.ended and piece.ids[-1] == END and not piece.remarks
         assert piece.num_drafts >= drafts.FIRST_DRAFTS
         score = chorales.score(piece, length, 100.0)
-        assert 7 * BAR < score.end <= 8 * BAR
+        assert 3 * BAR < score.end <= 4 * BAR
         assert longest_gap(score) < 2 * BAR
-    (alone,) = compose_pieces(chorales, [2], Sampling(0.9), length, 1, BAR)
-    assert alone.ids.tolist() == pieces[2].ids.tolist()
+    (alone,) = compose_pieces(chorales, [1], Sampling(0.9), length, 1, BAR)
+    assert alone.ids.tolist() == pieces[1].ids.tolist()
 
 
 def test_a_piece_of_any_length_is_the_first_draft_unless_it_freezes(chorales: Composer) -> None:
-    plain = chorales.compose(range(16), Sampling(0.9), Length(600), 3)
-    chosen = compose_pieces(chorales, range(16), Sampling(0.9), Length(600), 3, BAR)
+    plain = chorales.compose(range(8), Sampling(0.9), Length(600), 3)
+    chosen = compose_pieces(chorales, range(8), Sampling(0.9), Length(600), 3, BAR)
     for first, piece in zip(plain, chosen, strict=True):
         frozen = longest_gap(chorales.score(first, Length(600), 100.0)) >= 2 * BAR
         assert (piece.num_drafts > 1) == frozen
