@@ -2,20 +2,20 @@
 
     python hpc/launch.py -H dorchester,bath --restarts 5 -- --run runs/both --steps 20000
 
-Run it on one of the hosts: rank 0 then writes the run here. It starts hpc/train.py under mpirun on
-the hosts that doctor's quick check reaches; again after a loss, on those that are left; and, saving
-first, when a host is back. An error of the program ends it; so does a signal, after a save.
+Run it on one of the hosts, where rank 0 then writes the run. It starts again after a loss and,
+after a save, when a host is back. An error of the program ends it, and a signal after a save.
 """
 
 from __future__ import annotations
 
 import argparse
-import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a script: import from the root, not from hpc/
@@ -28,6 +28,8 @@ from hpc.run_folder.layout import STRETCHES
 from hpc.training.preemption import EXIT_PREEMPTED, SIGNALS
 from pipeline.runtime.command import described_parser, run_command
 from pipeline.runtime.provenance import REPOSITORY
+
+say = partial(print, "launch:", file=sys.stderr, flush=True)  # of the training as a whole
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,18 +53,18 @@ class Launch:
     def __init__(self, flags: argparse.Namespace) -> None:
         """Raises ValueError where the hosts or the flags of hpc/train.py cannot be used."""
         self.flags = flags
-        config = train_config.parse_flags(flags.train_flags)[0]
+        config, extra = train_config.parse_flags(flags.train_flags)
         self.hosts = UsableHosts(flags.hosts, config.data, config.global_batch_size)
         if not 1 <= flags.min_hosts <= len(self.hosts.all):
             raise ValueError(f"--min-hosts is {flags.min_hosts}; give 1 to {len(self.hosts.all)}")
         if config.local_batch_size:
-            raise ValueError(
-                "--local-batch-size: the number of workers may change. Use --global-batch-size"
-            )
+            raise ValueError("--local-batch-size: workers may change. Use --global-batch-size")
         self.run_dir = config.run or Path("runs") / time.strftime("train-%Y%m%d-%H%M%S")
-        self.train_flags = [*flags.train_flags, f"--run={self.run_dir}"]
+        self.temporary = tempfile.TemporaryDirectory()
+        self.result = extra.json or Path(self.temporary.name) / "result.json"
+        self.train_flags = [*flags.train_flags, f"--run={self.run_dir}", f"--json={self.result}"]
         self.told: dict[str, str] = {}  # why hosts are left out
-        self.asked = False  # to save and end
+        self.asked, self.is_dry = False, extra.dry_run  # asked to save and end
         self.mpirun: subprocess.Popen[bytes] | None = None
         for number in SIGNALS:
             signal.signal(number, self._ask)
@@ -72,6 +74,8 @@ class Launch:
         restarts = 0
         while (hosts := self.wait_for_hosts()) and not self.asked:
             code, is_growing = self.train(hosts)
+            if code == 0 and not (self.is_dry or self.result.exists()):
+                code = LOST_CODES[-1]  # mpirun of Open MPI 5.0.11 ends with 0 if a host is gone
             if code == 0 or self.asked:
                 return code
             if is_growing and code == EXIT_PREEMPTED:
@@ -88,8 +92,7 @@ class Launch:
         """The hosts to start on, at least --min-hosts. RuntimeError if they do not come in time."""
         deadline = time.monotonic() + self.flags.wait
         while True:
-            found = self.look()
-            if len(found) >= self.flags.min_hosts or self.asked:
+            if len(found := self.look()) >= self.flags.min_hosts or self.asked:
                 return found
             if time.monotonic() > deadline:
                 raise RuntimeError(
@@ -112,8 +115,9 @@ class Launch:
         listed = ",".join(f"{host}:{self.hosts.slots[host]}" for host in hosts)
         launch = ["mpirun", "-np", str(num_workers), "-H", listed, "--map-by", "slot"]
         program = [sys.executable, str(REPOSITORY / "hpc/train.py"), *self.train_flags]
-        say(f"-H {listed}: {shlex.join(['train.py', *self.train_flags])}")
+        say(f"-H {listed}, run {self.run_dir}")
         is_growing, started = False, time.time()
+        self.result.unlink(missing_ok=True)
         with running([*launch, "--bind-to", "none", *program], mpi_environment()) as self.mpirun:
             while True:
                 try:
@@ -139,11 +143,6 @@ class Launch:
             self.mpirun.send_signal(signal.SIGUSR2)  # does nothing once it has ended
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def say(line: str) -> None:
-    """Tell the user what happens to the training as a whole."""
-    print(f"launch: {line}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
