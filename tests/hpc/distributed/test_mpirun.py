@@ -42,7 +42,7 @@ def test_every_mpirun_of_ours_notices_a_cut_link_within_seconds(
     keepalive = {
         "oob_tcp_keepalive_time": "5",
         "oob_tcp_keepalive_intvl": "2",
-        "oob_tcp_keepalive_probes": "3",
+        "oob_tcp_keepalive_probes": "11",
     }
     for family in ("OMPI", "PRTE"):  # Open MPI 4 reads the first, the launcher of 5 the second
         assert {name: environ[f"{family}_MCA_{name}"] for name in keepalive} == keepalive
