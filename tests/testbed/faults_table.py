@@ -56,7 +56,7 @@ def line(row: Mapping[str, Any], text: str) -> str:
         row["hogs"],
         row["load"],
         *(("-", "-") if survived else ("none" if s is None else f"{s:.1f} s" for s in seconds)),
-        row["code"],
+        "none" if row["code"] is None else row["code"],
         "survived" if survived else "yes" if row["named"] else "no",
         "identical" if row["identical"] else "differs",
     ]

@@ -29,7 +29,7 @@ def test_a_row_tells_how_long_it_took_and_whether_the_culprit_was_named(tmp_path
     table = [line for line in lines if "| horovod |" in line]
     assert table == [
         "| rank 1 killed (SIGKILL) | horovod | 0 | 1.0 | 0.1 s | 3.2 s | 137 | yes | identical |",
-        "| link of bath cut | horovod | 0 | 1.0 | 31.2 s | none | None | no | identical |",
+        "| link of bath cut | horovod | 0 | 1.0 | 31.2 s | none | none | no | identical |",
         "| rank 1 stopped for 20 s | horovod | 0 | 1.0 | - | - | 0 | survived | identical |",
         "| horovod | 8 | 9.5 | 3 | 1 | 20 s | 30 s |",
     ]
