@@ -4,7 +4,8 @@
     mpirun -np 2 -H dorchester,bath python hpc/train.py --data data/bach --run runs/both
 
 The same command, run again, continues the run from its newest checkpoint. Exit codes: 0 done,
-1 error, 2 wrong flag, 76 another rank was lost, 85 stopped by a signal, after saving.
+1 error, 2 wrong flag, 76 another rank or the connection to it was lost, 85 stopped by a signal,
+after saving.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ except ModuleNotFoundError as error:  # on another host, mpirun may find another
 from hpc.config.train_config import parse_flags
 from hpc.distributed.collective_errors import collective_failure, without_nodes
 from hpc.distributed.launcher import Place, find_place
-from hpc.distributed.watchdog import Watchdog
+from hpc.distributed.watchdog import EXIT_PEER_LOST, Watchdog
 from hpc.run_folder.layout import METRICS, TIMELINE, write_config
 from hpc.run_folder.rank_log import RankLog
 from hpc.training.open_run import open_run
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         line = collective_failure(error)
         text = f" {line}" if line else f"\n{without_nodes(traceback.format_exc())}"
         print(f"error: {place}:{text}", file=sys.stderr)
-        code = 1
+        code = EXIT_PEER_LOST if line and place.size > 1 else 1
     log.close()
     if place.size > 1 and code:
         # The exit handlers of MPI and Horovod would wait for ranks that may be gone.
