@@ -4,7 +4,8 @@
     mpirun -np 2 -H dorchester,bath python hpc/train.py --data data/bach --run runs/both
 
 The same command with --run, run again, continues the run from its newest checkpoint. Exit codes:
-0 done, 1 error, 2 wrong flag, 76 another rank was lost, 85 stopped by a signal, after saving.
+0 done, 1 error, 2 wrong flag, 76 another rank or the connection to it was lost, 85 stopped by a
+signal, after saving.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ except ModuleNotFoundError as error:  # on another host, mpirun may find another
 from hpc.config.train_config import parse_flags
 from hpc.distributed.collective_errors import collective_failure, without_nodes
 from hpc.distributed.launcher import Place, find_place
-from hpc.distributed.watchdog import Watchdog
+from hpc.distributed.watchdog import EXIT_PEER_LOST, Watchdog
 from hpc.run_folder.layout import METRICS, TIMELINE, write_config
+from hpc.run_folder.rank_log import RankLog
 from hpc.training.open_run import open_run
 from hpc.training.preemption import EXIT_PREEMPTED, StopRequest
 from hpc.training.preflight import preflight, rendezvous, require_agreement
@@ -52,27 +54,33 @@ if TYPE_CHECKING:  # imports TensorFlow, which must wait until the flags are par
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train with the given flags; the exit code."""
-    place = Place()
+    place, log = Place(), RankLog()
     try:
         place = find_place(os.environ)
-        code = run_command(lambda: train(argv, place), str(place) if place.size > 1 else "")
+        who = str(place) if place.size > 1 else ""
+        code = run_command(lambda: train(argv, place, log=log), who)
     except Exception as error:
         line = collective_failure(error)
         text = f" {line}" if line else f"\n{without_nodes(traceback.format_exc())}"
         print(f"error: {place}:{text}", file=sys.stderr)
-        code = 1
+        code = EXIT_PEER_LOST if line and place.size > 1 else 1
+    log.close()
     if place.size > 1 and code:
         # The exit handlers of MPI and Horovod would wait for ranks that may be gone.
-        sys.stdout.flush()
-        sys.stderr.flush()
         os._exit(code)
     return code
 
 
-def train(argv: Sequence[str] | None, place: Place, open_run: Callable[..., Run] = open_run) -> int:
+def train(
+    argv: Sequence[str] | None,
+    place: Place,
+    open_run: Callable[..., Run] = open_run,
+    log: RankLog | None = None,
+) -> int:
     """Open or continue a run, train it, and close it; the exit code.
 
-    `open_run` returns a run that is ready for its next step (hpc/training/open_run.py).
+    `open_run` returns a run that is ready for its next step (hpc/training/open_run.py); `log` gets
+    what this rank prints.
     """
     config, extra = parse_flags(argv)
     stop_request = StopRequest()
@@ -83,6 +91,9 @@ def train(argv: Sequence[str] | None, place: Place, open_run: Callable[..., Run]
         require_agreement(roll, place)
         if config.run is None:
             watchdog.same_command += f" with --run {roll[0]['run']}"
+        if log and not extra.dry_run:
+            log.keep(Path(roll[0]["run"]), place)
+            watchdog.use_log(log)
 
         watchdog.allow(config.start_timeout, "starting its collective library")
         run = open_run(config, place, roll, watchdog, local)

@@ -19,6 +19,11 @@ def without_nodes(text: str) -> str:
     return NODE.sub("", text)
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of TensorFlow's error, which says what failed, without names of nodes."""
+    return without_nodes(str(error)).strip().partition("\n")[0]
+
+
 def collective_failure(error: BaseException) -> str:
     """A collective's error in one line; empty for an error of any other kind."""
     name, text = type(error).__name__, str(error)

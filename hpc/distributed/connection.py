@@ -9,12 +9,15 @@ encrypted: they hold no secret.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import hmac
 import json
 import math
 import secrets
 import socket
+import struct
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -109,6 +112,17 @@ class Connection:
         self._buffer += chunk
         self.is_untouched = self.is_untouched and not chunk
         return bool(chunk) and len(self._buffer) <= limit
+
+    def has_unconfirmed(self) -> bool:
+        """Has the other host not confirmed some of what was sent? It does so if a process hangs.
+
+        tcp(7), SIOCOUTQ. False for a connection that is closed.
+        """
+        try:
+            answer = fcntl.ioctl(self.channel, termios.TIOCOUTQ, bytes(4))
+        except (OSError, ValueError):
+            return False
+        return bool(struct.unpack("i", answer)[0])
 
     def close(self) -> None:
         """Close the socket."""

@@ -17,13 +17,14 @@ import psutil
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 STOP_SECONDS = 15.0  # that mpirun has to end its workers on all hosts
-# TCP keepalive between mpirun and its daemons, in seconds: mpirun gives a host that is cut off up
-# after 5 + 3 x 2 = 11 s. With the defaults of Open MPI 4 and 5 it takes 300 + 9 x 20 s.
+# TCP keepalive between mpirun and its daemons, in seconds: a host may be cut off for 20 s, and is
+# given up after 5 + 11 x 2 s. With the defaults of Open MPI 4 and 5 it takes 300 + 9 x 20 s.
 KEEPALIVE = {
     "oob_tcp_keepalive_time": "5",
     "oob_tcp_keepalive_intvl": "2",
-    "oob_tcp_keepalive_probes": "3",
+    "oob_tcp_keepalive_probes": "11",
 }
+KEEPALIVE_SECONDS = 27.0
 # mpirun's exit codes where a rank or a host was lost: that of a rank which noticed it, of one that
 # SIGKILL ended, and of Open MPI 4 without its daemon there. slurm/requeue.sh has the same.
 LOST_CODES = (76, 128 + signal.SIGKILL, 205)

@@ -29,9 +29,10 @@ from hpc.distributed.connection import (
     new_nonce,
 )
 from hpc.distributed.launcher import Place
+from hpc.distributed.peer import Peer
 from hpc.distributed.roll_call import RollCall
 from hpc.distributed.time_limit import hard_limit
-from hpc.distributed.watchdog import HEARTBEAT_SECONDS, Peer, Watchdog
+from hpc.distributed.watchdog import HEARTBEAT_SECONDS, Watchdog
 
 Facts = dict[str, Any]  # of one rank; always with `rank`, `host` and `address`
 Roll = list[Facts]  # the facts of every rank, in rank order

@@ -22,7 +22,7 @@ from hpc.distributed.connection import (
     new_nonce,
 )
 from hpc.distributed.launcher import Place
-from hpc.distributed.watchdog import Peer
+from hpc.distributed.peer import Peer
 
 MAX_CALLERS = 256  # who have not said who they are; then the first of them is turned away
 

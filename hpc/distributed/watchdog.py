@@ -8,7 +8,12 @@ rank 0. The messages, one signed JSON object a line:
 step      heartbeat: the last step that the sender finished; `limit`: seconds for its present work
 bye       the sender has finished its work
 failed    this rank raised an error and will print it
-lost      the sender ends, for the reason given in words
+lost      the sender ends, for the reason given in words, after `wait` seconds
+
+A host that is cut off is left to mpirun, whose connection to it notices by its keepalive. That
+works only while mpirun has sent nothing there that is unconfirmed (Linux then waits for 15
+minutes), and the end of any rank makes it send something. So no rank ends before mpirun has
+noticed.
 """
 
 from __future__ import annotations
@@ -16,30 +21,33 @@ from __future__ import annotations
 import os
 import threading
 import time
-from dataclasses import dataclass, field
+from contextlib import suppress
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
-from hpc.distributed.connection import Connection
 from hpc.distributed.launcher import Place
+from hpc.distributed.mpirun import KEEPALIVE_SECONDS
+from hpc.distributed.peer import Peer
 
 HEARTBEAT_SECONDS = 1.0
 BLAME_SECONDS = 5.0
-FAREWELL_SECONDS = 2.0  # for the failing rank to print its error before mpirun ends it
+WARNING_SECONDS = 10.0  # of silence in a step, before a line names the silent rank
+NOTICE_SECONDS = KEEPALIVE_SECONDS + 5.0  # after which mpirun has noticed a host that is cut off
+LAST_WORDS_SECONDS = 5.0  # to read the log of a lost rank
+FAREWELL_SECONDS = 10.0  # for a failing rank to print its error and end
+CODE_SECONDS = 1.0  # after which mpirun knows its exit code, and not ours, as the first
 COLLECTIVES = ("tensorflow", "horovod", "mpi4py")  # modules of errors that others may have caused
 EXIT_PEER_LOST = 76  # sysexits' EX_PROTOCOL: the other side did not do its part
 
 
-@dataclass
-class Peer:
-    """Another rank, and what its messages have said so far."""
+class Log(Protocol):
+    """The log of this rank, beside those of the others."""
 
-    facts: dict[str, Any]
-    connection: Connection
-    step: int = 0  # the last one it finished
-    limit: float = 0.0  # seconds that it may take for its present work
-    heard: float = field(default_factory=time.monotonic)
-    left: bool = False  # it said bye
+    def last_words(self, facts: dict[str, Any]) -> str:
+        """The end of the log of the rank with these facts."""
+
+    def close(self) -> None:
+        """Wait until all is written."""
 
 
 class Watchdog:
@@ -59,6 +67,7 @@ class Watchdog:
         self._over = threading.Event()
         # A file of its own, because the program redirects the common one while libraries start.
         self._stderr = os.fdopen(os.dup(2), "w")
+        self._log: Log | None = None
 
     # What the program reports -----------------------------------------------------------------
 
@@ -76,6 +85,13 @@ class Watchdog:
             threading.Thread(
                 target=self._read, args=(peer,), name=f"rank {rank}", daemon=True
             ).start()
+
+    def use_log(self, log: Log) -> None:
+        """Write later lines where stderr leads now, which is a log too.
+
+        Rank 0 shows the end of a lost rank's log.
+        """
+        self._stderr, self._log = os.fdopen(os.dup(2), "w"), log
 
     def progress(self, step: int, doing: str = "in a step") -> None:
         """Record that the main thread is alive and has finished `step`; the time limit restarts."""
@@ -111,26 +127,27 @@ class Watchdog:
                 pass
             if self._over.is_set():
                 # Another thread is ending this process, and says why: say nothing beside it.
-                time.sleep(2 * FAREWELL_SECONDS)
+                time.sleep(2 * NOTICE_SECONDS)
         self._over.set()
         self._send_all(**{"failed" if error is not None else "bye": self.place.rank})
+        self._stderr.close()
 
     # The watch --------------------------------------------------------------------------------
 
     def _read(self, peer: Peer) -> None:
         """Read a peer's messages until it closes its connection."""
         while message := peer.connection.receive():
-            peer.heard = time.monotonic()
+            peer.heard, peer.is_suspected = time.monotonic(), False
             if "step" in message:
                 peer.step, peer.limit = message["step"], message["limit"]
             elif "bye" in message:
                 peer.left = True
             elif "failed" in message:
-                self._end_quietly(message["failed"])
+                self._end_quietly(message["failed"], peer)
             elif "lost" in message:
-                self._end(message["lost"])
+                self._end(message["lost"], message["wait"])
         if not peer.left and not self._over.is_set():
-            self._end(self._loss(peer, "has died (its connection is gone)"))
+            self._lose(peer, "has died (its connection is gone)")
 
     def _watch(self) -> None:
         """Send heartbeats; end this process when a peer is silent or this rank stands still."""
@@ -141,13 +158,12 @@ class Watchdog:
             if late > HEARTBEAT_SECONDS:
                 self._leave_out(late)
             checked = now
+            for peer in self._peers.values():
+                peer.is_cut_off = peer.connection.has_unconfirmed()
             self._send_heartbeat()
             for peer in list(self._peers.values()):
-                # Half its limit, so that a silent rank is named before this one's own time, spent
-                # waiting for it, is up.
-                silent = now - peer.heard
-                if silent > peer.limit / 2 and not peer.left:
-                    self._end(self._loss(peer, f"has been silent for {silent:.0f} s"))
+                if not peer.left:
+                    self._judge(peer)
             standing = now - self._progress
             if standing > self._limit:
                 others = "".join(f"; rank {r}: step {p.step}" for r, p in self._peers.items())
@@ -156,11 +172,22 @@ class Watchdog:
                     f"step {self._step}{others}"
                 )
 
+    def _judge(self, peer: Peer) -> None:
+        """Warn of a peer that has been silent, or end this process."""
+        # Half its limit, so that a silent rank is named before this one's own time, spent waiting
+        # for it, is up.
+        patience = peer.limit / 2
+        if peer.silent_seconds > patience:
+            self._lose(peer, peer.silence())
+        elif not peer.is_suspected and peer.silent_seconds > max(WARNING_SECONDS, patience / 3):
+            peer.is_suspected = True
+            loss = peer.loss(peer.silence(), self._step)
+            self._say(f"warning: {loss}; {self.place} waits for it until that is {patience:.0f} s")
+
     def _somebody_is_silent(self) -> bool:
         """Has a peer missed two heartbeats?"""
-        now = time.monotonic()
         return any(
-            now - peer.heard > 3 * HEARTBEAT_SECONDS and not peer.left
+            peer.silent_seconds > 3 * HEARTBEAT_SECONDS and not peer.left
             for peer in self._peers.values()
         )
 
@@ -175,35 +202,66 @@ class Watchdog:
         for peer in self._peers.values():
             peer.heard = min(peer.heard + seconds, now)
 
-    def _loss(self, peer: Peer, how: str) -> str:
-        """The line that names a lost peer."""
-        rank, host = peer.facts["rank"], peer.facts["host"]
-        return f"rank {rank} on {host} {how} after step {max(peer.step, self._step - 1, 0)}"
-
     # The end of this process ------------------------------------------------------------------
 
-    def _end(self, why: str) -> None:
-        """End this process, and name the reason here and to the other ranks."""
+    def _lose(self, peer: Peer, how: str) -> None:
+        """End this process because of a lost peer; on rank 0 with the end of that one's log."""
+        self._end(peer.loss(how, self._step), lost=peer)
+
+    def _end(self, why: str, wait: float = 0.0, lost: Peer | None = None) -> None:
+        """Name the reason here and to the other ranks; after `wait` seconds end this process."""
         if self._over.is_set():
             return
         self._over.set()
-        self._send_all(lost=why)
-        print(
+        wait = max(wait, self._seconds_until_mpirun_notices())
+        self._send_all(lost=why, wait=wait)
+        self._say(
             f"error: {why}; {self.place} ends. {self.same_command} continues from the last "
-            "checkpoint",
-            file=self._stderr,
-            flush=True,
+            "checkpoint"
         )
-        # The main thread may be blocked in a collective for ever: no clean-up can be waited for.
-        os._exit(EXIT_PEER_LOST)
+        if lost and self.place.is_chief:
+            # In a thread: a file system of the lost host may never answer.
+            words = threading.Thread(target=self._show_log_of, args=(lost,), daemon=True)
+            words.start()
+            words.join(LAST_WORDS_SECONDS)
+        time.sleep(max(wait, 0.0))
+        self._exit()
 
-    def _end_quietly(self, failed_rank: int) -> None:
-        """End this process without a line, later than the failing rank, which prints the error."""
+    def _end_quietly(self, failed_rank: int, peer: Peer) -> None:
+        """End this process without a line, later than the failing rank, which prints the error.
+
+        `peer` is that rank, or rank 0, which told us and ends later than it.
+        """
         self._over.set()
         if self.place.is_chief:
             self._send_all(failed=failed_rank)
-        time.sleep(FAREWELL_SECONDS)
+        deadline = time.monotonic() + FAREWELL_SECONDS
+        while peer.connection.receive(deadline):
+            pass
+        time.sleep(max(CODE_SECONDS, self._seconds_until_mpirun_notices()))
+        self._exit()
+
+    def _seconds_until_mpirun_notices(self) -> float:
+        """Seconds until mpirun has noticed every host that is cut off; see the top of this file."""
+        cut_off = [p for p in self._peers.values() if p.is_cut_off and not p.left]
+        if self.place.launcher != "mpirun":
+            return 0.0
+        return max((NOTICE_SECONDS - peer.silent_seconds for peer in cut_off), default=0.0)
+
+    def _exit(self) -> None:
+        """End this process at once: its main thread may be blocked in a collective for ever."""
+        self._stderr.close()
+        if self._log:
+            self._log.close()
         os._exit(EXIT_PEER_LOST)
+
+    def _show_log_of(self, peer: Peer) -> None:
+        if self._log:
+            self._say(self._log.last_words(peer.facts))
+
+    def _say(self, line: str) -> None:
+        with suppress(ValueError):  # the main thread has just closed it, at its end
+            print(line, file=self._stderr, flush=True)
 
     def _send_heartbeat(self) -> None:
         self._send_all(step=self._step, limit=self._limit)

@@ -8,6 +8,7 @@ from pathlib import Path
 import tensorflow as tf
 from tensorboard.compat.proto.event_pb2 import Event
 
+from hpc.distributed.collective_errors import first_line
 from pipeline.runtime.files import new_file, not_written
 
 HPARAMS = "_hparams_/"  # tags that every start writes again, always at step 0
@@ -36,7 +37,9 @@ def cut_event_files(folder: Path, last_step: Callable[[str], int]) -> None:
             with new_file(path) as partial, tf.io.TFRecordWriter(str(partial)) as writer:
                 for record in kept:
                     writer.write(record)
-        except (OSError, tf.errors.OpError) as error:
+        except tf.errors.OpError as error:
+            raise not_written(path, OSError(first_line(error))) from error
+        except OSError as error:
             raise not_written(path, error) from error
 
 

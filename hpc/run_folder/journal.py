@@ -15,6 +15,7 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar.summary import pb as layout_summary
 from tensorboard.plugins.hparams import api as hparams
 
+from hpc.distributed.collective_errors import first_line
 from hpc.distributed.launcher import Place
 from hpc.run_folder.event_cutting import cut_event_files
 from hpc.run_folder.layout import METRICS, SAMPLES, STRETCHES, TENSORBOARD, read_entries
@@ -94,7 +95,7 @@ class Journal:
             # Without this the writer waits for up to two minutes, which a kill would lose.
             self._writer.flush()
         except tf.errors.OpError as error:
-            raise not_written(self._run_dir / TENSORBOARD, error) from error
+            raise not_written(self._run_dir / TENSORBOARD, OSError(first_line(error))) from error
         shown = ", ".join(f"{name} {_shown(values[name])}" for name in SHOWN if name in values)
         self.say(f"step {step}/{self._total_steps} {split}: {shown}")
         if self._progress:

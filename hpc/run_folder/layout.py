@@ -7,6 +7,7 @@ checkpoints/      step-NNNNNNNN/ (model/networks/checkpoint.py), best.json
 music.json        composed pieces beside real ones, by model/evaluate.py --samples
 lock              held by the process that trains the run
 tensorboard/      event files and profiles
+logs/             rank-N.log: what each rank printed (rank_log.py)
 
 Each file is refused where its contents are not what was written: config.json, best.json and the
 lines carry a CRC-32 (pipeline/runtime/files.py), checkpoints a sha256 of every file. Lines that are
@@ -43,6 +44,7 @@ STRETCHES_TYPES = {
     "sequence_length": int,
 }
 TENSORBOARD, SAMPLES = "tensorboard", "tensorboard/samples"
+LOGS = "logs"
 LOCK = "lock"
 LOCK_SECONDS = 10.0  # a chief that lost a rank ends, and releases its lock, within seconds
 

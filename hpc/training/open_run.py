@@ -40,6 +40,9 @@ def open_run(
     # auto reads the data set.
     devices, strategy = _open_devices_and_collectives(config, place, roll)
 
+    # On a busy machine each part may take its own time.
+    watchdog.allow(config.start_timeout, "building its network")
+
     # Sequence length and batch plan.
     stored = start["run"] if is_continued else {}
     plan = _plan_batches(config, place, local.manifest, stored)
@@ -48,11 +51,13 @@ def open_run(
     steps = _build_steps(config, strategy, plan, chief["model"])
 
     # State: the chief's checkpoint on every rank.
+    watchdog.allow(config.start_timeout, "taking over the weights of rank 0")
     restore(steps.variables(), local.bundle, strategy)
     if not is_continued:
         steps.start_from_averages()
 
     # The link between the workers, measured.
+    watchdog.allow(config.start_timeout, "timing an allreduce")
     link = time_allreduce(strategy, steps.model, config.compression) if place.size > 1 else None
     run_dir = Path(chief["run"])
     return Run(

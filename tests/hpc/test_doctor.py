@@ -240,7 +240,7 @@ def test_the_interfaces_are_those_that_linux_lists_but_loopback() -> None:
 KEEPALIVE = {
     "oob_tcp_keepalive_time": "5",
     "oob_tcp_keepalive_intvl": "2",
-    "oob_tcp_keepalive_probes": "3",
+    "oob_tcp_keepalive_probes": "11",
 }
 
 

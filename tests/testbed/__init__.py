@@ -1,1 +1,1 @@
-"""Two hosts on one machine, as network namespaces: `python tests/testbed/testbed.py up`."""
+"""Hosts on one machine, as network namespaces: `python tests/testbed/testbed.py up`."""

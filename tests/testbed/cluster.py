@@ -18,7 +18,8 @@ from tests.testbed.network import Switch, call
 from tests.testbed.processes import Command, Process, poll, start_in_namespaces
 
 HERE = Path(__file__).resolve().parent
-ADDRESSES = {"dorchester": "10.83.77.1", "bath": "10.83.77.2"}  # as in etc/hosts
+ADDRESSES = {"dorchester": "10.83.77.1", "bath": "10.83.77.2", "ely": "10.83.77.3"}  # etc/hosts
+HOSTS = ("dorchester", "bath")  # those that are up unless asked otherwise, and Slurm's nodes
 HEAD = "dorchester"  # runs slurmctld, as in etc/slurm/slurm.conf
 DEFAULT_STATE_DIR = Path("/tmp/chorale-testbed")
 PROGRAMS = ("ip", "tc", "unshare", "nsenter", "setpriv", "taskset", "ssh-keygen", "sshd")
@@ -40,7 +41,7 @@ def missing() -> str | None:
 
 
 class Testbed:
-    """Two hosts that are up, or can be.
+    """Some hosts that are up, or can be.
 
     A testbed has its own folder and no other name anywhere, so several can be up at once.
     """
@@ -59,13 +60,13 @@ class Testbed:
 
     @property
     def is_up(self) -> bool:
-        """Whether both hosts are up."""
+        """Whether its hosts are up."""
         return bool(self.hosts) and all(host.init.is_alive for host in self.hosts.values())
 
     # -- up and down
 
-    def up(self, pin: bool = True, slurm: bool = True) -> None:
-        """Bring both hosts up, after taking away what is left of a testbed in the same folder.
+    def up(self, pin: bool = True, slurm: bool = True, hosts: Sequence[str] = HOSTS) -> None:
+        """Bring the hosts up, after taking away what is left of a testbed in the same folder.
 
         With `pin` every host has one core of its own, as far as there are cores.
         """
@@ -77,7 +78,7 @@ class Testbed:
             self._write_etc()
             self._switch = Switch(self._start(network.BOOT_COMMAND, network.NAMESPACES)[1])
             cores = sorted(os.sched_getaffinity(0))
-            for index, name in enumerate(ADDRESSES):
+            for index, name in enumerate(hosts):
                 self._boot(name, cores[index] if pin and index < len(cores) else None)
             self.wait_until_ready()
             for host in self.hosts.values():
@@ -104,6 +105,7 @@ class Testbed:
     def restore(self) -> None:
         """Make the hosts as they were when they came up, whatever was done to them."""
         self.set_rate(None)
+        self.hog(0)
         for name in self.hosts:
             self.mend(name)
         if self._has_slurm:
@@ -126,7 +128,7 @@ class Testbed:
 
     def _waits_for_jobs(self) -> bool:
         states = self._run_on_head(["sinfo", "--noheader", "--Node", "--format=%T"]).stdout.split()
-        return states == ["idle"] * len(self.hosts)
+        return states == ["idle"] * len(HOSTS)
 
     def _write_etc(self) -> None:
         """What each host finds on top of the machine's /etc: ours, and keys made for this time."""
@@ -155,7 +157,7 @@ class Testbed:
         """Start a host, plug its cable into the switch, and tell it so."""
         assert self._switch is not None
         services = ["sshd"]
-        if self._has_slurm:
+        if self._has_slurm and name in HOSTS:
             services += ["munged", *(["slurmctld"] if name == HEAD else []), "slurmd"]
         pin = ["taskset", "--cpu-list", str(core)] if core is not None else []
         address = ADDRESSES[name]
@@ -167,6 +169,12 @@ class Testbed:
         assert parent.stdin is not None
         parent.stdin.write(b"plugged in\n")
         parent.stdin.flush()
+
+    def hog(self, num_hogs: int) -> None:
+        """Keep every host's cores busy with so many endless loops, in place of those before."""
+        for host in self.hosts.values():
+            host.hog(num_hogs, environment())
+        self._record()
 
     # -- the network
 
@@ -215,6 +223,10 @@ class Testbed:
         """What runs on a host beside its daemons: after a run has ended, nothing."""
         return self.hosts[name].processes()
 
+    def left_over(self, name: str) -> list[Process]:
+        """The same without sessions of sshd, which notice a cut link only after hours."""
+        return [p for p in self.processes(name) if not p.command.startswith("sshd")]
+
     def sbatch(
         self,
         script: Path,
@@ -262,7 +274,8 @@ class Testbed:
         self._has_slurm = record["slurm"]
         for fields in record["hosts"]:
             fields["init"] = Process(**fields["init"])
-            fields["daemons"] = [Process(**daemon) for daemon in fields["daemons"]]
+            for kind in ("daemons", "hogs"):
+                fields[kind] = [Process(**process) for process in fields.get(kind, [])]
             fields["folder"] = Path(fields["folder"])
             self.hosts[fields["name"]] = Host(**fields)
 

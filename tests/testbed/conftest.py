@@ -1,4 +1,4 @@
-"""`testbed`: the two hosts, brought up once for all tests marked cluster, taken down at the end."""
+"""`testbed`: three hosts, brought up once for all tests marked cluster, taken down at the end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.testbed.cluster import Testbed, missing
+from tests.testbed.cluster import ADDRESSES, Testbed, missing
 
 
 @contextmanager
@@ -28,19 +28,19 @@ def preferred() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def running_testbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
-    """Both hosts, up. They end with this process even if it is killed."""
+    """The hosts, up. They end with this process even if it is killed."""
     if reason := missing():
         pytest.skip(reason)
     testbed = Testbed(tmp_path_factory.mktemp("testbed") / "state", die_with_us=True)
     with preferred():
-        testbed.up()
+        testbed.up(hosts=tuple(ADDRESSES))
     yield testbed
     testbed.down()
 
 
 @pytest.fixture
 def testbed(running_testbed: Testbed) -> Iterator[Testbed]:
-    """Both hosts as they came up: what a test did to them is made good after it."""
+    """The hosts as they came up: what a test did to them is made good after it."""
     with preferred():
         yield running_testbed
         running_testbed.restore()

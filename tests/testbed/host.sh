@@ -25,8 +25,8 @@ read -r _
 ip link set lo up
 ip address add "$address" dev eth0
 ip link set eth0 up
-# A peer that stops answering is given up after 13 s; the default is 15 minutes.
-sysctl -qw net.ipv4.tcp_retries2=5
+# As on real hosts: TCP gives a peer that stops answering up after 15 minutes.
+sysctl -qw net.ipv4.tcp_retries2=15
 exec >>"$state/$name/log" 2>&1 </dev/null
 
 start_service() {

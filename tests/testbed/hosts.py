@@ -6,6 +6,7 @@ the kernel ends every process in the host and takes its network, mounts and shar
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,7 @@ class Host:
     core: int | None  # the one core that all its processes share; None: all cores
     folder: Path  # its log, its part of /etc, and what commands wrote
     daemons: list[Process] = field(default_factory=list)  # what ran before anybody asked for more
+    hogs: list[Process] = field(default_factory=list)  # loops that only take processor time
 
     def entrance(self, cwd: Path | None = None) -> list[str]:
         """The command line to put before a command, so that it runs in the host."""
@@ -52,8 +54,15 @@ class Host:
             )
             return Command(entrance, stdout, stderr)
 
+    def hog(self, num_hogs: int, env: Mapping[str, str]) -> None:
+        """Run so many endless loops, in place of those that ran."""
+        for hog in self.hogs:
+            hog.send(signal.SIGKILL)
+        loops = [self.popen(["sh", "-c", "while :; do :; done"], env) for _ in range(num_hogs)]
+        self.hogs = [loop.process for loop in loops if loop.process is not None]
+
     def processes(self) -> list[Process]:
-        """What runs in the host, its daemons left out, in the order in which it started."""
+        """What runs in the host, daemons and hogs left out, in the order in which it started."""
         namespace = Path(f"/proc/{self.init.pid}/ns/pid").readlink()
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
@@ -63,8 +72,8 @@ class Host:
             except OSError:  # it ended while we looked
                 continue
         return sorted(
-            (process for process in found if process.is_alive and process not in self.daemons),
-            key=lambda process: (process.started, process.pid),
+            (p for p in found if p.is_alive and p not in self.daemons and p not in self.hogs),
+            key=lambda p: (p.started, p.pid),
         )
 
     def last_of_log(self, num_lines: int = 20) -> str:

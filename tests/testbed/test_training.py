@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 MPIRUN = ("mpirun", "-np", "2", "-H", "dorchester,bath")
 FLAGS = (*TINY_FLAGS, "--steps=20", "--log-every=1", "--eval-every=10", "--dropout=0")
 STRATEGIES = ["horovod", "multiworker"]
-TIMEOUT = 16  # seconds without a finished step, here
+TIMEOUT = 16  # seconds without a finished step, in some tests
+PATIENCE = 300  # seconds for an end on a busy machine; TCP alone would end it after 15 minutes
 PREEMPTED = 85
 
 
@@ -127,10 +127,6 @@ def stop(testbed: Testbed) -> None:
     trainer(testbed).send(signal.SIGSTOP)
 
 
-def cut(testbed: Testbed) -> None:
-    testbed.cut("bath")
-
-
 def trainer(testbed: Testbed):
     """The process of rank 1."""
     found = [p for p in testbed.processes("bath") if "hpc/train.py" in p.command]
@@ -138,25 +134,40 @@ def trainer(testbed: Testbed):
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("fault", [kill, stop, cut])
+@pytest.mark.parametrize("fault", [kill, stop])
 def test_a_rank_that_fails_in_a_step_ends_the_run_and_is_named(
     fault, strategy: str, testbed: Testbed, checkout: Path
 ) -> None:
-    flags = [*TINY_FLAGS, "--steps=100000", "--log-every=1", f"--timeout={TIMEOUT}"]
+    flags = [*TINY_FLAGS, "--steps=100000", "--log-every=1"]
+    flags += [f"--timeout={TIMEOUT}"] if fault is stop else []
     command = start(testbed, checkout, f"--strategy={strategy}", *flags)
     wait_for_steps(checkout, command)
     fault(testbed)
-    failed_at = time.monotonic()
-    done = command.wait(TIMEOUT + 30)
+    done = command.wait(PATIENCE)
     assert done.returncode != 0
     lines = [line for line in done.stderr.splitlines() if "rank 1 on bath" in line]
     # Killed by mpirun as soon as rank 1 was dead, rank 0 may not have had time for its own line.
-    if fault is not kill:
-        assert lines, done.stderr
-        assert "after step" in lines[0]
-        assert time.monotonic() - failed_at < TIMEOUT + 10
+    if fault is stop:
+        assert "(its host answers) after step" in lines[0], done.stderr
     else:
         assert "bath" in done.stderr
+    no_orphans(testbed)
+
+
+# The second is less than mpirun needs to notice: a rank that ended at once would make it hang.
+@pytest.mark.parametrize(("strategy", "timeout"), [("multiworker", 60), ("horovod", TIMEOUT)])
+def test_a_host_that_is_cut_off_is_named_and_mpirun_ends(
+    strategy: str, timeout: int, testbed: Testbed, checkout: Path
+) -> None:
+    flags = [*TINY_FLAGS, "--steps=100000", "--log-every=1", f"--timeout={timeout}"]
+    command = start(testbed, checkout, f"--strategy={strategy}", *flags)
+    wait_for_steps(checkout, command)
+    testbed.cut("bath")
+    done = command.wait(PATIENCE)
+    assert done.returncode != 0
+    lines = [line for line in done.stderr.splitlines() if "rank 1 on bath" in line]
+    assert "(its host does not answer) after step" in lines[0], done.stderr
+    testbed.mend("bath")
     no_orphans(testbed)
 
 
@@ -168,15 +179,13 @@ def test_a_rank_that_never_starts_ends_the_others(
     program += [f"--strategy={strategy}", f"--start-timeout={TIMEOUT}"]
     launch = ["mpirun", "-np", "1", "-H", "dorchester", *program]
     launch += [":", "-np", "1", "-H", "bath", sys.executable, "-c", "import time; time.sleep(600)"]
-    started = time.monotonic()
-    done = testbed.run("dorchester", launch, cwd=checkout, timeout=TIMEOUT + 40)
+    done = testbed.run("dorchester", launch, cwd=checkout, timeout=PATIENCE)
     assert done.returncode != 0
     assert "rank 0 on dorchester has been waiting in MPI" in done.stderr, done.stderr
-    assert time.monotonic() - started < TIMEOUT + 15
     no_orphans(testbed)
 
 
 def no_orphans(testbed: Testbed) -> None:
-    """Nothing is left on any host, once a cut host has noticed that it is."""
+    """Nothing is left on any host."""
     for name in ("dorchester", "bath"):
-        poll(lambda name=name: not testbed.processes(name), 40, f"orphans on {name}")
+        poll(lambda name=name: not testbed.left_over(name), 300, f"orphans on {name}")

@@ -1,8 +1,13 @@
 """What a user reads of an error of TensorFlow's or Horovod's collectives."""
 
+import subprocess
+import sys
+
+import pytest
 import tensorflow as tf
 
 from hpc.distributed.collective_errors import collective_failure, without_nodes
+from tests.conftest import REPOSITORY
 
 ABORTED = """Graph execution error:
 
@@ -36,3 +41,24 @@ def test_horovods_error_is_read_without_tensorflows_node() -> None:
 def test_an_error_of_the_program_itself_is_left_to_its_traceback() -> None:
     assert collective_failure(tf.errors.InvalidArgumentError(None, None, "shapes")) == ""
     assert collective_failure(KeyError("broken")) == ""
+
+
+FAILING = """
+import os, sys
+os.environ |= {"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2"}
+from hpc import train
+def fail(*arguments, **named):
+    raise type(sys.argv[1], (Exception,), {})("Connection reset by peer")
+train.train = fail
+train.main([])
+"""
+
+
+@pytest.mark.parametrize(("error", "code"), [("UnavailableError", 76), ("KeyError", 1)])
+def test_a_collective_that_fails_is_a_lost_rank_to_what_started_the_run(
+    error: str, code: int
+) -> None:
+    argv = [sys.executable, "-c", FAILING, error]
+    done = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+    assert done.returncode == code, done.stderr
+    assert "Connection reset by peer" in done.stderr

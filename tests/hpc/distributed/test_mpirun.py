@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from hpc.distributed.mpirun import mpi_environment, run_to_the_end
+from tests.conftest import REPOSITORY
 
 
 def test_nothing_that_was_started_outlives_an_interruption() -> None:
@@ -33,16 +34,26 @@ def test_nothing_that_was_started_outlives_an_interruption() -> None:
     assert not Path(f"/proc/{child}").exists()
 
 
+KEEPALIVE = {
+    "oob_tcp_keepalive_time": "5",
+    "oob_tcp_keepalive_intvl": "2",
+    "oob_tcp_keepalive_probes": "11",
+}
+
+
 def test_every_mpirun_of_ours_notices_a_cut_link_within_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "mpirun").touch(mode=0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     environ = mpi_environment()
-    keepalive = {
-        "oob_tcp_keepalive_time": "5",
-        "oob_tcp_keepalive_intvl": "2",
-        "oob_tcp_keepalive_probes": "3",
-    }
     for family in ("OMPI", "PRTE"):  # Open MPI 4 reads the first, the launcher of 5 the second
-        assert {name: environ[f"{family}_MCA_{name}"] for name in keepalive} == keepalive
+        assert {name: environ[f"{family}_MCA_{name}"] for name in KEEPALIVE} == KEEPALIVE
+
+
+def test_slurm_and_the_testbed_have_the_same_settings() -> None:
+    site = (REPOSITORY / "slurm/site.env").read_text()
+    testbed = (REPOSITORY / "tests/testbed/etc/openmpi/openmpi-mca-params.conf").read_text()
+    for name, value in KEEPALIVE.items():
+        assert f"OMPI_MCA_{name}={value} PRTE_MCA_{name}={value}\n" in site
+        assert f"{name} = {value}\n" in testbed

@@ -20,7 +20,7 @@ START_TIMEOUT, TIMEOUT, PATIENCE_SECONDS = 300.0, 6.0, 300.0
 
 # One rank: meets the others, then finishes a step every 0.1 s until told otherwise.
 RANK = """
-import ctypes, json, sys, time
+import builtins, ctypes, json, sys, time
 from hpc.distributed.launcher import Place
 from hpc.distributed.rendezvous import meet, require_equal, require_sound
 from hpc.distributed.watchdog import Watchdog
@@ -49,11 +49,13 @@ def train():
             if step > facts.get("collective_fails_after", step):
                 raise type("UnavailableError", (Exception,), {"__module__": "tensorflow.errors"})
             if step > facts.get("fail_after", step):
-                raise KeyError("broken")
+                raise getattr(builtins, facts.get("fails_as", "KeyError"))("broken")
             watchdog.progress(step)
 
 time.sleep(facts.get("come_after", 0))
-sys.exit(run_command(train, str(place)))  # as hpc/train.py does
+code = run_command(train, str(place))  # as hpc/train.py does
+time.sleep(facts.get("stay_after_the_end", 0))
+sys.exit(code)
 """
 
 
@@ -176,6 +178,17 @@ def test_the_failing_rank_alone_speaks(ranks: Ranks) -> None:
     code, errors = ranks.end_of(1)
     assert code == 1
     assert "KeyError: 'broken'" in errors
+    assert ranks.end_of(0) == (EXIT_PEER_LOST, "")
+
+
+def test_a_rank_ends_after_the_failing_one_so_that_its_code_is_the_first(ranks: Ranks) -> None:
+    # A RuntimeError, say of a full disk, is printed by run_command; the process may end later.
+    ranks.start(2, {}, {"fail_after": 2, "fails_as": "RuntimeError", "stay_after_the_end": 600})
+    stderr = ranks.processes[1].stderr
+    assert stderr is not None and "broken" in stderr.readline()
+    time.sleep(3)
+    assert ranks.processes[0].poll() is None
+    ranks.processes[1].kill()
     assert ranks.end_of(0) == (EXIT_PEER_LOST, "")
 
 

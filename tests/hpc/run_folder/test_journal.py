@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
+import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -92,3 +94,20 @@ def test_samples_of_later_steps_go_too(tmp_path: Path) -> None:
     shown = EventAccumulator(str(tmp_path / SAMPLES))
     shown.Reload()
     assert [event.step for event in shown.Tensors("valid_music/loss")] == [2, 4]
+
+
+def test_event_files_that_cannot_be_written_are_an_error_of_one_line(tmp_path: Path) -> None:
+    journal = record(tmp_path, range(1, 3), evaluated=0)
+    (events,) = event_files(tmp_path)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # As a full disk does, for any user; metrics.jsonl is shorter than the event file.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (events.stat().st_size + 100, limit[1]))
+    try:
+        with pytest.raises(OSError, match=r"tensorboard could not be written \(.*File too l") as f:
+            for step in range(3, 20):
+                journal.scalars(step, "train", loss=1.0)
+        journal.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert "\n" not in str(f.value) and "{{" not in str(f.value)
+    assert "run the same command again" in str(f.value)

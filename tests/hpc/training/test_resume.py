@@ -228,6 +228,23 @@ def test_a_full_disk_costs_no_checkpoint_and_the_same_command_goes_on(
     assert final_state(run_dir) == final_state(left_alone)
 
 
+@pytest.mark.mpi
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("strategy", ["horovod", "multiworker"])
+def test_a_full_disk_ends_both_ranks_with_one_line_and_code_1(
+    strategy: str, tiny_shards: Path, small_disk: Path
+) -> None:
+    # Without a checkpoint on the way: hpc/results/faults.md shows how such a run goes on.
+    flags = (f"--data={tiny_shards}", "--steps=100000", "--log-every=1", f"--strategy={strategy}")
+    job = Job(small_disk, 2, *flags)
+    assert job.wait_for_step(3)
+    fill(small_disk, but_bytes=0)
+    assert job.end() == 1, job.said()  # 76 would be a lost rank, after which a launcher goes on
+    assert job.said().count("could not be written (") == 1
+    assert "No space left on device" in job.said()
+    assert "Traceback" not in job.said()
+
+
 # What is refused: in one line, before TensorFlow is loaded --------------------------------------
 
 

@@ -1,0 +1,71 @@
+"""The published table of faults: hpc/results/faults.md."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+HEAD = """# Faults of two servers
+
+    python tests/testbed/measure_faults.py --hogs 0 4
+    python tests/testbed/measure_faults.py --hogs 8 --starts 15
+
+Two network namespaces on one machine, dorchester and bath, each with one core of it
+(tests/testbed), with the kernel's default settings, the default limits of hpc/train.py and the
+settings that hpc/doctor.py prints for Open MPI. A run of 600 steps (tiny preset) over both; in its
+middle the fault. Seconds are from the fault to the end of the last rank, and of mpirun; `code` is
+mpirun's. The same command then ended the run: `rerun` says whether weights, optimizer and record
+equal those of a run without a fault, bit for bit. Hogs are endless loops on the same cores; `load`
+is the machine's load average when the fault came, since other programs ran too.
+"""
+GRPC = """
+TensorFlow's gRPC resets a connection of which data have been unconfirmed for about 20 s, whatever
+the limits of this program: multiworker may not survive a link that is cut for so long.
+"""
+TABLE = """
+| fault | strategy | hogs | load | last rank | mpirun | code | named | rerun |
+|---|---|---:|---:|---:|---:|---:|---|---|
+"""
+
+
+def publish(rows: Sequence[Mapping[str, Any]], texts: Mapping[str, str], out_dir: Path) -> None:
+    """Write faults.md: a line for each row, in the order of `texts`, and the starts under load."""
+    faults = [row for row in rows if "fault" in row]
+    order = list(texts)
+    faults.sort(key=lambda row: (order.index(row["fault"]), row["hogs"], row["strategy"]))
+    text = HEAD + TABLE + "".join(line(row, texts[row["fault"]]) for row in faults)
+    if any(row["fault"].startswith("link") and row["code"] for row in faults):
+        text += GRPC
+    if starts := [row for row in rows if "starts" in row]:
+        text += "\n## Starts under load\n\nRuns of 2 steps, one after the other.\n"
+        text += "\n| strategy | hogs | load | starts | failed | median | longest |\n"
+        text += "|---|---:|---:|---:|---:|---:|---:|\n" + "".join(map(starts_line, starts))
+    out_dir.mkdir(parents=True, exist_ok=True)
+    (out_dir / "faults.md").write_text(text)
+
+
+def line(row: Mapping[str, Any], text: str) -> str:
+    """A row of the table."""
+    seconds = [row.get(name) for name in ("ranks_seconds", "mpirun_seconds")]
+    survived = row["code"] == 0
+    cells = [
+        text,
+        row["strategy"],
+        row["hogs"],
+        row["load"],
+        *(("-", "-") if survived else ("none" if s is None else f"{s:.1f} s" for s in seconds)),
+        "none" if row["code"] is None else row["code"],
+        "survived" if survived else "yes" if row["named"] else "no",
+        "identical" if row["identical"] else "differs",
+    ]
+    return f"| {' | '.join(map(str, cells))} |\n"
+
+
+def starts_line(row: Mapping[str, Any]) -> str:
+    """A row of the table of starts."""
+    seconds = row["seconds"]
+    cells = [row["strategy"], row["hogs"], row["load"], row["starts"], len(row["failed"])]
+    cells += [f"{statistics.median(seconds):.0f} s", f"{max(seconds):.0f} s"]
+    return f"| {' | '.join(map(str, cells))} |\n"

@@ -1,0 +1,264 @@
+#!/usr/bin/env python3
+"""Measure what faults of two servers do to a run, with default limits: hpc/results/faults.md.
+
+Brings the testbed up, and for every fault and strategy trains over dorchester and bath, does it
+to the run in the middle, takes the time until all is over, and runs the same command again.
+--starts counts starts that fail under load instead. What was measured stays in the work folder,
+and later calls add to it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+if __package__ in (None, ""):  # run as a script: import from tests/, not from tests/testbed/
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+from tests.hpc.training.lives import final_state, last_step
+from tests.testbed.cluster import DEFAULT_STATE_DIR, HEAD, HOSTS, Testbed
+from tests.testbed.faults_table import publish
+from tests.testbed.processes import Command, Process, poll
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+STRATEGIES = ("horovod", "multiworker")
+MPIRUN = ("mpirun", "-np", "2", "-H", ",".join(HOSTS), "python", "hpc/train.py")
+TINY = ("--preset=tiny", "--sequence-length=32", "--global-batch-size=16", "--samples-after=-1")
+NUM_STEPS = 600
+STEPS = (f"--steps={NUM_STEPS}", "--save-every=50", "--log-every=10", "--eval-every=300")
+STRIKE_AT = 120  # the step that a run has passed when the fault comes
+LONGEST = 300.0  # seconds for all that should end
+DISK = "small-disk"  # the folder of runs whose disk is filled
+
+
+class Case:
+    """A run over both hosts, and what can be done to it."""
+
+    def __init__(self, testbed: Testbed, argv: list[str], run_dir: Path) -> None:
+        self.testbed, self.argv, self.run_dir = testbed, argv, run_dir
+        # The folder as dorchester sees it, whatever is mounted there.
+        root = Path(f"/proc/{testbed.hosts[HEAD].init.pid}/root")
+        self.seen = root / run_dir.relative_to("/")
+
+    def start(self) -> Command:
+        """Begin the run, or go on with it."""
+        return self.testbed.popen(HEAD, self.argv, cwd=REPOSITORY)
+
+    def ranks(self) -> list[Process]:
+        """The living processes of both ranks; that of rank 1 on bath last."""
+        return [
+            process
+            for host in HOSTS
+            for process in self.testbed.processes(host)
+            if "hpc/train.py" in process.command and not process.command.startswith("mpirun")
+        ]
+
+    def kill(self) -> None:
+        """Kill rank 1."""
+        self.ranks()[-1].send(signal.SIGKILL)
+
+    def stop(self, seconds: float | None = None) -> None:
+        """Stop rank 1; for good, or for some seconds."""
+        rank = self.ranks()[-1]
+        rank.send(signal.SIGSTOP)
+        if seconds is not None:
+            time.sleep(seconds)
+            rank.send(signal.SIGCONT)
+
+    def cut(self, seconds: float | None = None) -> None:
+        """Cut the link of bath; for good, or for some seconds."""
+        self.testbed.cut("bath")
+        if seconds is not None:
+            time.sleep(seconds)
+            self.testbed.mend("bath")
+
+    def kill_host(self) -> None:
+        """Kill everything that mpirun has started on bath."""
+        for process in self.testbed.processes("bath"):
+            process.send(signal.SIGKILL)
+
+    def fill_disk(self) -> None:
+        """Leave no space on the disk of the run folder."""
+        self.testbed.run(HEAD, ["dd", "if=/dev/zero", f"of={self.run_dir}/filler", "bs=4k"])
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is done to a run, and which words of its output name the cause."""
+
+    text: str
+    strike: Callable[[Case], None]
+    culprit: str = "bath"
+
+
+FAULTS = {
+    "kill": Fault("rank 1 killed (SIGKILL)", Case.kill),
+    "stop": Fault("rank 1 stopped (SIGSTOP)", Case.stop),
+    "cut": Fault("link of bath cut", Case.cut),
+    "host": Fault("all processes on bath killed", Case.kill_host),
+    "disk": Fault("disk of the run folder full", Case.fill_disk, "could not be written (No space"),
+    "stall-5": Fault("rank 1 stopped for 5 s", lambda case: case.stop(5.0)),
+    "stall-20": Fault("rank 1 stopped for 20 s", lambda case: case.stop(20.0)),
+    "link-5": Fault("link of bath cut for 5 s", lambda case: case.cut(5.0)),
+    "link-20": Fault("link of bath cut for 20 s", lambda case: case.cut(20.0)),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code: 0 when all that was asked for is measured and written."""
+    flags = parse_flags(argv)
+    flags.work.mkdir(parents=True, exist_ok=True)
+    testbed = Testbed(flags.state, die_with_us=True)
+    try:
+        testbed.up(slurm=False)
+        for hogs in flags.hogs:
+            if flags.starts:
+                count_starts(testbed, hogs, flags)
+                continue
+            for name in flags.faults:
+                for strategy in flags.strategies:
+                    record(flags, measure(testbed, name, strategy, hogs, flags))
+    except (RuntimeError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    finally:
+        testbed.down()
+    publish(recorded(flags), {name: fault.text for name, fault in FAULTS.items()}, flags.out)
+    print(f"wrote {flags.out / 'faults.md'}")
+    return 0
+
+
+def parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The flags of the command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--faults", nargs="*", choices=FAULTS, default=list(FAULTS), help="[all]")
+    add("--strategies", nargs="+", choices=STRATEGIES, default=STRATEGIES, help="[both]")
+    add("--hogs", nargs="+", type=int, default=[0], help="endless loops beside it, in all [0]")
+    add("--starts", type=int, default=0, help="count this many starts of each strategy instead")
+    add("--data", type=Path, default=REPOSITORY / "data/bach", help="data set [data/bach]")
+    add("--work", type=Path, default=REPOSITORY / "runs/faults-testbed", help="measurements")
+    add("--out", type=Path, default=REPOSITORY / "hpc/results", help="folder [hpc/results]")
+    add("--state", type=Path, default=DEFAULT_STATE_DIR, help="folder of the testbed")
+    return parser.parse_args(argv)
+
+
+def measure(
+    testbed: Testbed, name: str, strategy: str, hogs: int, flags: argparse.Namespace
+) -> dict[str, Any]:
+    """One row: a run, the fault in its middle, and the same command again."""
+    fault = FAULTS[name]
+    expected = reference(testbed, strategy, flags)
+    case = new_case(testbed, DISK if name == "disk" else f"{strategy}-{name}", strategy, flags)
+    testbed.hog(hogs // len(HOSTS))
+    if name == "disk":
+        testbed.run(HEAD, ["mount", "-t", "tmpfs", "-o", "size=32m", "small", str(case.run_dir)])
+    try:
+        command = case.start()
+        poll(lambda: last_step(case.seen) >= STRIKE_AT or not command.is_running, LONGEST, "no run")
+        load = os.getloadavg()[0]
+        struck = time.monotonic()
+        fault.strike(case)
+        row = {"fault": name, "strategy": strategy, "hogs": hogs, "load": round(load, 1)}
+        row |= seconds_to_the_end(case, command, struck)
+        row |= {"named": culprit_line(command, fault.culprit), "said": command.stderr}
+        testbed.restore()
+        if row["code"] != 0:
+            (case.seen / "filler").unlink(missing_ok=True)
+            again = case.start().wait(LONGEST)
+            row["again"] = again.returncode
+        row["identical"] = final_state(case.seen) == expected
+    finally:
+        testbed.restore()
+        testbed.run(HEAD, ["umount", str(case.run_dir)])
+    print({key: value for key, value in row.items() if key != "said"}, flush=True)
+    return row
+
+
+def reference(testbed: Testbed, strategy: str, flags: argparse.Namespace) -> dict[str, Any]:
+    """The final state of a run to which nothing is done."""
+    case = new_case(testbed, f"{strategy}-alone", strategy, flags, keep=True)
+    if last_step(case.run_dir) < NUM_STEPS:
+        done = case.start().wait(LONGEST)
+        if done.returncode:
+            raise RuntimeError(f"the run without a fault failed:\n{done.stderr}")
+    return final_state(case.seen)
+
+
+def new_case(
+    testbed: Testbed, name: str, strategy: str, flags: argparse.Namespace, keep: bool = False
+) -> Case:
+    """A run that has an empty folder, unless a former one is kept."""
+    run_dir = flags.work.absolute() / name
+    if not keep:
+        shutil.rmtree(run_dir, ignore_errors=True)
+    run_dir.mkdir(exist_ok=True)
+    argv = [*MPIRUN, f"--data={flags.data}", f"--run={run_dir}", f"--strategy={strategy}"]
+    return Case(testbed, [*argv, *TINY, *STEPS], run_dir)
+
+
+def seconds_to_the_end(case: Case, command: Command, struck: float) -> dict[str, Any]:
+    """Seconds from the fault to the end of the last rank and of mpirun, and its exit code."""
+    ended: dict[str, float] = {}
+    while len(ended) < 2 and (now := time.monotonic() - struck) < LONGEST:
+        if not case.ranks():
+            ended.setdefault("ranks_seconds", round(now, 1))
+        if not command.is_running:
+            ended.setdefault("mpirun_seconds", round(now, 1))
+        time.sleep(0.1)
+    return {**ended, "code": command.wait(1.0).returncode if "mpirun_seconds" in ended else None}
+
+
+def culprit_line(command: Command, culprit: str) -> str:
+    """The first line of the output that names the culprit."""
+    lines = (command.stderr + command.stdout).splitlines()
+    own = [line for line in lines if line.startswith(("error: ", "warning: "))]
+    return next((line for line in own + lines if culprit in line), "")
+
+
+def count_starts(testbed: Testbed, hogs: int, flags: argparse.Namespace) -> None:
+    """Start tiny runs of each strategy under load, and record how many of them fail."""
+    for strategy in flags.strategies:
+        testbed.hog(hogs // len(HOSTS))
+        seconds, failed = [], []
+        for _ in range(flags.starts):
+            case = new_case(testbed, "start", strategy, flags)
+            started = time.monotonic()
+            done = testbed.run(HEAD, [*case.argv, "--steps=2"], cwd=REPOSITORY, timeout=LONGEST)
+            seconds.append(round(time.monotonic() - started, 1))
+            failed += [done.stderr] if done.returncode else []
+            print(f"{strategy}: {seconds[-1]} s, code {done.returncode}", flush=True)
+        row = {"strategy": strategy, "hogs": hogs, "starts": flags.starts, "failed": failed}
+        record(flags, {**row, "seconds": seconds, "load": round(os.getloadavg()[0], 1)})
+        testbed.restore()
+
+
+def recorded(flags: argparse.Namespace) -> list[dict[str, Any]]:
+    """All rows so far."""
+    path = flags.work / "rows.json"
+    return json.loads(path.read_text()) if path.exists() else []
+
+
+def record(flags: argparse.Namespace, row: dict[str, Any]) -> None:
+    """Add a row, in place of an earlier one of the same fault, strategy and load."""
+
+    def key(row: dict[str, Any]) -> tuple[Any, ...]:
+        return tuple(row.get(name) for name in ("fault", "strategy", "hogs"))
+
+    rows = [former for former in recorded(flags) if key(former) != key(row)]
+    (flags.work / "rows.json").write_text(json.dumps([*rows, row], indent=1))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
