@@ -9,8 +9,8 @@ from typing import Any
 
 HEAD = """# Faults of two servers
 
-    python tests/testbed/measure_faults.py --hogs 0 4
-    python tests/testbed/measure_faults.py --hogs 8 --starts 15
+    python tests/testbed/measure_faults.py                       # --hogs 0 4: also under load
+    python tests/testbed/measure_faults.py --hogs 8 --starts 15  # or another number
 
 Two network namespaces on one machine, dorchester and bath, each with one core of it
 (tests/testbed), with the kernel's default settings, the default limits of hpc/train.py and the
