@@ -16,10 +16,10 @@ while kill -0 "$program" 2>/dev/null; do wait "$program"; done
 wait "$program"
 code=$?
 
-# mpirun itself ends with 137 where a rank was killed, and with 205 where a node is gone.
+# mpirun itself ends with 137 where a rank was killed, and with 205 or 255 where a node is gone.
 case $code in
 85) reason="saved" ;;
-76 | 137 | 205) reason="a rank or its node was lost (code $code)" ;;
+76 | 137 | 205 | 255) reason="a rank or its node was lost (code $code)" ;;
 *) exit "$code" ;;
 esac
 requeues=${SLURM_RESTART_COUNT:-0}
