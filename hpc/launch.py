@@ -23,7 +23,7 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
 
 from hpc.config import train_config
 from hpc.diagnostics.usable_hosts import UsableHosts
-from hpc.distributed.mpirun import LOST_CODES, mpi_environment, running
+from hpc.distributed.mpirun import HOST_LOST, LOST_CODES, mpi_environment, running
 from hpc.run_folder.layout import STRETCHES
 from hpc.training.preemption import EXIT_PREEMPTED, SIGNALS
 from pipeline.runtime.command import described_parser, run_command
@@ -75,7 +75,7 @@ class Launch:
         while (hosts := self.wait_for_hosts()) and not self.asked:
             code, is_growing = self.train(hosts)
             if code == 0 and not (self.is_dry or self.result.exists()):
-                code = LOST_CODES[-1]  # mpirun of Open MPI 5.0.11 ends with 0 if a host is gone
+                code = HOST_LOST  # mpirun of Open MPI 5.0.11 ends with 0 if a host is gone
             if code == 0 or self.asked:
                 return code
             if is_growing and code == EXIT_PREEMPTED:

@@ -28,7 +28,8 @@ KEEPALIVE_SECONDS = 27.0
 # mpirun's exit codes where a rank or a host was lost: that of a rank which noticed it, of one that
 # SIGKILL ended, and of Open MPI 4 without its daemon there: 205 where the connection broke, 255
 # where the daemon was killed. slurm/requeue.sh has the same.
-LOST_CODES = (76, 128 + signal.SIGKILL, 205, 255)
+HOST_LOST = 205
+LOST_CODES = (76, 128 + signal.SIGKILL, HOST_LOST, 255)
 KILL_SECONDS = 2.0  # that workers left on this host have after mpirun's end
 
 
