@@ -130,8 +130,9 @@ class Job(Running):
 
         for child in psutil.Process(self.process.pid).children(recursive=True):
             with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                if child.environ().get("OMPI_COMM_WORLD_RANK") == str(rank):
-                    return child.pid
+                is_rank = child.environ().get("OMPI_COMM_WORLD_RANK") == str(rank)
+                if is_rank and any("train.py" in word for word in child.cmdline()):
+                    return child.pid  # not the tee of its log
         raise LookupError(f"rank {rank} is not running")
 
 
