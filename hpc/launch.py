@@ -3,7 +3,7 @@
     python hpc/launch.py -H dorchester,bath --restarts 5 -- --run runs/both --steps 20000
 
 Run it on one of the hosts, where rank 0 then writes the run. It starts again after a loss and,
-after a save, when a host is back. An error of the program ends it, and a signal after a save.
+after a save, when a host is back. An error of the training ends it. Ctrl-C and SIGTERM save first.
 """
 
 from __future__ import annotations
@@ -38,10 +38,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.usage = "%(prog)s -H HOST[:SLOTS],... [flags] [-- flags of hpc/train.py]"
     add = parser.add_argument
     add("-H", "--hosts", required=True, metavar="HOST[:SLOTS],...", help="hosts as for mpirun")
-    add("--restarts", type=int, default=5, metavar="N", help="after losses, in all, at most [5]")
+    add("--restarts", type=int, default=5, metavar="N", help="starts after losses, at most [5]")
     add("--min-hosts", type=int, default=1, metavar="N", help="do not train on fewer [1]")
-    add("--wait", type=float, default=600, metavar="S", help="seconds to wait for these [600]")
-    add("--check-every", type=float, default=30, metavar="S", help="seconds between looks [30]")
+    add(
+        "--wait", type=float, default=600, metavar="S", help="seconds to wait for --min-hosts [600]"
+    )
+    add("--check-every", type=float, default=30, metavar="S", help="seconds between checks [30]")
     add("train_flags", nargs="*", metavar="FLAG", help=argparse.SUPPRESS)
     flags = parser.parse_args(argv)
     return run_command(lambda: Launch(flags).until_done())

@@ -36,7 +36,8 @@ except ModuleNotFoundError as error:  # on another host, mpirun may find another
 from hpc.config.train_config import parse_flags
 from hpc.distributed.collective_errors import collective_failure, without_nodes
 from hpc.distributed.launcher import Place, find_place
-from hpc.distributed.watchdog import EXIT_PEER_LOST, Watchdog
+from hpc.distributed.mpirun import EXIT_PEER_LOST
+from hpc.distributed.watchdog import Watchdog
 from hpc.run_folder.layout import METRICS, TIMELINE, write_config
 from hpc.run_folder.rank_log import RankLog
 from hpc.training.open_run import open_run

@@ -14,7 +14,8 @@ A piece in which two bars pass without a new note is composed again. With a prim
 
 --given is one voice, from its first note to its last; a model of several voices composes the
 others.
---page needs nothing beside it except the WAV files, and these only if they are large.
+--page writes one file that holds the pictures, the sound (MP3) and the MIDI. More than 16 MiB of
+sound goes into MP3 files beside it: send these too.
 """
 
 from __future__ import annotations

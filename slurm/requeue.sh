@@ -1,7 +1,7 @@
 #!/bin/bash
 # Run the rest of the command line as this job's program, and requeue the job if the program asks.
-# The program asks by exit code 85, after it has saved, or 76, when it has lost a rank: it can continue
-# from its newest checkpoint. A program of one's own fault (another code) is not started again.
+# It is requeued on 85 (saved), and on 76, 137, 205 and 255 (a rank or a node was lost): it continues
+# from its newest checkpoint. Any other code is an error of the program and ends the job.
 set -uo pipefail
 : "${MAX_REQUEUES:?is set in slurm/site.env}"
 

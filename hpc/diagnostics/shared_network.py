@@ -27,7 +27,7 @@ class SharedNetwork:
             "mca_base_env_list": "PATH",  # so that every host finds the same python
         }
         # Of the launcher: its own connections, and no binding. By default it binds each of two
-        # processes to one core, where TensorFlow computes.
+        # processes to one core; train.py takes its share by itself, preprocess.py does not.
         if major < 5:
             launcher = {"oob_tcp_if_include": subnet, "hwloc_base_binding_policy": "none"}
             return {OPEN_MPI_FILE: messages | launcher | KEEPALIVE}

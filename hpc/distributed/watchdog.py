@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from hpc.distributed.launcher import Place
-from hpc.distributed.mpirun import KEEPALIVE_SECONDS
+from hpc.distributed.mpirun import EXIT_PEER_LOST, KEEPALIVE_SECONDS
 from hpc.distributed.peer import Peer
 
 HEARTBEAT_SECONDS = 1.0
@@ -37,7 +37,6 @@ LAST_WORDS_SECONDS = 5.0  # to read the log of a lost rank
 FAREWELL_SECONDS = 10.0  # for a failing rank to print its error and end
 CODE_SECONDS = 1.0  # after which mpirun knows its exit code, and not ours, as the first
 COLLECTIVES = ("tensorflow", "horovod", "mpi4py")  # modules of errors that others may have caused
-EXIT_PEER_LOST = 76  # sysexits' EX_PROTOCOL: the other side did not do its part
 
 
 class Log(Protocol):

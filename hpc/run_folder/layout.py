@@ -8,6 +8,8 @@ music.json        composed pieces beside real ones, by model/evaluate.py --sampl
 lock              held by the process that trains the run
 tensorboard/      event files and profiles
 logs/             rank-N.log: what each rank printed (rank_log.py)
+listening.log     what the sampler for TensorBoard printed (hpc/training/samples.py)
+horovod-timeline.json   with --timeline
 
 Each file is refused where its contents are not what was written: config.json, best.json and the
 lines carry a CRC-32 (pipeline/runtime/files.py), checkpoints a sha256 of every file. Lines that are

@@ -6,7 +6,7 @@ import os
 import signal
 from types import FrameType
 
-# Not used by shells, MPI or Slurm: "saved, start me again". slurm/train_2nodes.sh requeues on it.
+# Not used by shells, MPI or Slurm: "saved, start me again", as slurm/requeue.sh and launch.py do.
 EXIT_PREEMPTED = 85
 SIGNALS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT)
 

@@ -1,4 +1,4 @@
-"""Pieces chosen among drafts: one that ends by itself near the wanted length, and never freezes.
+"""Pieces chosen among drafts: one that ends by itself near the wanted length, and seldom freezes.
 
 A network that may not end a piece often holds its last chord instead. Therefore several drafts of
 a piece of a wanted length are composed side by side. They may end by themselves within the last two
@@ -109,7 +109,7 @@ def _chosen(
     """The piece, with remarks on what is wrong with it and with all other drafts."""
     remarks = []
     if frozen:
-        remarks.append(f"stands still for {FROZEN_BARS} bars, like all {len(drafts)} drafts")
+        remarks.append(f"stands still for {FROZEN_BARS} bars, like every draft of its length")
     if away and piece.complete:
         remarks.append(f"none of {len(drafts)} drafts ends within the last bar: this one is cut")
     num_drawn = sum(draft.num_composed for draft in drafts)

@@ -22,8 +22,9 @@ from pipeline.vocabulary.registry import Vocabulary
 PIECES_PER_CHUNK = 64  # parsed and shuffled together: enough to share what one op costs
 ENDLESS = np.iinfo(np.int64).max
 NUM_HASHES = 2**62  # buckets, of an int64
-# In 1 of 10 passes all conditions of a piece are dropped, and each single one in 1 of 10: the
-# network also learns unconditional music (classifier-free guidance, Ho and Salimans 2022).
+# In 1 of 10 passes all conditions of a piece but its chords are dropped, and each single one in 1
+# of 10: the network also learns unconditional music (classifier-free guidance, Ho and Salimans
+# 2022).
 PASSES_PER_DROP = 10
 
 unconverted = tf.autograph.experimental.do_not_convert  # no Python loop over tensors is in here

@@ -50,7 +50,7 @@ class Manifest:
     num_sources: int = 0
     rejects: dict[str, int] = field(default_factory=dict)  # kind -> files and tunes of files
     adjustments: dict[str, int] = field(default_factory=dict)  # rule -> notes of these pieces
-    # feature -> pieces that have it, and its values or range: see features.summarise
+    # feature -> pieces that have it, and its values or range: see labels.summarise
     features: dict[str, dict[str, Any]] = field(default_factory=dict)
     # "pieces" that are copies of others, and "groups" of copies; empty where there are none
     copies: dict[str, int] = field(default_factory=dict)

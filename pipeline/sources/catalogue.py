@@ -27,7 +27,7 @@ class NamedSource:
     origin: str
     licence: str
     split: str
-    features: tuple[str, ...]  # of features.Features
+    features: tuple[str, ...]  # of labels.Features
 
     def __str__(self) -> str:
         return f"{self.name}:PATH" if self.needs else self.name

@@ -15,8 +15,7 @@ from pipeline.scores.jump_words import JUMP_WORDS
 from pipeline.scores.kern.spines import LINE_END, KernError
 
 LIST = re.compile(r"\*>([^\[\]]*)\[(.*)\]")
-# A colon before the lines of a bar ends a repeat, one behind them starts one.
-ENDS, STARTS = re.compile(r"=[^|!:]*:"), re.compile(r"=.*[|!]+:")
+ENDS = re.compile(r"=[^|!:]*:")  # a colon before the lines of a bar ends a repeat
 
 
 class Mark(NamedTuple):

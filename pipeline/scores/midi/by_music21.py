@@ -8,6 +8,7 @@ from typing import Any
 
 import music21
 
+from pipeline.scores.midi.note_count import LARGEST_DELTA
 from pipeline.scores.midi.rules import (
     END_OF_TRACK,
     NOTE_OFF,
@@ -18,8 +19,6 @@ from pipeline.scores.midi.rules import (
     score_from_tracks,
 )
 from pipeline.scores.notes import Score
-
-LARGEST_DELTA = 2**28 - 1  # ticks between two MIDI events, by the standard
 
 
 def score_by_music21(kind: int, division: int, tracks: Sequence[bytes]) -> Score:

@@ -12,7 +12,7 @@ from contextlib import suppress
 import pytest
 
 from hpc.distributed.connection import Connection, free_port
-from hpc.distributed.watchdog import EXIT_PEER_LOST
+from hpc.distributed.mpirun import EXIT_PEER_LOST
 from tests.conftest import REPOSITORY
 
 # Limits of the ranks, and how long a test waits for what has no limit: the machine may be busy.

@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 from hpc.distributed.connection import free_port
+from hpc.distributed.mpirun import EXIT_PEER_LOST
 from hpc.distributed.strategies import own_threads
-from hpc.distributed.watchdog import EXIT_PEER_LOST
 from hpc.train import main
 from hpc.training.preemption import EXIT_PREEMPTED
 from tests.conftest import REPOSITORY

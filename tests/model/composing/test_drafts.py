@@ -114,7 +114,7 @@ LIVELY, FROZEN, SHORT = range(0, 65, 8), [0, 8, 64], range(0, 49, 8)
         ([(SHORT, True), (LIVELY, True)], 1, ""),  # 3 bars of 4: it ends before the last bar
         ([(FROZEN, True), (SHORT, True), (LIVELY, False)], 2, "this one is cut"),
         ([(SHORT, True)], None, "none of 144 drafts ends within the last bar: this one is cut"),
-        ([(FROZEN, True)], 0, "stands still for 2 bars, like all 128 drafts"),
+        ([(FROZEN, True)], 0, "stands still for 2 bars, like every draft of its length"),
     ],
 )
 def test_the_first_good_draft_is_taken_else_the_best_with_a_remark(
