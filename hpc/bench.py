@@ -10,7 +10,6 @@ cannot measure it. Exit code 0 when all rows were tried, whether or not they rea
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import sys
 from collections.abc import Callable, Sequence
@@ -31,6 +30,7 @@ from hpc.benchmarks import (
 )
 from hpc.benchmarks.rows import BenchmarkRow, Options, describe_machine
 from pipeline.runtime.command import Parser, run_command
+from pipeline.runtime.files import write_json
 from pipeline.runtime.tables import NOTHING, markdown_table
 
 # Each has ROWS, the names and targets, and measure(names, options), the rows.
@@ -104,7 +104,7 @@ def bench(flags: argparse.Namespace) -> None:
     print(table(rows))
     if flags.json:
         contents = {"machine": machine, "rows": [asdict(row) for row in rows]}
-        flags.json.write_text(json.dumps(contents, indent=2) + "\n")
+        write_json(flags.json, contents)
 
 
 def in_own_process(measure: Measure, names: list[str], options: Options) -> list[BenchmarkRow]:

@@ -11,7 +11,6 @@ files can be copied to a laptop.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Sequence
@@ -30,6 +29,7 @@ from hpc.reports.event_files import tensorboard_is_installed
 from hpc.reports.spread import spread
 from hpc.run_folder.recorded import Point, RecordedRun, read_runs
 from pipeline.runtime.command import Parser, run_command
+from pipeline.runtime.files import write_json
 from pipeline.runtime.tables import Table, print_tables
 
 
@@ -64,7 +64,7 @@ def compare(flags: argparse.Namespace) -> None:
     found = tables(runs, target)
     print_tables(found)
     if flags.json:
-        flags.json.write_text(json.dumps(to_json(runs, target), indent=2) + "\n")
+        write_json(flags.json, to_json(runs, target))
     if flags.out:
         write(runs, target, found, flags.out)
 

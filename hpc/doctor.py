@@ -34,6 +34,7 @@ from hpc.diagnostics.remote_hosts import (
 from hpc.diagnostics.shared_network import SharedNetwork, network, shared_networks
 from hpc.distributed.hosts import parse_hosts
 from pipeline.runtime.command import Parser, run_command
+from pipeline.runtime.files import write_json
 from pipeline.runtime.tables import aligned_lines
 
 DEFAULT_DATA = Path("data/bach")
@@ -94,7 +95,7 @@ def examine(flags: argparse.Namespace) -> int:
         mpirun = next(iter(facts.values()))["mpirun"]
         print_settings(flags.hosts, sum(slots.values()), networks[0], mpirun)
     if flags.json:
-        flags.json.write_text(json.dumps([asdict(finding) for finding in table], indent=1) + "\n")
+        write_json(flags.json, [asdict(finding) for finding in table])
     return max(STATUSES.index(finding.status) for finding in table)
 
 

@@ -12,7 +12,6 @@ again. What --out holds already is not measured again: the same command continue
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shlex
 import shutil
@@ -43,6 +42,7 @@ from hpc.efficiency.store import Measured, open_store, store
 from hpc.efficiency.tables import FORMULA, MOST_BUSY, caution, rows, tables, to_json
 from hpc.reports.event_files import tensorboard_is_installed
 from pipeline.runtime.command import Parser, run_command, signals_interrupt
+from pipeline.runtime.files import write_json
 from pipeline.runtime.tables import print_tables
 
 STRATEGIES = tuple(name for name in get_args(StrategyName) if name not in ("auto", "single"))
@@ -261,7 +261,7 @@ def write(
     result = to_json(found, measured, {**about, "link": flags.link, "caution": warning})
     result["cost_models"] = [model.to_json() for model in foreseen]
     for path in [out_dir / "scaling.json", *([flags.json] if flags.json else [])]:
-        path.write_text(json.dumps(result, indent=2) + "\n")
+        write_json(path, result)
     for path in (out_dir / "scaling.md", picture, out_dir / "scaling.json"):
         print(f"wrote {path}")
     if tensorboard_is_installed():

@@ -10,7 +10,6 @@ signal, after saving.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import platform
@@ -46,6 +45,7 @@ from hpc.training.preflight import preflight, rendezvous, require_agreement
 from hpc.training.run import Run
 from hpc.training.throughput import Throughput
 from pipeline.runtime.command import run_command
+from pipeline.runtime.files import write_json
 
 if TYPE_CHECKING:  # imports TensorFlow, which must wait until the flags are parsed
     from hpc.run_folder.journal import Journal
@@ -291,7 +291,7 @@ def report(run: Run, ended: str, json_file: Path | None) -> None:
             "step": progress.step,
             "best_valid_loss": best if math.isfinite(best) else None,
         }
-        json_file.write_text(json.dumps(result) + "\n")
+        write_json(json_file, result)
 
 
 if __name__ == "__main__":

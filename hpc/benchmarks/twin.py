@@ -24,6 +24,7 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
 from hpc.config.train_config import TrainConfig
 from hpc.run_folder.recorded import RecordedRun, read_run
 from pipeline.runtime.command import described_parser, run_command
+from pipeline.runtime.files import write_json
 from pipeline.runtime.tables import aligned_lines
 from pipeline.runtime.tensorflow_loading import load_tensorflow
 
@@ -68,7 +69,7 @@ def compare(run_dir: Path, python: str, threads: int, json_file: Path | None) ->
     result["seconds"] = {"ours": valid[-1].seconds, "torch": lines[-1]["seconds"]}
     print(describe(result))
     if json_file:
-        json_file.write_text(json.dumps(result, indent=2) + "\n")
+        write_json(json_file, result)
 
 
 def export(run: RecordedRun, config: TrainConfig, path: Path) -> dict[str, int]:

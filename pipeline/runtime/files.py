@@ -130,7 +130,7 @@ def not_written(path: Path, error: Exception) -> OSError:
     )
 
 
-def write_json(path: Path, contents: dict[str, Any]) -> None:
+def write_json(path: Path, contents: dict[str, Any] | list[Any]) -> None:
     """Write an indented JSON file, whole or not at all; makes its folder if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with new_file(path) as partial:

@@ -111,7 +111,7 @@ def moved_run(folder: Path, gap: float = 5000) -> Path:
 
 def numbers(tmp_path: Path, *flags: object) -> dict[str, Any]:
     """What the command writes for programs."""
-    result = tmp_path / "result.json"
+    result = tmp_path / "new" / "result.json"  # its folder is made
     assert main([*map(str, flags), "--json", str(result)]) == 0
     told: dict[str, Any] = json.loads(result.read_text())
     return told

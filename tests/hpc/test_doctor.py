@@ -63,7 +63,7 @@ def all_findings(facts: dict[str, dict[str, Any]]) -> list[Finding]:
 def test_this_machine_gets_a_table_and_a_file_that_agree_with_the_exit_code(
     data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    report = tmp_path / "report.json"
+    report = tmp_path / "new" / "report.json"
     code = doctor.main(["--quick", "--data", str(data_dir), "--json", str(report)])
     table = json.loads(report.read_text())
     assert code == max(checks.STATUSES.index(entry["status"]) for entry in table)
