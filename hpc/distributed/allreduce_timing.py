@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
 from hpc.distributed.strategies import Strategy
-from model.networks.registry import Network
 
 REPETITIONS = 5
 MESSAGES = 50
@@ -60,13 +60,13 @@ class Link:
         return line
 
 
-def time_allreduce(strategy: Strategy, model: Network, compression: str) -> Link:
-    """The time of an allreduce of tensors with the gradient's shapes and type."""
-    wire = tf.float16 if compression == "fp16" else tf.float32
-    shapes = [variable.shape for variable in model.trainable_variables]
-    megabytes = model.count_params() * wire.size / 1e6
-    seconds = _seconds_of_sum(strategy, [tf.zeros(shape, wire) for shape in shapes])
-    latency = _seconds_of_sum(strategy, [tf.zeros([1], wire)])
+def time_allreduce(strategy: Strategy, messages: Sequence[Sequence[tf.TensorSpec]]) -> Link:
+    """The time of the collectives of a step, in which a worker sends these messages."""
+    sent = [[tf.zeros(spec.shape, spec.dtype) for spec in message] for message in messages]
+    tensors = [tensor for message in sent for tensor in message]
+    megabytes = sum(math.prod(tensor.shape) * tensor.dtype.size for tensor in tensors) / 1e6
+    seconds = sum(_seconds_of_sum(strategy, message) for message in sent)
+    latency = _seconds_of_sum(strategy, [tf.zeros([1], tensors[0].dtype)])
     return Link(megabytes, seconds, strategy.place.size, latency, _seconds_of_message(strategy))
 
 

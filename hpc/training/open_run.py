@@ -9,7 +9,7 @@ from hpc.config.train_config import TrainConfig
 from hpc.distributed.launcher import Place
 from hpc.distributed.rendezvous import Roll
 from hpc.distributed.watchdog import Watchdog
-from hpc.training.checkpoints import Checkpoints, restore
+from hpc.training.checkpoints import Checkpoints, restore, restore_own
 from hpc.training.preflight import LocalState
 from hpc.training.run import Progress, Run
 from pipeline.dataset.manifest import Manifest
@@ -53,12 +53,15 @@ def open_run(
     # State: the chief's checkpoint on every rank.
     watchdog.allow(config.start_timeout, "taking over the weights of rank 0")
     restore(steps.variables(), local.bundle, strategy)
+    if is_continued:
+        stored_workers = start["run"]["workers"]
+        restore_own(steps.mean.own_variables(), local.bundle, stored_workers, strategy)
     if not is_continued:
         steps.start_from_averages()
 
     # The link between the workers, measured.
     watchdog.allow(config.start_timeout, "timing an allreduce")
-    link = time_allreduce(strategy, steps.model, config.compression) if place.size > 1 else None
+    link = time_allreduce(strategy, steps.mean.messages()) if place.size > 1 else None
     run_dir = Path(chief["run"])
     return Run(
         config=config,
