@@ -6,7 +6,6 @@ model is that of hpc/efficiency/cost_model.py, with nothing hidden (e = 1).
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -23,7 +22,6 @@ from pipeline.runtime.tables import Table
 from pipeline.runtime.tensorflow_loading import load_tensorflow
 
 WORKERS = tuple(2**power for power in range(1, 10))  # 2 to 512
-FORMS = ("none", "fp16", "powersgd:4")  # of --compression
 # Seconds to start a message over TCP: two hosts of hpc/results/scaling.md had 26 to 83 us.
 LATENCY = 30e-6
 
@@ -120,17 +118,10 @@ def _recorded_step(folder: Path) -> float:
 def _forecast(step_seconds: float, origin: str, model: dict[str, Any]) -> StepForecast:
     """The forecast for the network of a configuration, as `NetworkConfig.to_dict` has it."""
     load_tensorflow()
-    from hpc.distributed.launcher import Place
-    from hpc.distributed.strategies import Strategy
-    from hpc.training.gradient_mean import gradient_mean
+    from hpc.distributed.messages import ADVISED, messages_of, num_bytes
     from model.networks.registry import build_network, config_from_dict
 
     weights = build_network(config_from_dict(model)).trainable_variables
-    sent = {}
-    for form in FORMS:
-        config = TrainConfig(compression=form)
-        messages = gradient_mean(config, Strategy(Place(0, 2), config, []), weights, 1).messages()
-        sent[form] = tuple(
-            sum(math.prod(spec.shape) * spec.dtype.size for spec in message) for message in messages
-        )
+    shapes = [weight.shape for weight in weights]
+    sent = {form: tuple(map(num_bytes, messages_of(form, shapes))) for form in ADVISED}
     return StepForecast(step_seconds, origin, sent)

@@ -17,6 +17,7 @@ from pipeline.dataset.schedule import BatchPlan, room_for_pieces
 from pipeline.runtime.tensorflow_loading import load_tensorflow
 
 if TYPE_CHECKING:  # imports TensorFlow, which open_run loads
+    from hpc.distributed.messages import Message
     from hpc.distributed.strategies import Strategy
     from hpc.training.train_step import Steps
 
@@ -61,7 +62,7 @@ def open_run(
 
     # The link between the workers, measured.
     watchdog.allow(config.start_timeout, "timing an allreduce")
-    link = time_allreduce(strategy, steps.mean.messages()) if place.size > 1 else None
+    link = time_allreduce(strategy, _messages(config, steps)) if place.size > 1 else None
     run_dir = Path(chief["run"])
     return Run(
         config=config,
@@ -77,6 +78,16 @@ def open_run(
         devices=devices,
         link=link,
     )
+
+
+def _messages(config: TrainConfig, steps: Steps) -> dict[str, list[Message]]:
+    """What a worker sends in a step under --compression, and would send under its other forms."""
+    from hpc.distributed.messages import ADVISED, messages_of
+
+    shapes = [weight.shape for weight in steps.model.trainable_variables]
+    return {
+        form: messages_of(form, shapes) for form in dict.fromkeys([config.compression, *ADVISED])
+    }
 
 
 def _open_devices_and_collectives(

@@ -13,10 +13,10 @@ import tensorflow as tf
 
 from hpc.config.train_config import TrainConfig
 from hpc.distributed.launcher import Place
+from hpc.distributed.messages import messages_of
 from hpc.distributed.strategies import Single
 from hpc.train import main
-from hpc.training.gradient_mean import gradient_mean
-from hpc.training.powersgd import PowerSGD
+from hpc.training.gradient_mean import PowerSGD, gradient_mean
 from hpc.training.preemption import EXIT_PREEMPTED
 from model.networks.checkpoint import list_checkpoints, read_bundle
 from tests.hpc.launching import TINY_FLAGS, losses, run_training
@@ -45,8 +45,6 @@ def test_a_gradient_of_the_rank_arrives_whole_and_biases_always_do() -> None:
     np.testing.assert_allclose(got_thin, thin, atol=1e-4)
     np.testing.assert_array_equal(got_bias, sent[1])
     assert scalars.numpy() == [7.0]
-    [[p, whole], [q]] = mean.messages()
-    assert (p.shape, whole.shape, q.shape) == ((40, 2), (30,), (30, 2))
 
 
 def test_what_a_step_loses_arrives_later() -> None:
@@ -68,9 +66,12 @@ def test_what_a_step_loses_arrives_later() -> None:
 
 
 def test_a_gradient_that_would_not_be_half_as_large_is_sent_whole() -> None:
-    mean = alone((7, 8), (4, 100))
-    assert mean.messages() == [[tf.TensorSpec([7, 8]), tf.TensorSpec([4, 100])]]
-    assert not mean.own_variables()
+    assert not alone((7, 8), (4, 100)).own_variables()
+    assert messages_of("powersgd:2", [(7, 8), (4, 100)]) == [
+        [tf.TensorSpec([7, 8]), tf.TensorSpec([4, 100])]
+    ]
+    [[p, whole], [q]] = messages_of("powersgd:2", [(40, 30), (30,)])
+    assert (p.shape, whole.shape, q.shape) == ((40, 2), (30,), (30, 2))
 
 
 @pytest.mark.parametrize(
