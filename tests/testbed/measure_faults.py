@@ -3,8 +3,8 @@
 
 Brings the testbed up, and for every fault and strategy trains over dorchester and bath, does it
 to the run in the middle, takes the time until all is over, and runs the same command again.
---starts counts starts that fail under load instead. What was measured stays in the work folder,
-and later calls add to it.
+--starts counts starts that fail under load instead, several at a time with --at-once. What was
+measured stays in the work folder, and later calls add to it.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ from typing import Any
 if __package__ in (None, ""):  # run as a script: import from tests/, not from tests/testbed/
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
+from pipeline.runtime.provenance import commit
 from tests.hpc.training.lives import final_state, last_step
 from tests.testbed.cluster import DEFAULT_STATE_DIR, HEAD, HOSTS, Testbed
 from tests.testbed.faults_table import publish
 from tests.testbed.processes import Command, Process, poll
+from tests.testbed.starts import Start, count_starts
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STRATEGIES = ("horovod", "multiworker")
@@ -122,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         testbed.up(slurm=False)
         for hogs in flags.hogs:
             if flags.starts:
-                count_starts(testbed, hogs, flags)
+                begin_starts(testbed, hogs, flags)
                 continue
             for name in flags.faults:
                 for strategy in flags.strategies:
@@ -147,6 +149,7 @@ def parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--strategies", nargs="+", choices=STRATEGIES, default=STRATEGIES, help="[both]")
     add("--hogs", nargs="+", type=int, default=[0], help="endless loops beside it, in all [0]")
     add("--starts", type=int, default=0, help="count this many starts of each strategy instead")
+    add("--at-once", type=int, default=1, help="starts at a time, which load the machine [1]")
     add("--data", type=Path, default=REPOSITORY / "data/bach", help="data set [data/bach]")
     add("--work", type=Path, default=REPOSITORY / "runs/faults-testbed", help="measurements")
     add("--out", type=Path, default=REPOSITORY / "hpc/results", help="folder [hpc/results]")
@@ -227,20 +230,23 @@ def culprit_line(command: Command, culprit: str) -> str:
     return next((line for line in own + lines if culprit in line), "")
 
 
-def count_starts(testbed: Testbed, hogs: int, flags: argparse.Namespace) -> None:
-    """Start tiny runs of each strategy under load, and record how many of them fail."""
-    for strategy in flags.strategies:
-        testbed.hog(hogs // len(HOSTS))
-        seconds, failed = [], []
-        for _ in range(flags.starts):
-            case = new_case(testbed, "start", strategy, flags)
-            started = time.monotonic()
-            done = testbed.run(HEAD, [*case.argv, "--steps=2"], cwd=REPOSITORY, timeout=LONGEST)
-            seconds.append(round(time.monotonic() - started, 1))
-            failed += [done.stderr] if done.returncode else []
-            print(f"{strategy}: {seconds[-1]} s, code {done.returncode}", flush=True)
-        row = {"strategy": strategy, "hogs": hogs, "starts": flags.starts, "failed": failed}
-        record(flags, {**row, "seconds": seconds, "load": round(os.getloadavg()[0], 1)})
+def begin_starts(testbed: Testbed, hogs: int, flags: argparse.Namespace) -> None:
+    """Start runs of 2 steps under load, the strategies by turns, and record how many fail."""
+    starts = []
+    for number in range(flags.starts * len(flags.strategies)):
+        strategy = flags.strategies[number % len(flags.strategies)]
+        case = new_case(testbed, f"start-{number}", strategy, flags)
+        starts.append(Start(strategy, [*case.argv, "--steps=2"], case.run_dir))
+    testbed.hog(hogs // len(HOSTS))
+    try:
+        count_starts(
+            testbed,
+            starts,
+            flags.at_once,
+            REPOSITORY,
+            record=lambda row: record(flags, {"hogs": hogs, **row}),
+        )
+    finally:
         testbed.restore()
 
 
@@ -254,8 +260,9 @@ def record(flags: argparse.Namespace, row: dict[str, Any]) -> None:
     """Add a row, in place of an earlier one of the same fault, strategy and load."""
 
     def key(row: dict[str, Any]) -> tuple[Any, ...]:
-        return tuple(row.get(name) for name in ("fault", "strategy", "hogs"))
+        return tuple(row.get(name) for name in ("fault", "strategy", "hogs", "at_once"))
 
+    row = {**row, "commit": commit()}
     rows = [former for former in recorded(flags) if key(former) != key(row)]
     (flags.work / "rows.json").write_text(json.dumps([*rows, row], indent=1))
 
