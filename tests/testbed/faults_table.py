@@ -18,11 +18,12 @@ HEAD = """# Faults of two servers
 
 Two network namespaces on one machine, dorchester and bath, each with one core of it
 (tests/testbed), with the kernel's default settings, the default limits of hpc/train.py and the
-settings that hpc/doctor.py prints for Open MPI. A run of 600 steps (tiny preset) over both; in its
-middle the fault. Seconds are from the fault to the end of the last rank, and of mpirun; `code` is
-mpirun's. The same command then ended the run: `rerun` says whether weights, optimizer and record
-equal those of a run without a fault, bit for bit. Hogs are endless loops on the same cores; `load`
-is the machine's load average when the fault came, since other programs ran too.
+settings that hpc/doctor.py prints for Open MPI. A run of 600 steps (tiny preset) over both; the
+fault comes in its middle, or where it starts. Seconds are from the fault to the end of the last
+rank, and of mpirun; `code` is mpirun's. The same command then ended the run: `rerun` says whether
+weights, optimizer and record equal those of a run without a fault, bit for bit. Hogs are endless
+loops on the same cores; `load` is the machine's load average when the fault came, since other
+programs ran too.
 """
 GRPC = """
 TensorFlow's gRPC resets a connection of which data have been unconfirmed for about 20 s, whatever

@@ -13,11 +13,9 @@ import argparse
 import json
 import os
 import shutil
-import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,92 +25,18 @@ if __package__ in (None, ""):  # run as a script: import from tests/, not from t
 from pipeline.runtime.provenance import commit
 from tests.hpc.training.lives import final_state, last_step
 from tests.testbed.cluster import DEFAULT_STATE_DIR, HEAD, HOSTS, Testbed
+from tests.testbed.faults import FAULTS, REPOSITORY, Case
 from tests.testbed.faults_table import publish
-from tests.testbed.processes import Command, Process, poll
+from tests.testbed.processes import Command, poll
 from tests.testbed.starts import Start, count_starts
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 STRATEGIES = ("horovod", "multiworker")
 MPIRUN = ("mpirun", "-np", "2", "-H", ",".join(HOSTS), "python", "hpc/train.py")
 TINY = ("--preset=tiny", "--sequence-length=32", "--global-batch-size=16", "--samples-after=-1")
 NUM_STEPS = 600
 STEPS = (f"--steps={NUM_STEPS}", "--save-every=50", "--log-every=10", "--eval-every=300")
-STRIKE_AT = 120  # the step that a run has passed when the fault comes
 LONGEST = 300.0  # seconds for all that should end
 DISK = "small-disk"  # the folder of runs whose disk is filled
-
-
-class Case:
-    """A run over both hosts, and what can be done to it."""
-
-    def __init__(self, testbed: Testbed, argv: list[str], run_dir: Path) -> None:
-        self.testbed, self.argv, self.run_dir = testbed, argv, run_dir
-        # The folder as dorchester sees it, whatever is mounted there.
-        root = Path(f"/proc/{testbed.hosts[HEAD].init.pid}/root")
-        self.seen = root / run_dir.relative_to("/")
-
-    def start(self) -> Command:
-        """Begin the run, or go on with it."""
-        return self.testbed.popen(HEAD, self.argv, cwd=REPOSITORY)
-
-    def ranks(self) -> list[Process]:
-        """The living processes of both ranks; that of rank 1 on bath last."""
-        return [
-            process
-            for host in HOSTS
-            for process in self.testbed.processes(host)
-            if "hpc/train.py" in process.command and not process.command.startswith("mpirun")
-        ]
-
-    def kill(self) -> None:
-        """Kill rank 1."""
-        self.ranks()[-1].send(signal.SIGKILL)
-
-    def stop(self, seconds: float | None = None) -> None:
-        """Stop rank 1; for good, or for some seconds."""
-        rank = self.ranks()[-1]
-        rank.send(signal.SIGSTOP)
-        if seconds is not None:
-            time.sleep(seconds)
-            rank.send(signal.SIGCONT)
-
-    def cut(self, seconds: float | None = None) -> None:
-        """Cut the link of bath; for good, or for some seconds."""
-        self.testbed.cut("bath")
-        if seconds is not None:
-            time.sleep(seconds)
-            self.testbed.mend("bath")
-
-    def kill_host(self) -> None:
-        """Kill everything that mpirun has started on bath."""
-        for process in self.testbed.processes("bath"):
-            process.send(signal.SIGKILL)
-
-    def fill_disk(self) -> None:
-        """Leave no space on the disk of the run folder."""
-        self.testbed.run(HEAD, ["dd", "if=/dev/zero", f"of={self.run_dir}/filler", "bs=4k"])
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What is done to a run, and which words of its output name the cause."""
-
-    text: str
-    strike: Callable[[Case], None]
-    culprit: str = "bath"
-
-
-FAULTS = {
-    "kill": Fault("rank 1 killed (SIGKILL)", Case.kill),
-    "stop": Fault("rank 1 stopped (SIGSTOP)", Case.stop),
-    "cut": Fault("link of bath cut", Case.cut),
-    "host": Fault("all processes on bath killed", Case.kill_host),
-    "disk": Fault("disk of the run folder full", Case.fill_disk, "could not be written (No space"),
-    "stall-5": Fault("rank 1 stopped for 5 s", lambda case: case.stop(5.0)),
-    "stall-20": Fault("rank 1 stopped for 20 s", lambda case: case.stop(20.0)),
-    "link-5": Fault("link of bath cut for 5 s", lambda case: case.cut(5.0)),
-    "link-20": Fault("link of bath cut for 20 s", lambda case: case.cut(20.0)),
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -169,7 +93,7 @@ def measure(
         testbed.run(HEAD, ["mount", "-t", "tmpfs", "-o", "size=32m", "small", str(case.run_dir)])
     try:
         command = case.start()
-        poll(lambda: last_step(case.seen) >= STRIKE_AT or not command.is_running, LONGEST, "no run")
+        poll(lambda: fault.when(case) or not command.is_running, LONGEST, "the run does not begin")
         load = os.getloadavg()[0]
         struck = time.monotonic()
         fault.strike(case)

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from tests.testbed.cluster import missing
+from tests.testbed.faults import FAULTS
 from tests.testbed.faults_table import publish
-from tests.testbed.measure_faults import FAULTS, main
+from tests.testbed.measure_faults import main
 from tests.testbed.starts import Start, count_starts
 
 TEXTS = {name: fault.text for name, fault in FAULTS.items()}
