@@ -96,7 +96,7 @@ def train(
             log.keep(Path(roll[0]["run"]), place)
             watchdog.use_log(log)
 
-        watchdog.allow(config.start_timeout, "starting its collective library")
+        watchdog.allow(config.start_timeout, "loading TensorFlow")
         run = open_run(config, place, roll, watchdog, local)
         watchdog.progress(run.progress.step)
         watchdog.allow(config.start_timeout, "getting ready")

@@ -38,13 +38,12 @@ def open_run(
     assert local.manifest is not None, "require_agreement refuses a rank without a data set"
 
     # First of all: TensorFlow takes neither after its first operation, and a sequence length of
-    # auto reads the data set.
+    # auto reads the data set. On a busy machine each part of the start may take its own time.
+    watchdog.allow(config.start_timeout, "starting its collective library")
     devices, strategy = _open_devices_and_collectives(config, place, roll)
 
-    # On a busy machine each part may take its own time.
-    watchdog.allow(config.start_timeout, "building its network")
-
     # Sequence length and batch plan.
+    watchdog.allow(config.start_timeout, "building its network")
     stored = start["run"] if is_continued else {}
     plan = _plan_batches(config, place, local.manifest, stored)
 
