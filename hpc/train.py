@@ -135,11 +135,13 @@ def train_run(run: Run, stop_request: StopRequest) -> str:
         step=run.progress.step,
         evaluated=run.progress.evaluated,
         total_steps=run.config.steps,
+        tracker=run.config.tracker,
     )
     profiler = Profiler(run.run_dir / "tensorboard", run.config.profile_window, run.place)
     wanted = run.config.samples_after if run.place.is_chief else -1.0
     samples = SampleProcess(run.run_dir, wanted, journal.say)
 
+    ended = "failed"
     try:
         journal.stretch(run.progress.step + 1, run.facts(), run.config.to_json())
         for line in run.describe():
@@ -153,7 +155,7 @@ def train_run(run: Run, stop_request: StopRequest) -> str:
     finally:
         samples.close(wait=False)
         profiler.close()
-        journal.close()
+        journal.close(ended)
     return ended
 
 

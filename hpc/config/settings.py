@@ -12,6 +12,8 @@ from typing import Literal
 
 from hpc.config.fields import ABOVE_0, AT_LEAST_0, FROM_0_BELOW_1, FROM_0_TO_1, option
 
+# The trackers by name; each is a file in hpc/run_folder/trackers/.
+TrackerName = Literal["none", "mlflow"]
 # The strategies by name; each is a class in hpc/distributed/strategies.py. auto chooses one.
 StrategyName = Literal["auto", "single", "horovod", "multiworker"]
 
@@ -201,6 +203,9 @@ class RecordSettings:
         "seconds of training after which evaluations put samples of the music into TensorBoard; "
         "-1: never",
         free=True,
+    )
+    tracker: TrackerName = option(
+        "none", "program that gets the scalars too (docs/trackers.md)", free=True
     )
     profile: str = option(
         "", "steps FIRST:LAST to profile for TensorBoard, on all ranks", free=True
