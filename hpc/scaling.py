@@ -182,7 +182,8 @@ def predict(flags: argparse.Namespace) -> None:
     if flags.like:
         forecast = forecast_of_run(flags.like, seconds)
     else:
-        forecast = forecast_of_flags(parse_train_flags(flags.train_flags)[0], flags.data, seconds)
+        config, _ = parse_train_flags(flags.train_flags, "hpc/train.py")
+        forecast = forecast_of_flags(config, flags.data, seconds)
     workers = flags.workers or WORKERS
     print_tables([forecast.table(workers)])
     if flags.json:

@@ -145,9 +145,14 @@ def newest_bundle(run_dir: Path, say: Callable[[str], None]) -> Bundle | None:
 def read_variables(variables: dict[str, Variables]) -> dict[str, Arrays]:
     """Copies of the variables' values, by kind and path."""
     return {
-        kind: {path: np.array(variable.value) for path, variable in group.items()}
+        kind: {path: _copy(variable) for path, variable in group.items()}
         for kind, group in variables.items()
     }
+
+
+def _copy(variable: keras.Variable) -> np.ndarray:
+    """The value of a variable, which later steps do not change."""
+    return np.asarray(variable.value.numpy())  # TensorFlow's numpy() copies
 
 
 def restore(variables: dict[str, Variables], bundle: Bundle | None, strategy: Strategy) -> None:
@@ -157,7 +162,7 @@ def restore(variables: dict[str, Variables], bundle: Bundle | None, strategy: St
     """
     for kind, group in variables.items():
         stored: Arrays | None = getattr(bundle, kind) if bundle else None
-        values = {path: np.array(variable.value) for path, variable in group.items()}
+        values = {path: _copy(variable) for path, variable in group.items()}
         if stored:
             _require_same_variables(kind, values, stored)
             values = {path: stored[path].astype(values[path].dtype) for path in values}
@@ -171,7 +176,7 @@ def gather_own(own: Variables, strategy: Strategy) -> Arrays:
     A collective, for all ranks to call.
     """
     return {
-        path: strategy.gather(np.array(variable.value).ravel()).reshape(-1, *variable.shape)
+        path: strategy.gather(_copy(variable).ravel()).reshape(-1, *variable.shape)
         for path, variable in own.items()
     }
 

@@ -139,7 +139,7 @@ def _off_grid(written: np.ndarray, resolution: int, line: Score) -> str:
     ):
         units = before.astype(np.int64) * line.resolution - after.astype(np.int64) * resolution
         changes = np.maximum(changes, np.abs(units) / (resolution * line.resolution))
-    changed = np.count_nonzero(changes)
+    changed = int(np.count_nonzero(changes))
     if not changed:
         return ""
     return (
