@@ -25,9 +25,9 @@ KEEPALIVE = {
     "oob_tcp_keepalive_probes": "11",
 }
 KEEPALIVE_SECONDS = 27.0  # the first, and the second for each probe
-# The same for ssh, by which mpirun starts its daemons. Without them a host that is cut off
-# meanwhile makes mpirun wait for two hours or for ever.
-SSH_OPTIONS = "-o ConnectTimeout=27 -o ServerAliveInterval=9 -o ServerAliveCountMax=3"
+# The same for ssh, by which mpirun starts its daemons: 45 s. Without it a host that is cut off
+# meanwhile makes mpirun wait for hours. After a cut of 20 s TCP may repeat a message only after 40.
+SSH_OPTIONS = "-o ConnectTimeout=40 -o ServerAliveInterval=5 -o ServerAliveCountMax=8"
 # The settings of the launchers of Open MPI 4 and 5, by the prefix of their environment variables.
 LAUNCHER_SETTINGS = {
     "OMPI": KEEPALIVE | {"plm_rsh_args": SSH_OPTIONS},

@@ -242,7 +242,7 @@ KEEPALIVE = {
     "oob_tcp_keepalive_intvl": "2",
     "oob_tcp_keepalive_probes": "11",
 }
-SSH = "-o ConnectTimeout=27 -o ServerAliveInterval=9 -o ServerAliveCountMax=3"
+SSH = "-o ConnectTimeout=40 -o ServerAliveInterval=5 -o ServerAliveCountMax=8"
 
 
 def test_the_settings_stand_in_the_files_and_under_the_names_of_the_open_mpi_that_is_there(

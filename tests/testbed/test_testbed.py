@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -112,8 +111,6 @@ def test_a_pulled_cable_ends_mpirun_on_a_third_host_and_leaves_no_process_on_any
     argv = [*BOTH, "python", "-c", f"{EXCHANGE}\nopen({str(begun)!r}, 'w')\n{FOR_EVER}"]
     command = testbed.popen("ely", argv)
     poll(begun.exists, 60, "no message exchanged")
-    # While ranks start, mpirun may have sent something that is never confirmed, and would hang.
-    time.sleep(5)
     testbed.cut("bath")
     assert command.wait(timeout=300).returncode != 0
     testbed.mend("bath")

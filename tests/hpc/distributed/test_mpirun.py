@@ -39,7 +39,7 @@ KEEPALIVE = {
     "oob_tcp_keepalive_intvl": "2",
     "oob_tcp_keepalive_probes": "11",
 }
-SSH = "-o ConnectTimeout=27 -o ServerAliveInterval=9 -o ServerAliveCountMax=3"
+SSH = "-o ConnectTimeout=40 -o ServerAliveInterval=5 -o ServerAliveCountMax=8"
 
 
 def test_every_mpirun_of_ours_notices_a_cut_link_within_seconds(
