@@ -7,7 +7,7 @@ SHELL := /bin/bash
 
 VENV_PYTHON := .venv/bin/python
 DONE := .venv/setup# stamps: empty when all is well, else the line to say at every make
-EXTRAS ?= preprocess compose horovod profile live docs dev $(if $(shell command -v nvidia-smi),gpu)
+EXTRAS ?= preprocess compose horovod profile live mlflow notebooks docs dev $(if $(shell command -v nvidia-smi),gpu)
 # Without FluidSynth the demo has no sound, as the set-up said.
 NO_WAV = $(if $(shell hpc/install/packages.sh sound && echo yes),,--no-wav)
 # In their own keys: what minutes suffice to learn. For hours, leave --max-transpose out.

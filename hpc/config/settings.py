@@ -12,6 +12,8 @@ from typing import Literal
 
 from hpc.config.fields import ABOVE_0, AT_LEAST_0, FROM_0_BELOW_1, FROM_0_TO_1, option
 
+# The trackers by name; each is a file in hpc/run_folder/trackers/.
+TrackerName = Literal["none", "mlflow"]
 # The strategies by name; each is a class in hpc/distributed/strategies.py. auto chooses one.
 StrategyName = Literal["auto", "single", "horovod", "multiworker"]
 
@@ -130,7 +132,10 @@ class WorkerSettings:
     strategy: StrategyName = option(
         "auto", "how gradients are averaged; auto: by what started the program", free=True
     )
-    compression: Literal["none", "fp16"] = option("none", "type of gradients on the wire")
+    compression: str = option(
+        "none",
+        "how gradients travel: none (float32), fp16, or powersgd:RANK, such as powersgd:4",
+    )
     collective: Literal["auto", "ring", "nccl"] = option(
         "auto", "multiworker: implementation of its allreduce", free=True
     )
@@ -162,6 +167,22 @@ class WorkerSettings:
         free=True,
     )
 
+    @property
+    def powersgd_rank(self) -> int:
+        """RANK of --compression powersgd:RANK; 0 for the other forms.
+
+        Raises ValueError for any other text.
+        """
+        name, _, rank = self.compression.partition(":")
+        if name == "powersgd" and rank.isdecimal() and int(rank) > 0:
+            return int(rank)
+        if self.compression in ("none", "fp16"):
+            return 0
+        raise ValueError(
+            f"--compression is {self.compression!r}; give none, fp16 or powersgd:RANK, such as "
+            "powersgd:4"
+        )
+
 
 @dataclass(frozen=True)
 class RecordSettings:
@@ -182,6 +203,9 @@ class RecordSettings:
         "seconds of training after which evaluations put samples of the music into TensorBoard; "
         "-1: never",
         free=True,
+    )
+    tracker: TrackerName = option(
+        "none", "program that gets the scalars too (docs/trackers.md)", free=True
     )
     profile: str = option(
         "", "steps FIRST:LAST to profile for TensorBoard, on all ranks", free=True

@@ -45,6 +45,12 @@ class TrainConfig(
                 f"--sequence-length is {self.sequence_length!r}; give a number of tokens or auto"
             )
         _ = self.profile_window
+        if self.powersgd_rank and self.precision == "mixed_float16":
+            raise ValueError(
+                "--compression powersgd keeps what a step loses for the next one, and --precision "
+                "mixed_float16 may scale that one otherwise. Use mixed_bfloat16 or float32, or "
+                "--compression fp16"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """The fields as values of JSON; `from_dict` reads them."""

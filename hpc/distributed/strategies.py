@@ -269,16 +269,14 @@ def _leave_the_watch_to_the_watchdog(config: WorkerSettings, num_workers: int) -
     alone that is configured before.
     """
     from tensorflow.python.eager import context
-    from tensorflow.tsl.protobuf import coordination_config_pb2
 
+    messages = context.coordination_config_pb2  # at another place in each TensorFlow
     seconds = 2 * max(config.timeout, config.start_timeout)
     context.context().configure_coordination_service(
         service_type="standalone",
         service_leader="/job:worker/replica:0/task:0",
         heartbeat_timeout_in_ms=int(seconds * 1000),
-        coordinated_jobs=[
-            coordination_config_pb2.CoordinatedJob(name="worker", num_tasks=num_workers)
-        ],
+        coordinated_jobs=[messages.CoordinatedJob(name="worker", num_tasks=num_workers)],
     )
 
 

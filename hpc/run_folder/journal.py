@@ -19,6 +19,7 @@ from hpc.distributed.collective_errors import first_line
 from hpc.distributed.launcher import Place
 from hpc.run_folder.event_cutting import cut_event_files
 from hpc.run_folder.layout import METRICS, SAMPLES, STRETCHES, TENSORBOARD, read_entries
+from hpc.run_folder.trackers.feed import Feed
 from model.metrics.score_metrics import METRICS as METRICS_OF_MUSIC
 from pipeline.runtime.files import add_line, line_of, not_written, replace_file
 
@@ -30,17 +31,27 @@ class Journal:
     """The chief's record of a run; on other ranks every method does nothing."""
 
     def __init__(
-        self, run_dir: Path, place: Place, *, step: int, evaluated: int, total_steps: int
+        self,
+        run_dir: Path,
+        place: Place,
+        *,
+        step: int,
+        evaluated: int,
+        total_steps: int,
+        tracker: str = "none",
     ) -> None:
         """Open the record of a run that continues after `step`, and remove later entries.
 
-        `evaluated` is the last step whose evaluation is kept: `step` or an earlier one.
+        `evaluated` is the last step whose evaluation is kept: `step` or an earlier one. `tracker`
+        is a file of trackers/, or none.
         """
         self._place = place
         self._run_dir = run_dir
         self._total_steps = total_steps
         self._progress: Progress | None = None
         self._said: set[str] = set()
+        self._tracker = tracker
+        self._feed: Feed | None = None
         if not place.is_chief:
             return
         last = {"train": step, "valid": evaluated}
@@ -78,6 +89,8 @@ class Journal:
             tf.summary.text("run", "| what | value |\n|---|---|\n" + text)
             hparams.hparams({k: v for k, v in settings.items() if v is not None})
             tf.summary.experimental.write_raw_pb(dashboard().SerializeToString(), step=first_step)
+        if self._tracker != "none":
+            self._feed = Feed(self._tracker, self._run_dir, settings, facts, self.say)
 
     def scalars(self, step: int, split: str, **values: float) -> None:
         """Record scalars of a step; a loss also gives its perplexity."""
@@ -96,6 +109,8 @@ class Journal:
             self._writer.flush()
         except tf.errors.OpError as error:
             raise not_written(self._run_dir / TENSORBOARD, OSError(first_line(error))) from error
+        if self._feed:
+            self._feed.scalars(step, {f"{split}/{name}": value for name, value in values.items()})
         shown = ", ".join(f"{name} {_shown(values[name])}" for name in SHOWN if name in values)
         self.say(f"step {step}/{self._total_steps} {split}: {shown}")
         if self._progress:
@@ -115,10 +130,12 @@ class Journal:
             self._said.add(subject)
             self.say(line)
 
-    def close(self) -> None:
-        """Write what is buffered, and end the progress bar."""
+    def close(self, ended: str = "done") -> None:
+        """Write what is buffered, and end the progress bar; `ended` as `train_run` returns it."""
         if not self._place.is_chief:
             return
+        if self._feed:
+            self._feed.close(ended)
         if self._progress:
             self._progress.stop()
         self._writer.close()

@@ -10,6 +10,7 @@ tensorboard/      event files and profiles
 logs/             rank-N.log: what each rank printed (rank_log.py)
 listening.log     what the sampler for TensorBoard printed (hpc/training/samples.py)
 horovod-timeline.json   with --timeline
+mlflow.json       with --tracker mlflow: which MLflow run this is
 
 Each file is refused where its contents are not what was written: config.json, best.json and the
 lines carry a CRC-32 (pipeline/runtime/files.py), checkpoints a sha256 of every file. Lines that are

@@ -24,6 +24,7 @@ from hpc.distributed.processor import binding_was_asked_for, processor
 from hpc.distributed.rendezvous import Roll, meet, require_equal, require_sound
 from hpc.distributed.watchdog import Watchdog
 from hpc.run_folder.layout import CONFIG, lock_run
+from hpc.run_folder.trackers.feed import require_library
 from hpc.training.checkpoints import newest_bundle
 from model.networks.checkpoint import Bundle, open_checkpoint
 from pipeline.dataset.manifest import Manifest
@@ -83,6 +84,8 @@ def preflight(config: TrainConfig, place: Place, *, dry_run: bool = False) -> Lo
         facts["data set"] = manifest.digest()
         manifest.verify(config.data, _shards_to_read(manifest, place))
         if place.is_chief:
+            if config.tracker != "none":
+                require_library(config.tracker)
             lock = None if dry_run else lock_run(run_dir)
             bundle = _bundle_to_start_from(config, run_dir, manifest)
             facts["begin"] = bundle and {"progress": bundle.progress, "run": bundle.run}

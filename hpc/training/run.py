@@ -13,8 +13,8 @@ from hpc.config.train_config import TrainConfig
 from hpc.distributed.launcher import Place
 from hpc.distributed.rendezvous import Roll
 from hpc.distributed.watchdog import Watchdog
-from hpc.training.checkpoints import Checkpoints, read_variables
-from model.networks.checkpoint import Bundle
+from hpc.training.checkpoints import Checkpoints, gather_own, read_variables
+from model.networks.checkpoint import Arrays, Bundle
 from pipeline.dataset.manifest import Manifest
 from pipeline.dataset.schedule import BatchPlan
 from pipeline.runtime.provenance import library_versions
@@ -155,12 +155,22 @@ class Run:
             f"{step + 1} is {float(now):.3g} instead of {float(before):.3g}"
         ]
 
-    def bundle(self) -> Bundle:
-        """A copy of the run's state now."""
+    def save(self) -> None:
+        """Copy the run's state now, and write it while training continues.
+
+        A collective, for all ranks to call in the same step. Raises OSError if the previous
+        checkpoint could not be written.
+        """
+        workers = gather_own(self.steps.mean.own_variables(), self.strategy)
+        self.checkpoints.save(self.progress.step, lambda: self.bundle(workers))
+
+    def bundle(self, workers: Arrays) -> Bundle:
+        """A copy of the run's state now, with what `gather_own` found of all workers."""
         values = read_variables(self.steps.variables())
         return Bundle(
             weights=values["weights"],
             optimizer=values["optimizer"],
+            workers=workers,
             model=self.steps.model.config.to_dict(),
             vocabulary=self.manifest.vocabulary,
             progress=asdict(self.progress),

@@ -122,6 +122,19 @@ def test_a_pulled_cable_ends_mpirun_on_a_third_host_and_leaves_no_process_on_any
     assert testbed.run("dorchester", ["ssh", "bath", "hostname"]).stdout == "bath\n"
 
 
+def test_a_cable_pulled_while_mpirun_starts_its_daemon_by_ssh_ends_mpirun(
+    testbed: Testbed,
+) -> None:
+    command = testbed.popen("dorchester", [*BOTH, "sleep", "600"])
+    by_ssh = "sshd: root"  # a session that waits for its first command, or runs it
+    poll(lambda: any(p.command.startswith(by_ssh) for p in testbed.processes("bath")), 60, "no ssh")
+    testbed.cut("bath")
+    assert command.wait(timeout=300).returncode != 0
+    testbed.mend("bath")
+    for name in testbed.hosts:
+        poll(lambda name=name: not testbed.left_over(name), 300, f"processes of {name} go on")
+
+
 def test_sigterm_to_mpirun_ends_the_ranks_on_both_hosts(testbed: Testbed) -> None:
     command = testbed.popen("dorchester", [*BOTH, "python", "-c", FOR_EVER])
     poll(lambda: any("MPI.COMM" in p.command for p in testbed.processes("bath")), 20, "no rank 1")

@@ -1,0 +1,1 @@
+"""Programs that show the scalars of many runs, beside TensorBoard: one file for each."""
