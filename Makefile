@@ -7,7 +7,7 @@ SHELL := /bin/bash
 
 VENV_PYTHON := .venv/bin/python
 DONE := .venv/setup# stamps: empty when all is well, else the line to say at every make
-EXTRAS ?= preprocess compose horovod profile live mlflow notebooks docs dev $(if $(shell command -v nvidia-smi),gpu)
+EXTRAS ?= preprocess compose horovod profile live ports mlflow notebooks docs dev $(if $(shell command -v nvidia-smi),gpu)
 # Without FluidSynth the demo has no sound, as the set-up said.
 NO_WAV = $(if $(shell hpc/install/packages.sh sound && echo yes),,--no-wav)
 # In their own keys: what minutes suffice to learn. For hours, leave --max-transpose out.
@@ -31,7 +31,7 @@ $(DONE)/packages-test: hpc/install/packages.sh
 $(DONE)/environment: setup.cfg pyproject.toml constraints.txt hpc/install/environment.sh hpc/install/python.sh | $(DONE)/packages-train
 	@hpc/install/environment.sh $(EXTRAS)
 
-$(DONE)/horovod: $(DONE)/environment hpc/install/horovod.sh hpc/install/two_processes.sh hpc/install/allreduce.py
+$(DONE)/horovod: $(DONE)/environment hpc/install/horovod.sh hpc/install/horovod_patches.py hpc/install/two_processes.sh hpc/install/allreduce.py
 	@hpc/install/horovod.sh
 
 horovod: ## Build Horovod again, after its build failed or the MPI changed

@@ -6,21 +6,28 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . hpc/install/stage.sh
 . hpc/install/python.sh
-NEEDED_MB=4000               # 2.4 GB in .venv, and what pip downloads and unpacks meanwhile
+NEEDED_MB=4500              # 2.8 GB in .venv, and what pip downloads and unpacks meanwhile
 unfinished=.venv/unfinished # stands while pip installs
 
 damaged_packages() { .venv/bin/python hpc/install/damaged_packages.py; }
 
+from_pypi() { .venv/bin/python -m pip install --quiet --constraint constraints.txt "$@"; }
+
 # pip unpacks beside the environment: /tmp can be a small file system in memory.
-install() {
+install() (
     export TMPDIR=$PWD/.venv/tmp
     "$python" -m venv .venv && mkdir -p "$TMPDIR" &&
-        .venv/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[$extras]" &&
+        from_pypi --editable ".[$extras]" &&
         damaged=$(damaged_packages) && rm -r "$TMPDIR" || return
     [ -z "$damaged" ] || { echo "error: not whole after the installation: $damaged" && return 1; }
-}
+)
 
-extras=$(IFS=,; echo "$*")
+# python-rtmidi is compiled where it has no wheel, and may fail there, alone.
+wanted=() ports=
+for extra in "$@"; do
+    if [ "$extra" = ports ]; then ports=yes; else wanted+=("$extra"); fi
+done
+extras=$(IFS=,; echo "${wanted[*]}")
 if [ -e "$unfinished" ] && damaged=$(damaged_packages) && [ -n "$damaged" ]; then
     echo "The last installation into .venv was cut off within ${damaged:0:60}: .venv is made anew."
     rm -rf .venv
@@ -38,6 +45,10 @@ elif ! python=$(find_python "$makes_venv"); then
 fi
 mkdir -p "$SETUP_DIR"
 touch "$unfinished"
-stage environment "[2/3] Python packages into .venv (about 2 GB with TensorFlow)" install
+stage environment "[2/3] Python packages into .venv (about 3 GB with TensorFlow)" install
 rm "$unfinished"
+[ -z "$ports" ] || stage ports "      MIDI ports" from_pypi --editable ".[ports]" ||
+    echo "MIDI ports were left out: python-rtmidi was not built. --live synth and --live stdout work. As root on" \
+        "Debian or Ubuntu: apt-get install libasound2-dev pkg-config g++ python3-dev; then $PWD/.venv/bin/python" \
+        "-m pip install --constraint constraints.txt --editable '.[ports]'"
 touch "$SETUP_DIR/environment"

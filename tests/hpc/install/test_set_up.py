@@ -23,12 +23,18 @@ case "$*" in
     "-m venv .venv") mkdir -p .venv/bin && cp -u "$0" .venv/bin/python || true ;;
     *damaged_packages.py) [ ! -e .venv/damaged ] || cat .venv/damaged ;;
     *"import platform"*) echo cp311-x86_64 ;;
-    *"import version"*) echo 2.18.1 ;;
+    *"import version"*) echo "${TENSORFLOW:-2.21.0}" ;;
+    *horovod_patches.py*) exit "${PATCH_CODE:-0}" ;;
+    "-m pip download"*)
+        while [ "$1" != --dest ]; do shift; done
+        mkdir horovod-0.28.1 && tar -czf "$2/horovod-0.28.1.tar.gz" horovod-0.28.1
+        rmdir horovod-0.28.1 ;;
     "-m pip wheel"*)
         [ -z "${INTERRUPTED:-}" ] || { kill -INT 0; sleep 5; exit 2; } # as Ctrl-C, and pip's answer
         while [ "$1" != --wheel-dir ]; do shift; done
         mkdir -p "$2" && touch "$2/horovod-0.whl" ;;
     *--force-reinstall*) ! grep -q damaged "${!#}" || exit 1 ;;
+    "-m pip install"*"[ports]") exit "${PORTS_CODE:-0}" ;;
     "-m pip install"*) exit "${PIP_CODE:-0}" ;;
 esac
 """
@@ -141,6 +147,17 @@ def test_too_little_room_is_said_before_anything_is_fetched(clone: Clone) -> Non
     assert "pip install" not in clone.calls()
 
 
+def test_midi_ports_that_cannot_be_compiled_are_left_out_alone(clone: Clone) -> None:
+    done = clone.run("environment.sh", "compose", "ports", "live", PORTS_CODE="1")
+    assert done.returncode == 0, done.stdout
+    assert "MIDI ports were left out: python-rtmidi was not built" in done.stdout
+    assert "apt-get install libasound2-dev pkg-config" in done.stdout
+    assert "--editable .[compose,live]" in clone.calls()
+    assert (clone.folder / ".venv/setup/environment").exists()
+    assert "left out" not in clone.run("environment.sh", "compose", "ports", "live").stdout
+    assert clone.calls().count("--editable .[ports]") == 2
+
+
 def with_a_wheel(clone: Clone) -> Path:
     """Let Horovod be built once; the folder of its wheel."""
     clone.script("hpc/install/two_processes.sh", "#!/bin/sh\nexit 0\n")
@@ -169,6 +186,23 @@ def test_a_wheel_that_no_longer_works_is_built_again(clone: Clone) -> None:
     done = clone.run("horovod.sh")
     assert "Its allreduce failed." in done.stdout
     assert clone.calls().count("-m pip wheel") == 2
+
+
+def test_a_source_that_the_patches_do_not_fit_is_not_built(clone: Clone) -> None:
+    clone.script(".venv/bin/python", PYTHON)
+    done = clone.run("horovod.sh", PATCH_CODE="1")
+    assert "Its build failed." in done.stdout
+    assert "-m pip wheel" not in clone.calls()
+
+
+def test_other_patches_or_another_tensorflow_need_another_wheel(clone: Clone) -> None:
+    with_a_wheel(clone)
+    assert "built before" in clone.run("horovod.sh").stdout
+    assert "built before" not in clone.run("horovod.sh", TENSORFLOW="2.22.0").stdout
+    with (clone.folder / INSTALL / "horovod_patches.py").open("a") as file:
+        file.write("# another edit\n")
+    assert "built before" not in clone.run("horovod.sh").stdout
+    assert clone.calls().count("-m pip wheel") == 3
 
 
 def test_a_cache_that_cannot_be_written_costs_no_build(clone: Clone, tmp_path: Path) -> None:
