@@ -96,6 +96,8 @@ def measure(
     try:
         command = case.start()
         poll(lambda: fault.when(case) or not command.is_running, PATIENCE, "the run does not begin")
+        if not command.is_running:
+            raise RuntimeError(f"the run ended before the fault:\n{command.stderr}")
         load = os.getloadavg()[0]
         struck = time.monotonic()
         fault.strike(case)
