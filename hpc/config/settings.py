@@ -158,7 +158,10 @@ class WorkerSettings:
         free=True,
     )
     start_timeout: float = option(
-        120.0, "seconds to wait for all workers at the start", bounds=ABOVE_0, free=True
+        120.0,
+        "seconds for each part of the start; on a busy machine up to five times as long",
+        bounds=ABOVE_0,
+        free=True,
     )
     timeout: float = option(
         60.0,

@@ -10,21 +10,21 @@ import psutil
 
 from hpc.config.settings import WorkerSettings
 from hpc.distributed.launcher import Place
-from hpc.distributed.time_limit import hard_limit
+from hpc.distributed.time_limit import LONGEST_STRETCH, hard_limit, stretched
 from hpc.distributed.watchdog import HEARTBEAT_SECONDS
 
 
 def limit_on_the_start(
     place: Place, config: WorkerSettings, workers: list[str]
 ) -> AbstractContextManager[None]:
-    """End this process if the block takes longer than --start-timeout.
+    """End this process if the block takes longer than --start-timeout allows.
 
     MultiWorkerMirroredStrategy holds the interpreter's lock while it connects to the workers, so
     the watchdog cannot. Where it can, it ends the process a moment before.
     """
     if place.size == 1:
         return nullcontext()
-    seconds = config.start_timeout
+    seconds = stretched(config.start_timeout)
     others = ", ".join(
         f"rank {rank} at {worker}" for rank, worker in enumerate(workers) if rank != place.rank
     )
@@ -46,7 +46,7 @@ def leave_the_watch_to_the_watchdog(config: WorkerSettings, num_workers: int) ->
     from tensorflow.python.eager import context
 
     messages = context.coordination_config_pb2  # at another place in each TensorFlow
-    seconds = 2 * max(config.timeout, config.start_timeout)
+    seconds = 2 * max(config.timeout, LONGEST_STRETCH * config.start_timeout)
     context.context().configure_coordination_service(
         service_type="standalone",
         service_leader="/job:worker/replica:0/task:0",

@@ -28,6 +28,7 @@ from typing import Any, Protocol
 from hpc.distributed.launcher import Place
 from hpc.distributed.mpirun import EXIT_PEER_LOST, KEEPALIVE_SECONDS
 from hpc.distributed.peer import Peer
+from hpc.distributed.time_limit import stretched
 
 HEARTBEAT_SECONDS = 1.0
 BLAME_SECONDS = 5.0
@@ -101,8 +102,11 @@ class Watchdog:
             self._send_heartbeat()
 
     def allow(self, seconds: float, doing: str) -> None:
-        """Give the work that begins now, such as compiling, a time limit of its own."""
-        self._begin(seconds, doing)
+        """Give the work that begins now, such as compiling, a time limit of its own.
+
+        On a busy machine it is longer than these seconds (time_limit.py).
+        """
+        self._begin(stretched(seconds), doing)
         # At once: the work may block the interpreter, and with it the heartbeats.
         self._send_heartbeat()
 

@@ -55,11 +55,13 @@ def publish(rows: Sequence[Mapping[str, Any]], texts: Mapping[str, str], out_dir
         text += GRPC
     if starts := [row for row in rows if "starts" in row]:
         text += STARTS + "".join(map(starts_line, starts))
-        text += "".join(
-            f"\n- {row['strategy']}, code {failed['code']}: {failed['line']}"
+        failures = Counter(
+            f"{row['strategy']}, code {failed['code']}: {failed['line']}"
             for row in starts
             for failed in row["failed"]
         )
+        text += "".join(f"\n- {number} x {line}" for line, number in failures.items())
+        text += "\n"
     text += f"\nMeasured on {processor()}, {os.cpu_count()} virtual cores; rows by commit: "
     commits = Counter(row["commit"] for row in rows)
     text += ", ".join(f"{number} at {commit}" for commit, number in commits.items()) + ".\n"

@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -35,7 +36,8 @@ MPIRUN = ("mpirun", "-np", "2", "-H", ",".join(HOSTS), "python", "hpc/train.py")
 TINY = ("--preset=tiny", "--sequence-length=32", "--global-batch-size=16", "--samples-after=-1")
 NUM_STEPS = 600
 STEPS = (f"--steps={NUM_STEPS}", "--save-every=50", "--log-every=10", "--eval-every=300")
-LONGEST = 300.0  # seconds for all that should end
+LONGEST = 300.0  # seconds for what a fault should end
+PATIENCE = 1800.0  # seconds for a run, on a machine that does much else
 DISK = "small-disk"  # the folder of runs whose disk is filled
 
 
@@ -53,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             for name in flags.faults:
                 for strategy in flags.strategies:
                     record(flags, measure(testbed, name, strategy, hogs, flags))
-    except (RuntimeError, ValueError, OSError) as error:
+    except (RuntimeError, ValueError, OSError, subprocess.TimeoutExpired) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     finally:
@@ -93,7 +95,9 @@ def measure(
         testbed.run(HEAD, ["mount", "-t", "tmpfs", "-o", "size=32m", "small", str(case.run_dir)])
     try:
         command = case.start()
-        poll(lambda: fault.when(case) or not command.is_running, LONGEST, "the run does not begin")
+        poll(lambda: fault.when(case) or not command.is_running, PATIENCE, "the run does not begin")
+        if not command.is_running:
+            raise RuntimeError(f"the run ended before the fault:\n{command.stderr}")
         load = os.getloadavg()[0]
         struck = time.monotonic()
         fault.strike(case)
@@ -103,7 +107,7 @@ def measure(
         testbed.restore()
         if row["code"] != 0:
             (case.seen / "filler").unlink(missing_ok=True)
-            again = case.start().wait(LONGEST)
+            again = case.start().wait(PATIENCE)
             row["again"] = again.returncode
         row["identical"] = final_state(case.seen) == expected
     finally:
@@ -117,7 +121,7 @@ def reference(testbed: Testbed, strategy: str, flags: argparse.Namespace) -> dic
     """The final state of a run to which nothing is done."""
     case = new_case(testbed, f"{strategy}-alone", strategy, flags, keep=True)
     if last_step(case.run_dir) < NUM_STEPS:
-        done = case.start().wait(LONGEST)
+        done = case.start().wait(PATIENCE)
         if done.returncode:
             raise RuntimeError(f"the run without a fault failed:\n{done.stderr}")
     return final_state(case.seen)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -120,7 +121,9 @@ def test_the_limit_of_the_start_holds_while_tensorflow_blocks_the_interpreter() 
     finally:
         process.kill()
     assert process.returncode == -signal.SIGKILL
-    assert "rank 0 on host0 has been waiting in TensorFlow for 3 s for the other" in errors
+    assert re.search(
+        r"rank 0 on host0 has been waiting in TensorFlow for \d+ s for the other", errors
+    )
     assert f"rank 1 at {workers[1]}" in errors
 
 
