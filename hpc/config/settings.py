@@ -15,6 +15,12 @@ from hpc.config.fields import ABOVE_0, AT_LEAST_0, FROM_0_BELOW_1, FROM_0_TO_1, 
 # The strategies by name; each is a class in hpc/distributed/strategies.py. auto chooses one.
 StrategyName = Literal["auto", "single", "horovod", "multiworker"]
 
+OF_FRAMES = (
+    "head_dropout",
+    "history_dropout",
+    "recurrent_dropout",
+)  # only --model frames uses them
+
 
 @dataclass(frozen=True)
 class RunSettings:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.dataset.manifest import SPLITS, Manifest
+from pipeline.runtime.tables import print_lines
 from pipeline.scores.notes import Score
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def write_pieces(
         }
         shown = {"model": flags.run.resolve().name, **settings, **named}
         page = write_page(flags.page, list(zip(rendered, scores, strict=True)), shown, renderer)
-        print(page.report())
+        print_lines(page.report().splitlines())
 
 
 def _render(
@@ -92,7 +93,7 @@ def _render(
     rendered = []
     for piece, score in zip(pieces, scores, strict=True):
         rendered.append(renderer.render(_name(piece), score))
-        print(rendered[-1].report())
+        print_lines(rendered[-1].report().splitlines())
         for warning in rendered[-1].warnings:
             print(f"warning: {rendered[-1].name}: {warning}", file=sys.stderr)
     return rendered
