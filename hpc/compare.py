@@ -25,7 +25,7 @@ from hpc.comparison.events import write_events
 from hpc.comparison.measures import best_common_loss, differences, losses_differ_in, speeds
 from hpc.comparison.plots import write_plots
 from hpc.comparison.tables import tables
-from hpc.reports.event_files import tensorboard_is_installed
+from hpc.reports.event_files import FOLDER, tensorboard_is_installed
 from hpc.reports.spread import spread
 from hpc.run_folder.recorded import Point, RecordedRun, read_runs
 from pipeline.runtime.command import Parser, run_command
@@ -82,8 +82,8 @@ def write(
     for path in [out_dir / "comparison.md", *pictures]:
         print(f"wrote {path}")
     if tensorboard_is_installed():
-        write_events(runs, text, out_dir / "tensorboard")
-        print(f"wrote {out_dir / 'tensorboard'}: tensorboard --logdir {out_dir / 'tensorboard'}")
+        write_events(runs, text, out_dir)
+        print(f"wrote {out_dir / FOLDER}: tensorboard --logdir {out_dir / FOLDER}")
     else:
         print("no TensorBoard view: tensorboard is not installed here (pip install tensorboard)")
 

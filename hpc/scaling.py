@@ -45,10 +45,10 @@ from hpc.efficiency.plan import (
 )
 from hpc.efficiency.store import Measured, open_store, store
 from hpc.efficiency.tables import FORMULA, MOST_BUSY, caution, rows, tables, to_json
-from hpc.reports.event_files import tensorboard_is_installed
-from pipeline.runtime.command import Parser, run_command, signals_interrupt
+from hpc.reports.event_files import FOLDER, tensorboard_is_installed
+from pipeline.runtime.command import Parser, meant, run_command, signals_interrupt
 from pipeline.runtime.files import write_json
-from pipeline.runtime.tables import print_tables
+from pipeline.runtime.tables import print_lines, print_tables
 
 STRATEGIES = tuple(name for name in get_args(StrategyName) if name not in ("auto", "single"))
 FEWEST_STEPS = 10  # two warm up, and the first window does not count
@@ -152,6 +152,7 @@ def names_of(known: tuple[str, ...]) -> Any:
         if unknown := [name for name in asked if name not in known]:
             raise argparse.ArgumentTypeError(
                 f"there is no {', '.join(unknown)}; there are {', '.join(known)}"
+                f"{meant(unknown[0], known)}"
             )
         return asked
 
@@ -286,7 +287,7 @@ def write(
     print()
     print_tables(shown)
     if warning:
-        print(f"{warning}\n")
+        print_lines([warning, ""])
 
     # As files.
     facts = "\n".join(f"- {name}: {value}" for name, value in about.items())
@@ -307,8 +308,8 @@ def write(
     if tensorboard_is_installed():
         from hpc.efficiency.events import write_events
 
-        write_events(found, foreseen, text, picture, out_dir / "tensorboard")
-        print(f"wrote {out_dir / 'tensorboard'}: tensorboard --logdir {out_dir / 'tensorboard'}")
+        write_events(found, foreseen, text, picture, out_dir)
+        print(f"wrote {out_dir / FOLDER}: tensorboard --logdir {out_dir / FOLDER}")
 
 
 def hardware(measured: Measured) -> str:

@@ -46,6 +46,7 @@ from hpc.training.run import Run
 from hpc.training.throughput import Throughput
 from pipeline.runtime.command import run_command
 from pipeline.runtime.files import write_json
+from pipeline.runtime.tables import print_lines
 
 if TYPE_CHECKING:  # imports TensorFlow, which must wait until the flags are parsed
     from hpc.run_folder.journal import Journal
@@ -84,7 +85,7 @@ def train(
     what this rank prints.
     """
     config, extra = parse_flags(argv)
-    stop_request = StopRequest()
+    stop_request = StopRequest(place)
     local = preflight(config, place, dry_run=extra.dry_run)
     with Watchdog(place, config.timeout) as watchdog:
         # All ranks meet and compare what they found, before the first collective.
@@ -104,7 +105,7 @@ def train(
         if extra.dry_run:
             ended = "checked"
             if place.is_chief:
-                print("\n".join(run.describe()))
+                print_lines(run.describe())
         else:
             ended = train_run(run, stop_request)
             report(run, ended, extra.json)
@@ -137,13 +138,13 @@ def train_run(run: Run, stop_request: StopRequest) -> str:
         total_steps=run.config.steps,
         tracker=run.config.tracker,
     )
-    profiler = Profiler(run.run_dir / "tensorboard", run.config.profile_window, run.place)
+    profiler = Profiler(run.run_dir, run.config.profile_window, run.place)
     wanted = run.config.samples_after if run.place.is_chief else -1.0
     samples = SampleProcess(run.run_dir, wanted, journal.say)
 
     ended = "failed"
     try:
-        journal.stretch(run.progress.step + 1, run.facts(), run.config.to_json())
+        journal.stretch(run.progress.step + 1, run.facts(), run.hyperparameters())
         for line in run.describe():
             journal.say(line)
         run.strategy.start_timeline(run.run_dir / TIMELINE)
@@ -167,7 +168,10 @@ def loop(
     stop_request: StopRequest,
 ) -> str:
     """Take the remaining steps; why training ended, in the words of `train_run`."""
+    from hpc.training.host_load import HostLoad
+
     config, progress, throughput = run.config, run.progress, Throughput(run.tokens_per_step)
+    load = HostLoad()
     batches = run.training_batches()
     stop = evaluate_if_due(run, journal, stop_request)  # the one that a signal interrupted
     run.watchdog.allow(config.start_timeout, "compiling its first step")
@@ -189,10 +193,12 @@ def loop(
         throughput.finish_step()
         progress.step, progress.tokens = step, progress.tokens + run.tokens_per_step
         run.watchdog.progress(step)
+        journal.finish_step(step)
 
         # Once in a while: record the loss and the speed.
         if step % config.log_every == 0:
-            record_step(run, journal, throughput.report(), loss=loss, gradient_norm=norm)
+            rates = throughput.report()
+            record_step(run, journal, rates, loss=loss, gradient_norm=norm, **load.report())
 
         # Once in a while: evaluate on the valid split.
         with throughput.part("evaluate"):
@@ -280,13 +286,11 @@ def report(run: Run, ended: str, json_file: Path | None) -> None:
         "early": f"no better validation loss in {progress.stale_evaluations} evaluations: done",
         "stopped": f"asked to stop: saved. {run.watchdog.same_command} continues",
     }
-    loss = "no validation loss yet" if run.has_evaluation else "no valid split to evaluate on"
+    loss = "No validation loss yet" if run.has_evaluation else "No valid split to evaluate on"
     if math.isfinite(best):
-        loss = f"best validation loss {best:.4f} nats per token, perplexity {math.exp(best):.3f}"
-    print(
-        f"{endings[ended]}. Step {progress.step} of {run.config.steps}, {loss}. "
-        f"Compose: python model/generate.py {run.run_dir}"
-    )
+        loss = f"Best validation loss {best:.4f} nats per token, perplexity {math.exp(best):.3f}"
+    print(f"{endings[ended]}. Step {progress.step} of {run.config.steps}.")
+    print(f"{loss}.\nCompose: python model/generate.py {run.run_dir}")
     if json_file:
         result = {
             "ended": ended,

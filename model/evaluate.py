@@ -25,8 +25,9 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
 from model.evaluation.networks import draw_pitches, evaluate_networks, open_networks
 from model.networks.checkpoint import require_checkpoint
 from pipeline.dataset.manifest import SPLITS
-from pipeline.runtime.command import described_parser, run_command
+from pipeline.runtime.command import described_parser, meant, run_command
 from pipeline.runtime.files import write_json
+from pipeline.runtime.tables import print_lines
 
 if TYPE_CHECKING:
     from pipeline.sources.json_frames import FrameSet
@@ -93,7 +94,7 @@ def evaluate(flags: argparse.Namespace) -> None:
         raise ValueError(f"--transpositions is {flags.transpositions}; it must be 1 or more")
     if flags.model:
         contents = _baseline_report(flags.model, frame_set, flags.split)
-        print(describe(contents))
+        print_lines(describe(contents).splitlines())
     else:
         contents = evaluate_networks(flags, frame_set)
     if flags.json:
@@ -108,7 +109,7 @@ def _read_source(text: str) -> FrameSet:
     if name not in SOURCES or not place:
         raise ValueError(
             f"--data {text}: the protocols are stated for {' and '.join(SOURCES)}. Write jsb:PATH "
-            "or nottingham:PATH, PATH a .json file of frames"
+            f"or nottingham:PATH, PATH a .json file of frames{meant(name, SOURCES)}"
         )
     return read_frames(Path(place))
 

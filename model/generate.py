@@ -48,6 +48,7 @@ from model.rendering.write_pieces import (
 )
 from pipeline.dataset.manifest import Manifest
 from pipeline.runtime.command import described_parser, flag_type, run_command
+from pipeline.runtime.tables import print_lines
 from pipeline.runtime.tensorflow_loading import load_tensorflow
 from pipeline.scores.midi.writer import FASTEST, SLOWEST
 from pipeline.scores.notes import DEFAULT_TEMPO, Score
@@ -295,10 +296,11 @@ def generate(flags: argparse.Namespace) -> None:
     require_notes(pieces, scores, flags.length_tokens is not None)
     num_tokens = sum(piece.num_drawn for piece in pieces)
     num_drafts = sum(piece.num_drafts for piece in pieces)
-    print(
+    line = (
         f"composed {num_tokens} tokens in {elapsed:.1f} s ({num_tokens / elapsed:.0f} tokens/s), "
         f"{num_drafts} draft{'s' if num_drafts > 1 else ''} from {composer.checkpoint}, seed {seed}"
     )
+    print_lines([line])
 
     # Write.
     primer_end = primer.end if primer and not flags.new_part_only else 0

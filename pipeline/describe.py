@@ -14,7 +14,7 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
 from pipeline.dataset.manifest import changes_alone, notes_in_words
 from pipeline.runtime.command import Parser, run_command
 from pipeline.runtime.files import write_json
-from pipeline.runtime.tables import aligned_lines
+from pipeline.runtime.tables import aligned_lines, print_lines
 from pipeline.runtime.tensorflow_loading import load_tensorflow
 from pipeline.scores.labels import FIELDS
 
@@ -156,7 +156,7 @@ def run(argv: Sequence[str] | None) -> None:
     from pipeline.description.picture import save_description
 
     found = describe(flags.data)
-    print("\n".join(report(found)))
+    print_lines(report(found))
     picture = flags.out if flags.out.suffix.lower() == ".png" else flags.out / f"{found.name}.png"
     picture.parent.mkdir(parents=True, exist_ok=True)
     save_description(found, picture)

@@ -21,6 +21,7 @@ from pipeline.preprocessing.killable_pool import Limits
 from pipeline.preprocessing.mpi_ranks import Ranks, cores_of_this_process, num_ranks, open_ranks
 from pipeline.runtime.command import DefaultsFormatter, Parser, flag_type, run_command
 from pipeline.runtime.files import write_json
+from pipeline.runtime.tables import print_lines
 from pipeline.scores.cache import default_folder, usable_folder
 from pipeline.scores.formats import MIDI_READERS, MUSIC21, Reading
 from pipeline.sources.catalogue import NAMED_SOURCES, list_sources
@@ -79,7 +80,7 @@ class _ListSources(argparse.Action):
         super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help=help)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        print("\n".join(list_sources()))
+        print_lines(list_sources())
         parser.exit()
 
 
@@ -167,18 +168,17 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[Settings, Path | None]:
 def print_summary(summary: Mapping[str, Any]) -> None:
     """Print the contents of the data set, the rejected files and the changed notes."""
     pieces, tokens = summary["pieces"], summary["tokens"]
-    print(f"{summary['out']}: {sum(pieces.values())} pieces from {summary['files']} files")
+    lines = [f"{summary['out']}: {sum(pieces.values())} pieces from {summary['files']} files"]
     for split in SPLITS:
-        longest = summary["longest"][split]
-        print(f"  {split:5} {pieces[split]:8} pieces {tokens[split]:12} tokens, longest {longest}")
+        counts = f"{pieces[split]:8} pieces {tokens[split]:12} tokens"
+        lines.append(f"  {split:5} {counts}, longest {summary['longest'][split]}")
     if notes := notes_in_words(summary["notes"]):
-        print(f"  notes: {notes}")
+        lines.append(f"  notes: {notes}")
     adjustments = summary["adjustments"]
     changed = changes_alone(adjustments) if notes else adjustments
-    for title, counts in (("rejected", summary["rejects"]), ("adjusted", changed)):
-        for what, count in counts.items():
-            print(f"  {title}: {count} {what}")
-    print(f"  {summary['seconds']:.1f} seconds")
+    for title, by_rule in (("rejected", summary["rejects"]), ("adjusted", changed)):
+        lines += [f"  {title}: {count} {what}" for what, count in by_rule.items()]
+    print_lines([*lines, f"  {summary['seconds']:.1f} seconds"])
 
 
 def run(argv: Sequence[str] | None) -> None:

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hpc.reports.event_files import remove_event_files, write_event_file
+from hpc.reports.event_files import FOLDER, remove_event_files, write_event_file
 from hpc.run_folder.recorded import RecordedRun, Stretch
 
 
 def write_events(runs: Sequence[RecordedRun], text: str, out_dir: Path) -> None:
     """Write a folder for each run, or for each stretch of a run that moved, and `text` beside them.
 
-    Curves are under loss/SPLIT by step, loss_by_tokens/SPLIT and loss_by_seconds/SPLIT (training
-    time); speed under tokens_per_second/. An earlier comparison in the folder is replaced.
+    They are in the folder `FOLDER` of `out_dir`. Curves are under loss/SPLIT by step,
+    loss_by_tokens/SPLIT and loss_by_seconds/SPLIT (training time); speed under tokens_per_second/.
+    An earlier comparison in the folder is replaced.
     """
     remove_event_files(out_dir)
+    folder, zero = out_dir / FOLDER, time.time()
     for run in runs:
         name = run.name.strip("/").replace("/", "_")
         for stretch in run.stretches:
             part = f"{name}/stretch-{stretch.number}" if len(run.stretches) > 1 else name
-            write_event_file(out_dir / part, _scalars(run, stretch))
+            write_event_file(folder / part, _scalars(run, stretch), zero)
     from tensorboard.plugins.text.summary_v2 import text_pb
 
-    write_event_file(out_dir, iter([(0, 0.0, text_pb("comparison", text))]))
+    write_event_file(folder, iter([(0, 0.0, text_pb("comparison", text))]), zero)
 
 
 def _scalars(run: RecordedRun, stretch: Stretch) -> Iterator[tuple[int, float, Any]]:

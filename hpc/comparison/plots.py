@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpc.reports.spread import spread
 from hpc.run_folder.recorded import Point, RecordedRun
-from pipeline.runtime.plotting import COLOURS, DASHES, GREY, MARKS, calm
+from pipeline.runtime.plotting import COLOURS, DASHES, GREY, MARKS, calm, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,9 +32,7 @@ def write_plots(runs: Sequence[RecordedRun], target: float | None, out_dir: Path
     figures = {"loss.png": loss_figure(runs, target)}
     if any(stretch.rates for run in runs for stretch in run.stretches):
         figures["speed.png"] = speed_figure(runs)
-    for name, figure in figures.items():
-        figure.savefig(out_dir / name, dpi=120, facecolor="white")
-    return [out_dir / name for name in figures]
+    return [save(figure, out_dir / name) for name, figure in figures.items()]
 
 
 def loss_figure(runs: Sequence[RecordedRun], target: float | None) -> Figure:

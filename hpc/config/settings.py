@@ -17,6 +17,12 @@ TrackerName = Literal["none", "mlflow"]
 # The strategies by name; each is a class in hpc/distributed/strategies.py. auto chooses one.
 StrategyName = Literal["auto", "single", "horovod", "multiworker"]
 
+OF_FRAMES = (
+    "head_dropout",
+    "history_dropout",
+    "recurrent_dropout",
+)  # only --model frames uses them
+
 
 @dataclass(frozen=True)
 class RunSettings:

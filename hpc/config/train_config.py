@@ -84,8 +84,10 @@ class TrainConfig(
             try:
                 values[name] = None if value is None else parser_of(hints[name])(str(value))
             except (ValueError, argparse.ArgumentTypeError):
+                choices = [one for one in typing.get_args(hints[name]) if isinstance(one, str)]
+                close = meant(str(value), choices)
                 raise ValueError(
-                    f"{origin}: {name} is {value!r}; {described(hints[name])} is needed"
+                    f"{origin}: {name} is {value!r}; {described(hints[name])} is needed{close}"
                 ) from None
         return cls(**values)
 

@@ -11,7 +11,7 @@ from hpc.efficiency.forecast import LINKS, WORKERS, Forecast
 from hpc.efficiency.plan import ALONE, SCALINGS
 from hpc.efficiency.tables import INDEPENDENT, EfficiencyRow
 from hpc.reports.spread import Spread
-from pipeline.runtime.plotting import COLOURS, GREY, MARKS
+from pipeline.runtime.plotting import COLOURS, GREY, MARKS, calm, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +37,7 @@ def write_plot(
 ) -> None:
     """Write the picture. Raises ValueError if matplotlib is not installed."""
     try:
-        scaling_figure(found, foreseen, title).savefig(path, dpi=120, facecolor="white")
+        save(scaling_figure(found, foreseen, title), path)
     except ModuleNotFoundError as error:
         raise ValueError(
             f"the picture needs {error.name}, which is not installed here: pip install {error.name}"
@@ -160,8 +160,7 @@ def _draw_forecasts(
         panel.set_ylim(0, 1.12 * max([1.0, *(share for _, share in measured)]))
         panel.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         panel.set_xlabel("workers, weak scaling")
-        panel.grid(color="0.9")
-        panel.spines[["top", "right"]].set_visible(False)
+        calm(panel)
 
 
 def _draw_lines(panel: Axes, points: Mapping[str, Sequence[tuple[int, Spread]]], form: str) -> None:
@@ -176,13 +175,15 @@ def _draw_lines(panel: Axes, points: Mapping[str, Sequence[tuple[int, Spread]]],
         above = [(value.high or value.median) - value.median for _, value in line]
         colour, mark = COLOUR_OF[name], MARKS.get(name, "D")
         panel.errorbar(along, medians, [below, above], color=colour, marker=mark, capsize=3)
-        last[name] = (line[-1][0] * (1 + SHIFT * len(points)), medians[-1])
+        last[name] = (line[-1][0] * (1 + SHIFT * (len(points) + 0.5)), medians[-1])
     top, lowest = panel.get_ylim()[1], 0.0
     for name, (workers, median) in sorted(last.items(), key=lambda item: item[1][1]):
         height = max(median, lowest)
         lowest = height + LINE_HEIGHT * top
         text = form.format(median)
-        panel.text(workers, height, text, color=COLOUR_OF[name], va="center", fontsize=9)
+        # On white, because the dotted line of perfect scaling may run behind it.
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
+        panel.text(workers, height, text, color=COLOUR_OF[name], va="center", fontsize=9, bbox=box)
 
 
 def _of(name: str, own: Sequence[EfficiencyRow]) -> list[EfficiencyRow]:
@@ -202,6 +203,4 @@ def _number_the_workers(panel: Axes, own: Sequence[EfficiencyRow]) -> None:
     panel.set_xticks(numbers, [str(number) for number in numbers])
     panel.xaxis.set_minor_locator(NullLocator())
     panel.set_xlim(0.85, numbers[-1] * 1.45)  # with room for the values
-    panel.grid(color="0.9")
-    panel.set_axisbelow(True)
-    panel.spines[["top", "right"]].set_visible(False)
+    calm(panel)

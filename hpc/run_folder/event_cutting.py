@@ -11,27 +11,48 @@ from tensorboard.compat.proto.event_pb2 import Event
 from hpc.distributed.collective_errors import first_line
 from pipeline.runtime.files import new_file, not_written
 
+OLD_FOLDER = "tensorboard"
 HPARAMS = "_hparams_/"  # tags that every start writes again, always at step 0
 
 
-def cut_event_files(folder: Path, last_step: Callable[[str], int]) -> None:
+def move_old_event_files(run_dir: Path) -> None:
+    """Move event files and profiles out of RUN/tensorboard, where older versions wrote them.
+
+    TensorBoard names a run by the folder of its files.
+    """
+    old = run_dir / OLD_FOLDER
+    for path in sorted(old.rglob("*"), reverse=True):  # a folder after all that is in it
+        if path.is_dir():
+            path.rmdir()
+            continue
+        new = run_dir / path.relative_to(old)
+        new.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(new)
+    if old.is_dir():
+        old.rmdir()
+
+
+def cut_event_files(
+    folder: Path, last_step: Callable[[str], int], tag_of: Callable[[str], str]
+) -> None:
     """Remove from a folder's event files what a run that continues writes again.
 
     That is every event of a tag after `last_step(tag)`, and a last record that a kill cut short.
     A file without any other event is removed. Without this TensorBoard shows both points of a step
-    that was computed twice (findings/tensorboard-restart.sh). Raises OSError naming the file that
-    cannot be written.
+    that was computed twice (findings/tensorboard-restart.sh). `tag_of` returns the present tag for
+    one of an older version, and any other tag as it is. Raises OSError naming the file that cannot
+    be written.
     """
     for unfinished in folder.glob("*tfevents*.partial"):  # by a kill at this place
         unfinished.unlink()
     for path in sorted(folder.glob("*tfevents*")):
         records = list(_records(path))
-        kept = [record for record in records if _is_kept(record, last_step)]
+        kept = [new for record in records if (new := _kept(record, last_step, tag_of))]
         if not any(Event.FromString(record).HasField("summary") for record in kept):
             path.unlink()
             continue
         size = sum(len(record) + 16 for record in kept)  # a record's length and two checksums
-        if size == path.stat().st_size:
+        if size == path.stat().st_size and set(kept) <= set(records):
             continue
         try:
             with new_file(path) as partial, tf.io.TFRecordWriter(str(partial)) as writer:
@@ -51,7 +72,17 @@ def _records(path: Path) -> Iterator[bytes]:
         return
 
 
-def _is_kept(record: bytes, last_step: Callable[[str], int]) -> bool:
+def _kept(
+    record: bytes, last_step: Callable[[str], int], tag_of: Callable[[str], str]
+) -> bytes | None:
+    """The record, with present tags; None if it is to be removed."""
     event = Event.FromString(record)
     tags = [value.tag for value in event.summary.value]
-    return all(not tag.startswith(HPARAMS) and event.step <= last_step(tag) for tag in tags)
+    present = [tag_of(tag) for tag in tags]
+    if any(tag.startswith(HPARAMS) or event.step > last_step(tag) for tag in present):
+        return None
+    if present == tags:
+        return record
+    for value, tag in zip(event.summary.value, present, strict=True):
+        value.tag = tag
+    return event.SerializeToString()

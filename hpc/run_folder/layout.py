@@ -6,7 +6,9 @@ stretches.jsonl   one object a line, for each start: the first step, where and h
 checkpoints/      step-NNNNNNNN/ (model/networks/checkpoint.py), best.json
 music.json        composed pieces beside real ones, by model/evaluate.py --samples
 lock              held by the process that trains the run
-tensorboard/      event files and profiles
+events.out.tfevents...  for TensorBoard, which names a run by the folder of these files
+samples/, real/   event files of composed music, and of a real piece
+rank-N/           event files and profiles, with --profile
 logs/             rank-N.log: what each rank printed (rank_log.py)
 listening.log     what the sampler for TensorBoard printed (hpc/training/samples.py)
 horovod-timeline.json   with --timeline
@@ -46,7 +48,7 @@ STRETCHES_TYPES = {
     "global_batch_size": int,
     "sequence_length": int,
 }
-TENSORBOARD, SAMPLES = "tensorboard", "tensorboard/samples"
+SAMPLES, REAL = "samples", "real"
 LOGS = "logs"
 LOCK = "lock"
 LOCK_SECONDS = 10.0  # a chief that lost a rank ends, and releases its lock, within seconds

@@ -6,6 +6,9 @@ import os
 import signal
 from types import FrameType
 
+from hpc.distributed.launcher import Place
+from hpc.run_folder.terminal import CLEAR_LINE, open_terminal
+
 # Not used by shells, MPI or Slurm: "saved, start me again", as slurm/requeue.sh and launch.py do.
 EXIT_PREEMPTED = 85
 SIGNALS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT)
@@ -19,8 +22,9 @@ class StopRequest:
     KeyboardInterrupt.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, place: Place) -> None:
         self.asked = 0
+        self._screen = open_terminal(place)
         for number in SIGNALS:
             signal.signal(number, self._ask)
 
@@ -28,6 +32,8 @@ class StopRequest:
         if not self.asked:
             # Not print(): the signal may arrive in the middle of another print().
             name = signal.Signals(number).name
+            if self._screen:  # which shows "^C", and a bar
+                os.write(self._screen.fileno(), CLEAR_LINE.encode())
             os.write(2, f"{name}: this run will save after its next step, and end\n".encode())
         self.asked = 1
         if number == signal.SIGINT:

@@ -28,6 +28,7 @@ from hpc.run_folder.trackers.feed import require_library
 from hpc.training.checkpoints import newest_bundle
 from model.networks.checkpoint import Bundle, open_checkpoint
 from pipeline.dataset.manifest import Manifest
+from pipeline.dataset.schedule import check_sharing
 from pipeline.runtime.provenance import commit, library_versions
 
 
@@ -82,6 +83,8 @@ def preflight(config: TrainConfig, place: Place, *, dry_run: bool = False) -> Lo
         # From what: the data set, and on the chief the checkpoint.
         manifest = Manifest.load(config.data)
         facts["data set"] = manifest.digest()
+        batch_size = config.effective_batch_size(place.size)
+        check_sharing(manifest, size=place.size, global_batch_size=batch_size)
         manifest.verify(config.data, _shards_to_read(manifest, place))
         if place.is_chief:
             if config.tracker != "none":

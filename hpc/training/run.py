@@ -5,10 +5,11 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpc.config.settings import OF_FRAMES, DataSettings, ModelSettings, OptimizerSettings
 from hpc.config.train_config import TrainConfig
 from hpc.distributed.launcher import Place
 from hpc.distributed.rendezvous import Roll
@@ -103,6 +104,23 @@ class Run:
             "tokens_per_step": self.tokens_per_step,
             "communication": communication_facts(),
             "link": asdict(self.link) if self.link else None,
+        }
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """The settings by which TensorBoard compares runs: data, network, optimizer, workers."""
+        config, plan = self.config, self.plan
+        settings = [*fields(ModelSettings), *fields(OptimizerSettings), *fields(DataSettings)]
+        of_frames = () if config.model == "frames" else OF_FRAMES
+        names = [one.name for one in settings if one.name not in of_frames]
+        return {name: getattr(config, name) for name in names} | {
+            "data": config.data.name,
+            "sequence_length": plan.sequence_length,
+            "local_batch_size": plan.local_batch_size,
+            "global_batch_size": plan.global_batch_size,
+            "steps": config.steps,
+            "seed": config.seed,
+            "workers": self.place.size,
+            "strategy": self.strategy.name,
         }
 
     def describe(self) -> list[str]:

@@ -2,7 +2,7 @@
 
 hpc/train.py starts it, once --samples-after seconds have passed, so that short runs have none. A
 process with one thread and the lowest priority loads the checkpoint that was just saved, composes,
-and writes sound, pictures and metrics into RUN/tensorboard. On a busy core the scheduler gives it
+and writes sound, pictures and metrics into RUN/samples. On a busy core the scheduler gives it
 1.4 % beside the trainer (nice 19: 15 of 1024 + 15), 12 % beside a trainer of nice 10.
 """
 
@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 if __package__ in (None, ""):  # run as a script: import from the root, not from hpc/
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from hpc.run_folder.layout import SAMPLES
+from hpc.run_folder.dashboard import music_tag
+from hpc.run_folder.layout import REAL, SAMPLES
 from pipeline.runtime.command import Parser, signals_interrupt
 
 if TYPE_CHECKING:
@@ -29,10 +30,6 @@ if TYPE_CHECKING:
     from model.composing.composer import Composer
     from pipeline.scores.notes import Score
 
-# Two folders: TensorBoard reads one event file of a folder at a time, and shows entries of the same
-# tag in both side by side.
-COMPOSED, REAL = SAMPLES, "tensorboard/real"
-GROUP = "valid_music"  # of tags: TensorBoard sorts it after the loss
 BARS, BEATS_PER_BAR, TEMPO = 8, 4, 100.0
 SEED, TOP_P = 1, 0.95  # always the same, so that the samples of one run can be compared
 
@@ -63,7 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def write_samples(run_dir: Path) -> None:
     """Write a sample for the newest of the steps named on standard input, until that ends."""
-    writers = {folder: open_writer(run_dir, folder) for folder in (COMPOSED, REAL)}
+    # TensorBoard reads one event file of a folder at a time, and shows entries of the same tag in
+    # two folders side by side.
+    writers = {folder: open_writer(run_dir, folder) for folder in (SAMPLES, REAL)}
     pending = b""
     while received := os.read(0, 4096):
         lines = (pending + received).split(b"\n")
@@ -108,11 +107,11 @@ def write_sample(writers: dict[str, tf.summary.SummaryWriter], run_dir: Path, st
     if writer := writers.pop(REAL, None):
         show(writer, step, opening(vocabulary.decode(real_ids, TEMPO), steps), "real")
         writer.close()
-    show(writers[COMPOSED], step, composer.score(piece, length, TEMPO), f"step {step}")
-    with writers[COMPOSED].as_default(step=step):
+    show(writers[SAMPLES], step, composer.score(piece, length, TEMPO), f"step {step}")
+    with writers[SAMPLES].as_default(step=step):
         probability = real_token_probability(composer, real_ids)
-        tf.summary.histogram(f"{GROUP}/probability_of_real_token", probability)
-    writers[COMPOSED].flush()
+        tf.summary.histogram(music_tag("probability of a real token"), probability)
+    writers[SAMPLES].flush()
 
 
 def show(writer: tf.summary.SummaryWriter, step: int, score: Score, title: str) -> None:
@@ -126,7 +125,7 @@ def show(writer: tf.summary.SummaryWriter, step: int, score: Score, title: str) 
 
     with writer.as_default(step=step), tempfile.TemporaryDirectory() as folder:
         for name, value in measure_score(score).items():
-            tf.summary.scalar(f"{GROUP}/{name.replace(' ', '_')}", value)
+            tf.summary.scalar(music_tag(name), value)
         if not score.notes.size:
             raise ValueError("the composed piece holds no note yet: no sound, no picture")
         midi, wav, png = (Path(folder) / f"piece.{suffix}" for suffix in ("mid", "wav", "png"))
@@ -135,10 +134,9 @@ def show(writer: tf.summary.SummaryWriter, step: int, score: Score, title: str) 
         save_piano_roll(score, png, title)
         samples, rate = tf.audio.decode_wav(wav.read_bytes())
         mono = tf.reduce_mean(samples, axis=1, keepdims=True)  # half the bytes
-        tf.summary.audio(f"{GROUP}/sound", mono[None], int(rate))
-        tf.summary.image(
-            f"{GROUP}/piano_roll", tf.io.decode_png(png.read_bytes(), channels=3)[None]
-        )
+        tf.summary.audio(music_tag("sound"), mono[None], int(rate))
+        picture = tf.io.decode_png(png.read_bytes(), channels=3)
+        tf.summary.image(music_tag("piano roll"), picture[None])
 
 
 def real_token_probability(composer: Composer, ids: np.ndarray) -> tf.Tensor:

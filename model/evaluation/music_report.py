@@ -11,33 +11,22 @@ from pipeline.runtime.tables import NOTHING, aligned_lines
 
 FILE_NAME = "music.json"  # in the folder of a run
 
-COLUMNS = ("composed", "95 % interval", "train", "real", "inside", "overlap", "KL")
-
 
 def describe(music: dict[str, Any]) -> str:
     """The comparison of composed pieces with real ones as lines of text."""
-    split = music["split"]
-    titles = [split if title == "real" else title for title in COLUMNS]
-    columns = ("", *(f">{title}" for title in [*titles, f"({split}:", "overlap", "KL)"]))
-    rows: list[tuple[str, ...]] = []
-    for name, metric in music["metrics"].items():
-        rows.append(
-            (
-                name,
-                shown(metric["composed"]),
-                interval(metric["interval"]),
-                shown(metric["train"]),
-                shown(metric["real"]),
-                "yes" if metric["inside"] else "no",
-                shown(metric["overlap"], 2),
-                shown(metric["divergence"], 3),
-                "",
-                shown(metric["real_overlap"], 2),
-                shown(metric["real_divergence"], 3),
-            )
+    split, metrics, copies = music["split"], music["metrics"], music["copies"]
+    means = [
+        (
+            name,
+            shown(metric["composed"]),
+            interval(metric["interval"]),
+            shown(metric["train"]),
+            shown(metric["real"]),
+            "yes" if metric["inside"] else "no",
         )
-    copies = music["copies"]
-    rows.append(
+        for name, metric in metrics.items()
+    ]
+    means.append(
         (
             "copied windows, %",
             shown(copies["composed"], 2),
@@ -47,7 +36,20 @@ def describe(music: dict[str, Any]) -> str:
             "yes" if copies["inside"] else "no",
         )
     )
-    return "\n".join([heading(music), *aligned_lines(columns, rows), legend(music)])
+    distances = [
+        (
+            name,
+            shown(metric["overlap"], 2),
+            shown(metric["divergence"]),
+            shown(metric["real_overlap"], 2),
+            shown(metric["real_divergence"]),
+        )
+        for name, metric in metrics.items()
+    ]
+    columns = ("", ">composed", ">95 % interval", ">train", f">{split}", ">inside")
+    of_distances = ("", ">overlap", ">KL", f">{split}: overlap", f">{split}: KL")
+    lines = [*aligned_lines(columns, means), "", *aligned_lines(of_distances, distances)]
+    return "\n".join([heading(music), *lines, legend(music)])
 
 
 def heading(music: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.runtime.files import write_json
+from pipeline.runtime.tables import print_lines
 from pipeline.runtime.tensorflow_loading import load_tensorflow
 
 if TYPE_CHECKING:
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 
 def evaluate_networks(flags: argparse.Namespace, frame_set: FrameSet) -> dict[str, Any]:
     """The report of trained networks; also prints it and draws the plots asked for."""
+    composers = open_networks(flags.runs)  # first, because it loads TensorFlow without log lines
     from model.evaluation.likelihood import frame_nats, voices_of
     from model.evaluation.protocols import describe, report
 
-    composers = open_networks(flags.runs)
     vocabulary = _one_grid(composers, flags.runs, frame_set)
     splits = {
         split: [
@@ -42,7 +43,7 @@ def evaluate_networks(flags: argparse.Namespace, frame_set: FrameSet) -> dict[st
     per_frame = contents["nats_per_frame"]
     contents["nats_per_token"] = per_frame / vocabulary.tokens_per_frame
     contents |= {"models": len(models), "transpositions": flags.transpositions}
-    print(describe(contents))
+    print_lines(describe(contents).splitlines())
     if flags.plots:
         _draw_likelihood(flags, splits[flags.split], nats, vocabulary)
         draw_pitches(composers[0], flags.runs[0], flags.plots)
@@ -150,7 +151,7 @@ def _compose(
         "seed": flags.seed,
         "sampling": {"temperature": flags.temperature, "top_p": flags.top_p},
     }
-    print(describe(music))
+    print_lines(describe(music).splitlines())
     run = flags.runs[0]
     if (run / "checkpoints").is_dir():
         write_json(run / FILE_NAME, music)

@@ -21,6 +21,14 @@ NAMES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "
 PITCH_CLASSES = 12
 FIFTH = 7
 
+PANEL = 7.5  # inches, and in points, of 1/72 inch:
+INSIDE = 470.0  # the axes of a panel
+DOT, LETTER_WIDTH, LETTER_HEIGHT = 7.0, 5.5, 7.5
+GAP = 5.0  # from a point to its name
+# Where a name may stand: right or left of its point (1, -1) and above or below it.
+BESIDE = ((1, 1), (1, 0), (-1, 0), (1, -1), (-1, 1), (-1, -1), (0, 1.4), (0, -1.4))
+Box = tuple[float, float, float, float]  # left, low, right, high
+
 
 def pitch_weights(model: Network, vocabulary: Vocabulary) -> dict[str, np.ndarray]:
     """The input and the output weights [num_pitches, n] of every pitch of the vocabulary.
@@ -46,7 +54,7 @@ def pitch_map(model: Network, vocabulary: Vocabulary, title: str) -> Figure:
 
     weights = pitch_weights(model, vocabulary)
     pitches = np.unique(vocabulary.pitches[vocabulary.pitches >= 0])
-    figure = Figure(figsize=(7.5 * len(weights), 7.5), layout="constrained")
+    figure = Figure(figsize=(PANEL * len(weights), PANEL), layout="constrained")
     figure.suptitle(title, fontsize=11, x=0.01, ha="left")
     panels = figure.subplots(1, len(weights), squeeze=False)[0]
     for axes, (name, vectors) in zip(panels, weights.items(), strict=True):
@@ -62,13 +70,39 @@ def _draw_map(axes: Axes, pitches: np.ndarray, places: np.ndarray, shares: np.nd
     hues = (pitches * FIFTH) % PITCH_CLASSES / PITCH_CLASSES
     colours = [colorsys.hsv_to_rgb(hue, 0.75, 0.8) for hue in hues]
     axes.scatter(places[:, 0], places[:, 1], c=colours, s=42, zorder=2)
-    for pitch, place in zip(pitches.tolist(), places, strict=True):
-        name = f"{NAMES[pitch % PITCH_CLASSES]}{pitch // PITCH_CLASSES - 1}"
-        axes.annotate(name, place, xytext=(4, 4), textcoords="offset points", fontsize=7.5)
+    _name_points(axes, pitches, places)
     for draw, number in ((axes.set_xlabel, 0), (axes.set_ylabel, 1)):
         draw(f"principal component {number + 1} ({shares[number]:.0%} of variance)")
     axes.tick_params(labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _name_points(axes: Axes, pitches: np.ndarray, places: np.ndarray) -> None:
+    """Write the name of each pitch beside its point, where neither a point nor a name is.
+
+    A pitch without such a place has no name; its colour tells its class.
+    """
+    limits = np.array([axes.get_xlim(), axes.get_ylim()])
+    points = (places - limits[:, 0]) / np.ptp(limits, axis=1) * INSIDE
+    taken = [(x - DOT / 2, y - DOT / 2, x + DOT / 2, y + DOT / 2) for x, y in points]
+    for pitch, place, (x, y) in zip(pitches.tolist(), places, points, strict=True):
+        name = f"{NAMES[pitch % PITCH_CLASSES]}{pitch // PITCH_CLASSES - 1}"
+        wide, high = LETTER_WIDTH * len(name), LETTER_HEIGHT
+        for across, up in BESIDE:
+            left = x + across * GAP - wide * (across < 0) - wide / 2 * (across == 0)
+            low = y + up * GAP - high * (up < 0) - high / 2 * (up == 0)
+            box = (left, low, left + wide, low + high)
+            if not any(_overlap(box, other) for other in taken):
+                taken.append(box)
+                offset = (left - x, low - y)
+                axes.annotate(
+                    name, place, xytext=offset, textcoords="offset points", fontsize=LETTER_HEIGHT
+                )
+                break
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _by_pitch(table: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:

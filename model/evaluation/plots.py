@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 SURPRISE = ("#C3CEDD", "#E69F00", "#D55E00", "#6B0000")
 MOST_SURPRISE = 6.0  # nats of the last colour: 1 in 400
 PANELS_PER_ROW = 5
+UNITS = {  # of the metrics that are no shares
+    "pitch-class entropy": "bits",
+    "pitch entropy": "bits",
+    "polyphony": "pitches at once",
+    "pitches used": "pitches",
+    "pitch range": "semitones",
+    "notes out of range": "in 100 notes",
+    "voice crossings": "in 100 chords",
+    "parallel fifths": "in 100 chord changes",
+    "parallel octaves": "in 100 chord changes",
+}
 
 
 def places_figure(nats: Sequence[np.ndarray], vocabulary: GridVocabulary, title: str) -> Figure:
@@ -47,6 +58,7 @@ def places_figure(nats: Sequence[np.ndarray], vocabulary: GridVocabulary, title:
     right.set_xlabel("place in a bar of four quarters, counted from the first frame")
     right.legend(frameon=False)
     left.set_ylabel("nats per note")
+    right.set_ylabel("nats per note")
     for axes in (left, right):
         calm(axes)
         axes.grid(visible=False, axis="x")
@@ -95,15 +107,23 @@ def samples_figure(values: dict[str, dict[str, np.ndarray]], report: dict[str, A
 
     names = list(report["metrics"])
     num_rows = -(-len(names) // PANELS_PER_ROW)
-    figure = Figure(figsize=(15, 2.6 * num_rows + 0.5), layout="constrained")
+    figure = Figure(figsize=(15, 2.8 * num_rows + 0.7), layout="constrained")
     panels = figure.subplots(num_rows, PANELS_PER_ROW, squeeze=False).ravel()
     for name, axes in zip(names, panels, strict=False):
         _draw_metric(axes, name, {which: columns[name] for which, columns in values.items()})
         metric = report["metrics"][name]
-        mark = "" if metric["inside"] else "   outside the gap"
+        mark = "" if metric["inside"] else " *"
         axes.set_title(name + mark, fontsize=10, loc="left")
+        axes.set_xlabel(UNITS.get(name, "share"), fontsize=8)
     for axes in panels[len(names) :]:
         axes.set_visible(False)
+    figure.supxlabel(
+        "Curves: densities over pieces; straight lines: their means. * The mean of the composed "
+        "pieces lies outside the gap between the two real ones, plus one bootstrap interval.",
+        fontsize=9,
+        x=0.01,
+        ha="left",
+    )
     handles, labels = panels[0].get_legend_handles_labels()
     counts = {which: len(next(iter(columns.values()))) for which, columns in values.items()}
     figure.legend(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pipeline.runtime.command import meant
+
 DEFAULT_FORMATS = ("mid", "wav", "png")  # png: the piano roll
 PRINTED = ("pdf", "score.png")  # need MuseScore or LilyPond
 FORMATS = (*DEFAULT_FORMATS, "musicxml", *PRINTED)
@@ -14,5 +16,6 @@ def parse_formats(text: str) -> tuple[str, ...]:
     """
     asked = [name.strip() for name in text.split(",")]
     if unknown := [name for name in asked if name not in FORMATS]:
-        raise ValueError(f"no format {unknown[0]!r}; there are {', '.join(FORMATS)}")
+        close = meant(unknown[0], FORMATS)
+        raise ValueError(f"no format {unknown[0]!r}; there are {', '.join(FORMATS)}{close}")
     return tuple(name for name in FORMATS if name in asked)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from model.rendering.formats import DEFAULT_FORMATS, FORMATS
 from pipeline.dataset.manifest import SPLITS, Manifest
+from pipeline.runtime.tables import print_lines
 from pipeline.scores.notes import Score
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def write_pieces(
         }
         shown = {"model": flags.run.resolve().name, **settings, **named}
         page = write_page(flags.page, list(zip(rendered, scores, strict=True)), shown, renderer)
-        print(page.report())
+        print_lines(page.report().splitlines())
 
 
 def _render(
@@ -116,7 +117,7 @@ def _render(
     rendered = []
     for piece, score in zip(pieces, scores, strict=True):
         rendered.append(renderer.render(_name(piece), score))
-        print(rendered[-1].report())
+        print_lines(rendered[-1].report().splitlines())
         for warning in rendered[-1].warnings:
             print(f"warning: {rendered[-1].name}: {warning}", file=sys.stderr)
     return rendered

@@ -30,6 +30,8 @@ def run_command(work: Callable[[], int | None], who: str = "") -> int:
         return work() or 0
     except KeyboardInterrupt as stop:
         left = str(stop) or "nothing half-written was left behind"
+        if sys.stderr.isatty():  # which shows "^C", perhaps behind an unfinished line
+            print(file=sys.stderr)
         print(f"{prefix}interrupted; {left}", file=sys.stderr)
         return 130
     except OSError as error:

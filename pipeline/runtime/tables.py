@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import shutil
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 NOTHING = "-"  # in a cell that has no value
@@ -33,6 +35,30 @@ def aligned_lines(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list
     text = io.StringIO()
     Console(file=text, width=UNLIMITED_WIDTH, color_system=None).print(grid)
     return [line.rstrip() for line in text.getvalue().splitlines()]
+
+
+def broken(line: str, columns: int | None) -> str:
+    """The line; where it is longer than `columns`, broken between words, its later lines indented.
+
+    None is no terminal: programs read whole lines.
+    """
+    if columns is None or len(line) <= columns:
+        return line
+    indent = line[: len(line) - len(line.lstrip())] + "  "
+    return textwrap.fill(
+        line,
+        columns,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines; on a terminal that is narrower, broken between words."""
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for line in lines:
+        print(broken(line, columns), flush=True)
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
+from pipeline.runtime.command import meant
 from pipeline.runtime.files import file_sha256
 from pipeline.scores.formats import SCORE_SUFFIXES
 from pipeline.scores.labels import NO_FEATURES
@@ -47,9 +48,11 @@ def open_sources(names: Sequence[str]) -> Iterator[list[Piece]]:
             elif path.is_file():
                 pieces.append(_file(path))
             else:
+                close = meant(name.partition(":")[0], NAMED_SOURCES)
                 raise ValueError(
                     f"source {name} does not exist; needed: a folder, a score file, a .zip or "
                     f".tar of scores, or one of: {', '.join(map(str, NAMED_SOURCES.values()))}"
+                    f"{close}"
                 )
         yield sorted(_with_unique_ids(pieces), key=lambda piece: piece.id)
 

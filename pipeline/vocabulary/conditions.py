@@ -22,6 +22,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from pipeline.runtime.command import meant
 from pipeline.scores.labels import Features
 
 UNKNOWN = 0
@@ -79,8 +80,9 @@ def parse_conditions(text: str) -> tuple[str, ...]:
     asked = [name.strip() for name in text.split(",") if name.strip()]
     found = {part for name in asked for part in MEANING.get(name, (name,))}
     if wrong := sorted(found - set(CONDITIONS)):
+        known = (*CONDITIONS, *MEANING)
         raise ValueError(
-            f"{wrong[0]!r} is no condition; there are {', '.join((*CONDITIONS, *MEANING))}"
+            f"{wrong[0]!r} is no condition; there are {', '.join(known)}{meant(wrong[0], known)}"
         )
     if not found:
         raise ValueError(f"{text!r} names no condition; leave the flag out for none")

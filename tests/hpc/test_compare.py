@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from hpc import train
 from hpc.compare import main
+from hpc.reports.event_files import FOLDER
 from tests.conftest import REPOSITORY
 from tests.hpc.launching import TINY_FLAGS
 
@@ -374,7 +376,7 @@ def test_tensorboard_reads_the_curves_on_the_clock_of_training(tmp_path: Path) -
         assert main([str(moved), str(other), "--out", str(out)]) == 0
 
     def curve(folder: str, tag: str) -> list[tuple[int, float, float]]:
-        events = EventAccumulator(str(out / "tensorboard" / folder))
+        events = EventAccumulator(str(out / FOLDER / folder))
         events.Reload()
         zero = events.FirstEventTimestamp()
         points = events.Tensors(tag)
@@ -386,9 +388,10 @@ def test_tensorboard_reads_the_curves_on_the_clock_of_training(tmp_path: Path) -
     assert curve("moved/stretch-2", "loss_by_tokens/valid") == [(20 * TOKENS_PER_STEP, 33, 2.0)]
     assert curve("moved/stretch-2", "tokens_per_second/per worker") == [(20, 32, 15.0)]
     assert curve("other", "loss/valid") == [(10, 20, 3.0)]
-    texts = EventAccumulator(str(out / "tensorboard"))
+    texts = EventAccumulator(str(out / FOLDER))
     texts.Reload()
     assert texts.Tags()["tensors"] == ["comparison"]
+    assert abs(texts.FirstEventTimestamp() - time.time()) < 86_400, "dated today"
 
 
 def test_a_laptop_without_tensorflow_can_compare(tmp_path: Path) -> None:
@@ -409,7 +412,7 @@ def test_a_laptop_without_tensorflow_can_compare(tmp_path: Path) -> None:
     )
     assert finished.returncode == 0, finished.stderr
     assert (tmp_path / "out" / "loss.png").is_file()
-    assert (tmp_path / "out" / "tensorboard" / "moved" / "stretch-2").is_dir()
+    assert (tmp_path / "out" / FOLDER / "moved" / "stretch-2").is_dir()
 
 
 def test_what_is_not_installed_is_said(

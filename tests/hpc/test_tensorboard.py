@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -21,7 +22,8 @@ from hpc.distributed.connection import free_port
 from hpc.training.samples import LOG, PROGRAM, missing_for_samples
 from tests.chromium import FLAGS, PATIENCE_SECONDS
 from tests.conftest import SEARCH_PATH
-from tests.hpc.launching import run_training
+from tests.hpc.launching import MPI_ENVIRONMENT, TINY_FLAGS, mpi_command
+from tests.terminals import COLUMNS, lines_on, run_on_terminal
 
 pytestmark = [pytest.mark.browser, pytest.mark.mpi, pytest.mark.timeout(1800)]
 
@@ -29,13 +31,21 @@ CHROMIUM = ("chromium", *FLAGS[:-1], "--window-size=1500,1100")
 
 
 @pytest.fixture(scope="module")
-def board(tmp_path_factory: pytest.TempPathFactory, tiny_shards: Path) -> Iterator[str]:
-    """The address of a TensorBoard that shows a profiled run of two workers."""
+def runs(tmp_path_factory: pytest.TempPathFactory, tiny_shards: Path) -> Path:
+    """A folder with a profiled run of two workers, and what its terminal showed."""
     runs = tmp_path_factory.mktemp("runs")
     flags = ("--steps=16", "--log-every=2", "--eval-every=8", "--profile=8:10", "--samples-after=0")
-    done = run_training(2, f"--data={tiny_shards}", f"--run={runs}/pair", *flags)
-    assert done.returncode == 0, done.stderr
+    command = mpi_command(2, *TINY_FLAGS, f"--data={tiny_shards}", f"--run={runs}/pair", *flags)
+    code, terminal = run_on_terminal(command, **MPI_ENVIRONMENT)
+    assert code == 0, terminal
+    (runs / "terminal.txt").write_text(terminal)
     compose_a_sample(runs / "pair", step=16)
+    return runs
+
+
+@pytest.fixture(scope="module")
+def board(runs: Path) -> Iterator[str]:
+    """The address of a TensorBoard that shows the run."""
     port = free_port()
     program = [sys.executable, "-m", "tensorboard.main", "--logdir", str(runs), "--bind_all"]
     server = subprocess.Popen(
@@ -68,7 +78,7 @@ def wait_for(address: str) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         try:
-            if "pair/tensorboard" in fetch(f"{address}/data/runs"):
+            if "pair" in fetch(f"{address}/data/runs"):
                 return
         except (urllib.error.URLError, ConnectionError):
             pass
@@ -110,18 +120,48 @@ def test_the_scalars_page_shows_loss_speed_and_the_parts_of_a_step(
     board: str, tmp_path: Path
 ) -> None:
     shown = page(f"{board}/#timeseries", tmp_path)
-    for text in ("pair/tensorboard", "train/gradient_norm", "train/input_seconds"):
-        assert text in shown
-    tags = json.loads(fetch(f"{board}/data/plugin/scalars/tags"))["pair/tensorboard"]
-    assert {"train/loss", "train/step_seconds", "train/tokens_per_second", "valid/loss"} <= set(
-        tags
-    )
+    assert shown.index("1 loss/train") < shown.index("1 loss/valid") < shown.index("2 perplexity")
+    tags = json.loads(fetch(f"{board}/data/plugin/scalars/tags"))["pair"]
+    assert {"1 loss/train", "1 loss/valid", "4 seconds of a step/4 saving"} <= set(tags)
+
+
+def test_runs_are_called_by_their_folders(board: str) -> None:
+    runs = set(json.loads(fetch(f"{board}/data/runs")))
+    assert {"pair", "pair/rank-0", "pair/rank-1"} <= runs
+    assert not [run for run in runs if "tensorboard" in run]
+
+
+def test_the_terminal_of_mpirun_shows_short_lines_and_a_bar_with_an_eta(runs: Path) -> None:
+    shown = lines_on((runs / "terminal.txt").read_text())
+    lines = [line for line in shown if line.startswith("step ")]
+    assert len(lines) == 10  # 8 of train, 2 of valid
+    assert re.fullmatch(r"step 16/16 train: loss [\d.]+, [\d,]+ tokens/s, 0:00:00 left", lines[-2])
+    assert re.fullmatch(r"step 16/16 valid: loss [\d.]+, perplexity [\d.]+", lines[-1])
+    bars = [line for line in shown if line.startswith("training")]
+    assert re.search(r"\d+/16 [\d:-]+$", bars[0])
+    assert max(map(len, shown)) <= COLUMNS
+    log = (runs / "pair" / "logs" / "rank-0.log").read_text()
+    assert "training" not in log and "\x1b" not in log
+    assert lines[-1] in log
+
+
+def test_hparams_have_readable_names_and_the_measures_of_the_run(board: str) -> None:
+    body = json.dumps({"experimentName": "", "hparamsLimit": 0}).encode()
+    address = f"{board}/data/plugin/hparams/experiment"
+    request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
+        found = json.load(answer)
+    names = {info["name"] for info in found["hparamInfos"]}
+    assert {"preset", "learning rate", "global batch size", "workers", "strategy"} <= names
+    assert not names & {"run", "log every", "start timeout", "head dropout"}
+    measures = [info["displayName"] for info in found["metricInfos"]]
+    assert measures == ["valid loss", "train loss", "valid perplexity", "tokens per second"]
 
 
 def test_the_profile_tab_lists_both_workers_with_their_traces(board: str, tmp_path: Path) -> None:
     assert "no dashboard by the name" not in page(f"{board}/#profile", tmp_path)
     runs = json.loads(fetch(f"{board}/data/plugin/profile/runs"))
-    assert {run.split("/")[2] for run in runs} == {"rank-0", "rank-1"}
+    assert {run.split("/")[1] for run in runs} == {"rank-0", "rank-1"}
     for run in runs:
         name = urllib.parse.quote(run)
         tools = json.loads(fetch(f"{board}/data/plugin/profile/run_tools?run={name}"))
@@ -134,7 +174,7 @@ def test_the_profile_tab_lists_both_workers_with_their_traces(board: str, tmp_pa
 
 
 def test_the_text_page_tells_hosts_versions_and_command(board: str) -> None:
-    tag = "run=pair/tensorboard&tag=run"
+    tag = "run=pair&tag=run"
     told = json.loads(fetch(f"{board}/data/plugin/text/text?{tag}"))[-1]["text"]
     for part in ("hosts", platform.node(), "horovod", "tensorflow", "hpc/train.py"):
         assert part in told
@@ -147,15 +187,15 @@ needs_sound = pytest.mark.skipif(bool(missing_for_samples()), reason="no FluidSy
 def test_the_music_of_the_run_is_heard_and_seen_beside_real_music(
     board: str, tmp_path: Path
 ) -> None:
-    for run in ("pair/tensorboard/samples", "pair/tensorboard/real"):
+    for run in ("pair/samples", "pair/real"):
         # TensorBoard reads on while it serves.
         sounds, pictures, numbers = (
             wait_for_tags(board, plugin, run) for plugin in ("audio", "images", "scalars")
         )
-        assert sounds == ["valid_music/sound"]
-        assert pictures == ["valid_music/piano_roll"]
-        assert "valid_music/pitch_entropy" in numbers
-    query = urllib.parse.urlencode({"run": run, "tag": "valid_music/sound", "sample": 0})
+        assert sounds == ["7 music/sound"]
+        assert pictures == ["7 music/piano roll"]
+        assert "7 music/pitch entropy" in numbers
+    query = urllib.parse.urlencode({"run": run, "tag": "7 music/sound", "sample": 0})
     (sample, *_) = json.loads(fetch(f"{board}/data/plugin/audio/audio?{query}"))
     source = f"{board}/data/plugin/audio/individualAudio?{sample['query']}"
     with urllib.request.urlopen(source) as answer:
@@ -166,8 +206,8 @@ def test_the_music_of_the_run_is_heard_and_seen_beside_real_music(
     (tmp_path / "player.html").write_text(player)
     shown = page(f"file://{tmp_path}/player.html", tmp_path)
     assert float(shown.split("<title>")[1].split("<")[0]) > 10
-    histograms = wait_for_tags(board, "histograms", "pair/tensorboard/samples")
-    assert "valid_music/probability_of_real_token" in histograms
+    histograms = wait_for_tags(board, "histograms", "pair/samples")
+    assert "7 music/probability of a real token" in histograms
 
 
 def wait_for_tags(address: str, plugin: str, run: str) -> list[str]:
@@ -183,5 +223,6 @@ def wait_for_tags(address: str, plugin: str, run: str) -> list[str]:
 
 def test_one_page_lays_out_loss_speed_and_music(board: str) -> None:
     layout = json.loads(fetch(f"{board}/data/plugin/custom_scalars/layout"))
-    assert [category["title"] for category in layout["category"]] == ["loss", "speed", "music"]
-    assert "(train|valid)/loss$" in json.dumps(layout)
+    assert [category["title"] for category in layout["category"]] == ["Loss", "Speed", "Music"]
+    titles = [chart["title"] for chart in layout["category"][0]["chart"]]
+    assert titles[0] == "Loss of train and valid, nats per token"

@@ -73,7 +73,7 @@ def test_a_data_set_without_a_valid_split_is_trained_on_without_evaluation(
     assert train(tmp_path / "run", data, "--steps=12") == 0
     said = capsys.readouterr().out
     assert f"warning: the valid split of {data} is empty: training goes on without" in said
-    assert "no valid split to evaluate on" in said
+    assert "No valid split to evaluate on" in said
     assert len(losses(tmp_path / "run")) == 3
     assert '"valid"' not in (tmp_path / "run" / "metrics.jsonl").read_text()
     checkpoint, _ = open_checkpoint(tmp_path / "run", optimizer=False)
@@ -92,12 +92,13 @@ def test_the_parts_of_a_step_add_up_to_its_time(finished: Path) -> None:
 def test_tensorboard_reads_the_scalars_and_the_profile(finished: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    events = EventAccumulator(str(finished / "tensorboard"), size_guidance={"tensors": 0})
+    events = EventAccumulator(str(finished), size_guidance={"tensors": 0})
     events.Reload()
     tags = set(events.Tags()["tensors"])
-    assert {"train/loss", "train/tokens_per_second", "train/input_seconds", "valid/loss"} <= tags
-    assert [event.step for event in events.Tensors("train/loss")] == [4, 8, 12, 16, 20, 24]
-    traces = list((finished / "tensorboard" / "rank-0").glob("plugins/profile/*/*.xplane.pb"))
+    assert {"1 loss/train", "1 loss/valid", "3 speed/tokens per second"} <= tags
+    assert {"4 seconds of a step/2 waiting for input", "6 host of rank 0/busy cores"} <= tags
+    assert [event.step for event in events.Tensors("1 loss/train")] == [4, 8, 12, 16, 20, 24]
+    traces = list((finished / "rank-0").glob("plugins/profile/*/*.xplane.pb"))
     assert len(traces) == 1
     assert b"train" in traces[0].read_bytes()
 

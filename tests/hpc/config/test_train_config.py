@@ -53,6 +53,7 @@ def test_a_value_that_cannot_be_is_refused_with_the_flags_name(
         ("stepz = 3", "unknown setting stepz; did you mean steps?"),
         ("steps = 'many'", "steps is 'many'; a whole number is needed"),
         ("preset = 'huge'", "one of tiny, small, base"),
+        ("preset = 'smal'", "is needed; did you mean small?"),
         ("steps = ", "cannot be read"),
     ],
 )

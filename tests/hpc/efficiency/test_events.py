@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import struct
+import time
 from pathlib import Path
 
 import pytest
 
 from hpc.efficiency.forecast import forecasts
+from hpc.reports.event_files import FOLDER
 from tests.hpc.efficiency.measurements import (
     ALONE_B,
     ALONE_D,
@@ -30,14 +32,20 @@ def test_tensorboard_reads_efficiency_by_workers_and_the_picture(tmp_path: Path)
     foreseen = forecasts(STEPS_OF_TWO, link=0.0)
     write_plot(list(found.values()), foreseen, "two hosts", picture)
     for _ in range(2):  # the second time replaces the first
-        write_events(list(found.values()), foreseen, "# Scaling", picture, tmp_path / "events")
-    events = EventAccumulator(str(tmp_path / "events" / "weak-horovod")).Reload()
-    (point,) = events.Tensors("efficiency/against independent")
-    assert (point.step, point.tensor_proto.float_val[0]) == (2, pytest.approx(0.8))
-    predicted = EventAccumulator(str(tmp_path / "events" / "predicted-horovod-10gbit")).Reload()
-    points = predicted.Tensors("efficiency/predicted")
+        write_events(list(found.values()), foreseen, "# Scaling", picture, tmp_path)
+    events = EventAccumulator(str(tmp_path / FOLDER / "weak-horovod")).Reload()
+    curve = events.Tensors("1 efficiency/against independent processes")
+    assert [(point.step, point.tensor_proto.float_val[0]) for point in curve] == [
+        (1, pytest.approx(1.0)),
+        (2, pytest.approx(0.8)),
+    ]
+    assert abs(events.FirstEventTimestamp() - time.time()) < 86_400, "dated today"
+    folders = {path.name for path in (tmp_path / FOLDER).iterdir() if path.is_dir()}
+    assert not [name for name in folders if "single" in name], "one process is where curves begin"
+    predicted = EventAccumulator(str(tmp_path / FOLDER / "predicted-horovod-10gbit")).Reload()
+    points = predicted.Tensors("1 efficiency/predicted, weak scaling")
     assert [point.step for point in points] == [4, 8, 16, 32, 64, 128, 256, 512]
-    shown = EventAccumulator(str(tmp_path / "events")).Reload()
+    shown = EventAccumulator(str(tmp_path / FOLDER)).Reload()
     (image,) = shown.Tensors("scaling/plot")
     assert "scaling/plot" in shown.PluginTagToContent("images")
     assert "scaling/tables" in shown.PluginTagToContent("text")

@@ -33,13 +33,13 @@ def points(run_dir: Path, split: str) -> list[int]:
 
     It reads the files of one process and second in the order of their names, .10 before .9.
     """
-    shown = EventAccumulator(str(run_dir / "tensorboard"), size_guidance={"tensors": 0})
+    shown = EventAccumulator(str(run_dir), size_guidance={"tensors": 0})
     shown.Reload()
-    return sorted(event.step for event in shown.Tensors(f"{split}/loss"))
+    return sorted(event.step for event in shown.Tensors(f"1 loss/{split}"))
 
 
 def event_files(run_dir: Path) -> list[Path]:
-    return sorted((run_dir / "tensorboard").iterdir())
+    return sorted(run_dir.glob("*tfevents*"))
 
 
 def test_tensorboard_shows_one_point_a_step_after_a_kill(tmp_path: Path) -> None:
@@ -88,12 +88,38 @@ def test_samples_of_later_steps_go_too(tmp_path: Path) -> None:
     samples = tf.summary.create_file_writer(str(tmp_path / SAMPLES))
     for step in (2, 4, 6):
         with samples.as_default(step=step):
-            tf.summary.scalar("valid_music/loss", 1.0)
+            tf.summary.scalar("7 music/polyphony", 1.0)
     samples.close()
     record(tmp_path, range(5, 6), evaluated=3).close()
     shown = EventAccumulator(str(tmp_path / SAMPLES))
     shown.Reload()
-    assert [event.step for event in shown.Tensors("valid_music/loss")] == [2, 4]
+    assert [event.step for event in shown.Tensors("7 music/polyphony")] == [2, 4]
+
+
+def test_an_older_run_keeps_its_curves_and_profiles_under_the_present_names(tmp_path: Path) -> None:
+    older = (
+        tmp_path / "tensorboard"
+    )  # where they lay, and TensorBoard called the run RUN/tensorboard
+    for folder, tags in {
+        "": ("train/loss", "valid/loss"),
+        "samples": ("valid_music/pitch_range",),
+    }.items():
+        writer = tf.summary.create_file_writer(str(older / folder))
+        for step in (3, 6):
+            with writer.as_default(step=step):
+                for tag in tags:
+                    tf.summary.scalar(tag, 1.0 / step)
+        writer.close()
+    trace = older / "rank-0" / "plugins" / "profile" / "now" / "host.xplane.pb"
+    trace.parent.mkdir(parents=True)
+    trace.write_bytes(b"trace")
+    record(tmp_path, range(7, 10), evaluated=3).close()
+    assert points(tmp_path, "train") == [3, 6, 7, 8, 9]
+    assert points(tmp_path, "valid") == [3, 9]
+    samples = EventAccumulator(str(tmp_path / SAMPLES)).Reload()
+    assert [event.step for event in samples.Tensors("7 music/pitch range")] == [3, 6]
+    assert (tmp_path / trace.relative_to(older)).read_bytes() == b"trace"
+    assert not older.exists()
 
 
 def test_event_files_that_cannot_be_written_are_an_error_of_one_line(tmp_path: Path) -> None:
@@ -103,7 +129,7 @@ def test_event_files_that_cannot_be_written_are_an_error_of_one_line(tmp_path: P
     # As a full disk does, for any user; metrics.jsonl is shorter than the event file.
     resource.setrlimit(resource.RLIMIT_FSIZE, (events.stat().st_size + 100, limit[1]))
     try:
-        with pytest.raises(OSError, match=r"tensorboard could not be written \(.*File too l") as f:
+        with pytest.raises(OSError, match=r"tfevents could not be written \(.*File too l") as f:
             for step in range(3, 20):
                 journal.scalars(step, "train", loss=1.0)
         journal.close()

@@ -146,10 +146,11 @@ def last_step(run_dir: Path) -> int:
 
 
 def history(run_dir: Path) -> list[dict[str, Any]]:
-    """What a run has recorded, without what depends on the clock."""
-    clock = ("time", "tokens_per_second")
+    """What a run has recorded, without what depends on the clock and on other programs."""
+    clock = ("time", "tokens_per_second", "host_busy_cores")
+    ends = ("_seconds", "_gigabytes")
     return [
-        {k: v for k, v in entry.items() if k not in clock and not k.endswith("_seconds")}
+        {k: v for k, v in entry.items() if k not in clock and not k.endswith(ends)}
         for entry in read_lines(run_dir / METRICS)  # without its checksums, which hold the time too
     ]
 

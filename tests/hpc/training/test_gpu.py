@@ -48,3 +48,5 @@ def test_half_precision_on_a_gpu_learns_as_float32_does(tmp_path: Path, tiny_sha
 def test_the_default_flags_start_on_a_gpu(tmp_path: Path, tiny_shards: Path) -> None:
     flags = ("--sequence-length", "auto", "--global-batch-size", "4")
     assert len(losses(tmp_path / "run", tiny_shards, *flags)) == 10
+    last = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-2])
+    assert last["gpu_memory_gigabytes"] > 0

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from hpc.distributed.launcher import Place
 from hpc.training.preemption import SIGNALS, StopRequest
 
 
@@ -21,7 +22,7 @@ def _own_handlers() -> Iterator[None]:
 def test_a_signal_is_a_request_and_is_confirmed(
     number: signal.Signals, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    request = StopRequest()
+    request = StopRequest(Place())
     assert request.asked == 0
     os.kill(os.getpid(), number)
     assert request.asked == 1
@@ -32,7 +33,7 @@ def test_a_signal_is_a_request_and_is_confirmed(
 
 
 def test_a_launcher_may_repeat_itself(capfd: pytest.CaptureFixture[str]) -> None:
-    request = StopRequest()
+    request = StopRequest(Place())
     for number in (signal.SIGUSR2, signal.SIGTERM, signal.SIGTERM, signal.SIGUSR2):
         os.kill(os.getpid(), number)
     assert request.asked == 1
@@ -40,7 +41,7 @@ def test_a_launcher_may_repeat_itself(capfd: pytest.CaptureFixture[str]) -> None
 
 
 def test_a_second_ctrl_c_ends_at_once() -> None:
-    StopRequest()
+    StopRequest(Place())
     os.kill(os.getpid(), signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)

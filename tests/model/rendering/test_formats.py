@@ -78,6 +78,7 @@ def test_only_the_formats_asked_for_are_written_and_hold_the_same_notes(
 @pytest.mark.parametrize(
     ("flags", "named"),
     [
+        (["--formats", "midi"], "did you mean mid?"),
         (["--formats", "mid,mp3"], "no format 'mp3'; there are mid, wav, png, musicxml"),
         (["--formats", "wav", "--no-wav"], "--no-wav leaves none of the --formats"),
         (["--page", "index.html", "--no-wav"], "it goes with wav files"),

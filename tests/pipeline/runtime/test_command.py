@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from hpc.config.train_config import parse_flags as train_flags
 from hpc.scaling import parse_flags as scaling_flags
 from model.generate import parse_arguments as generate_flags
 from pipeline.preprocess import parse_arguments as preprocess_flags
+from tests.conftest import REPOSITORY
+from tests.terminals import lines_on, run_on_terminal
 
 
 @pytest.mark.parametrize(
@@ -23,6 +27,8 @@ from pipeline.preprocess import parse_arguments as preprocess_flags
         (generate_flags, "a --bar 3", "--bar is no flag; did you mean --bars?"),
         (generate_flags, "a --key H", "--key: 'H' is no key; needed is one such as 'A minor'"),
         (preprocess_flags, "a --out b --vocabulary evnts", "events, grid; did you mean events?"),
+        (preprocess_flags, "a --out b --conditions tmpo", "did you mean tempo?"),
+        (scaling_flags, "--strategies horvod", "there are horovod, multiworker; did you mean horo"),
     ],
 )
 def test_a_wrong_flag_is_one_line_with_what_is_possible(
@@ -42,3 +48,19 @@ def test_help_names_no_default_that_is_none(capsys: pytest.CaptureFixture[str]) 
     said = capsys.readouterr().out
     assert "(default: None)" not in said and "(default: 0.1)" not in said.split("--valid")[0]
     assert "(default: music21)" in said
+
+
+def test_ctrl_c_is_answered_on_a_line_of_its_own() -> None:
+    program = """
+from pipeline.runtime.command import run_command
+def work():
+    print("[3/10] something ... ^C", end="", flush=True)
+    raise KeyboardInterrupt
+raise SystemExit(run_command(work))
+"""
+    code, terminal = run_on_terminal([sys.executable, "-c", program], PYTHONPATH=str(REPOSITORY))
+    assert code == 130
+    assert lines_on(terminal) == [
+        "[3/10] something ... ^C",
+        "error: interrupted; nothing half-written was left behind",
+    ]

@@ -99,6 +99,8 @@ def test_an_empty_folder_is_an_error_that_says_what_was_there(tmp_path: Path) ->
 def test_a_source_that_is_nothing_is_an_error_that_names_what_could_be(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"mozart does not exist; needed: .*bach"):
         ids("mozart")
+    with pytest.raises(ValueError, match=r"nowhere does not exist; .* did you mean nottingham\?"):
+        ids("notingham:nowhere")
     (tmp_path / "notes.txt").touch()
     with pytest.raises(ValueError, match=r"notes\.txt is not a score by its suffix"):
         ids(tmp_path / "notes.txt")
