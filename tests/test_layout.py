@@ -60,7 +60,7 @@ DRAWERS = {"utils", "util", "helpers", "common", "misc", "experiments"}  # names
 # What git tracks at the top: our folders, and what a tool or a reader looks for only there.
 TOP_LEVEL = {*LAYERS, "slurm", "tests", "README.md", "LICENSE", "Makefile", "constraints.txt"}
 TOP_LEVEL |= {"setup.cfg", "pyproject.toml", ".ci", ".gitignore", ".pre-commit-config.yaml"}
-TOP_LEVEL |= {"docs", "findings", "CONTRIBUTING.md", "CHANGELOG.md"}
+TOP_LEVEL |= {"docs", "findings", "notebooks", "examples", "CONTRIBUTING.md", "CHANGELOG.md"}
 
 
 def modules_of(package: str) -> list[Path]:
