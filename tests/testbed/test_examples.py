@@ -1,4 +1,4 @@
-"""examples/sweep.sh, small, under a real Slurm."""
+"""examples/ of two servers and of Slurm, small: a training on both hosts, and a sweep."""
 
 from __future__ import annotations
 
@@ -34,3 +34,12 @@ def test_a_sweep_trains_every_preset_with_every_seed_and_compares_them(
     report = clone / "runs/seeds/compared/comparison.md"
     poll(report.is_file, 60, "no comparison")
     assert "seed" in report.read_text()  # what the runs differ in
+
+
+def test_two_servers_are_checked_train_together_and_compose(testbed: Testbed, clone: Path) -> None:
+    script = [str(clone / "examples/two_servers.sh"), *FLAGS]
+    done = testbed.run("dorchester", script, env={"BARS": "1"}, timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "bath without a prompt" in done.stdout
+    assert "2 workers" in done.stdout
+    assert (clone / "out/both/piece-001.mp3").is_file()
