@@ -7,7 +7,7 @@ SHELL := /bin/bash
 
 VENV_PYTHON := .venv/bin/python
 DONE := .venv/setup# stamps: empty when all is well, else the line to say at every make
-EXTRAS ?= preprocess compose horovod profile live mlflow notebooks docs dev $(if $(shell command -v nvidia-smi),gpu)
+EXTRAS ?= preprocess compose horovod profile live ports mlflow notebooks docs dev $(if $(shell command -v nvidia-smi),gpu)
 # Without FluidSynth the demo has no sound, as the set-up said.
 NO_WAV = $(if $(shell hpc/install/packages.sh sound && echo yes),,--no-wav)
 # In their own keys: what minutes suffice to learn. For hours, leave --max-transpose out.
@@ -18,17 +18,20 @@ help: ## This list
 
 setup: $(DONE)/packages-train $(DONE)/environment $(DONE)/horovod ## System packages, .venv, Horovod; the second time nothing
 	@cat $(DONE)/horovod 2>/dev/null || true
+	@[ -z "$(filter setup,$(MAKECMDGOALS))" ] || printf '%s\n' \
+	    "Ready. Next: make demo (from scores to music, in minutes), or at once, with the model that comes along:" \
+	    "  $(VENV_PYTHON) model/generate.py model/pretrained/chorales --temperature 0.9 --bars 16 $(NO_WAV)"
 
-$(DONE)/packages-train: hpc/install/packages.sh
+$(DONE)/packages-train: hpc/install/packages.sh hpc/install/python.sh
 	@hpc/install/packages.sh train
 
 $(DONE)/packages-test: hpc/install/packages.sh
 	@hpc/install/packages.sh test
 
-$(DONE)/environment: setup.cfg pyproject.toml constraints.txt hpc/install/environment.sh | $(DONE)/packages-train
+$(DONE)/environment: setup.cfg pyproject.toml constraints.txt hpc/install/environment.sh hpc/install/python.sh | $(DONE)/packages-train
 	@hpc/install/environment.sh $(EXTRAS)
 
-$(DONE)/horovod: $(DONE)/environment hpc/install/horovod.sh hpc/install/two_processes.sh hpc/install/allreduce.py
+$(DONE)/horovod: $(DONE)/environment hpc/install/horovod.sh hpc/install/horovod_patches.py hpc/install/two_processes.sh hpc/install/allreduce.py
 	@hpc/install/horovod.sh
 
 horovod: ## Build Horovod again, after its build failed or the MPI changed
@@ -66,6 +69,10 @@ notebooks: setup ## Execute notebooks/ into build/notebooks, for make docs: half
 	@mkdir -p build/notebooks
 	$(VENV_PYTHON) -m jupyter execute $(wildcard notebooks/*.ipynb) --output='../build/notebooks/{notebook_name}'
 
+SYSTEM ?= bookworm
+fresh: ## README's commands on a bare SYSTEM=bookworm, trixie or noble: a table; root, debootstrap, an hour
+	nice -n 10 tests/fresh/fresh.sh $(SYSTEM)
+
 docs: $(DONE)/environment ## README, docs/, notebooks/ and the results as a site in build/docs; a broken link is an error
 	$(VENV_PYTHON) -m sphinx -q -W --keep-going -c docs -d build/doctrees . build/docs
 	@echo "$(CURDIR)/build/docs/docs/index.html"
@@ -75,7 +82,7 @@ lint: setup ## ruff check, ruff format --check, mypy, shellcheck
 	check $(VENV_PYTHON) -m ruff check .; \
 	check $(VENV_PYTHON) -m ruff format --check .; \
 	check $(VENV_PYTHON) -m mypy; \
-	check .venv/bin/shellcheck -x -S warning $(wildcard hpc/install/*.sh slurm/*.sh tests/testbed/*.sh findings/*.sh examples/*.sh) .ci/run; \
+	check .venv/bin/shellcheck -x -S warning $(wildcard hpc/install/*.sh slurm/*.sh tests/testbed/*.sh tests/fresh/*.sh findings/*.sh examples/*.sh) .ci/run; \
 	exit $$failed
 
 constraints: $(DONE)/environment ## Newest versions that fit setup.cfg, written to constraints.txt
@@ -87,4 +94,4 @@ clean: ## Remove what make made here; data/, runs/ and out/ stay
 	rm -rf .venv .cache build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup horovod demo quality test coverage notebooks docs soak lint constraints clean
+.PHONY: help setup horovod demo quality test coverage notebooks fresh docs soak lint constraints clean

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import socket
 import sys
 from collections import Counter
@@ -158,7 +159,7 @@ def print_table(table: Sequence[Finding]) -> None:
 
 def print_settings(hosts: str, num_ranks: int, shared: SharedNetwork, mpirun: str | None) -> None:
     """Print the settings that keep a run to the network that the hosts share."""
-    options = " ".join(shared.mpirun_options)
+    options = shlex.join(shared.mpirun_options)
     print("\nTo keep a run to the network that the hosts share:")
     print(f"    mpirun -np {num_ranks} -H {hosts} {options} python hpc/train.py")
     lead = "or once for all,"

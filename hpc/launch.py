@@ -55,7 +55,7 @@ class Launch:
     def __init__(self, flags: argparse.Namespace) -> None:
         """Raises ValueError where the hosts or the flags of hpc/train.py cannot be used."""
         self.flags = flags
-        config, extra = train_config.parse_flags(flags.train_flags)
+        config, extra = train_config.parse_flags(flags.train_flags, "hpc/train.py")
         self.hosts = UsableHosts(flags.hosts, config.data, config.global_batch_size)
         if not 1 <= flags.min_hosts <= len(self.hosts.all):
             raise ValueError(f"--min-hosts is {flags.min_hosts}; give 1 to {len(self.hosts.all)}")

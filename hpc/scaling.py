@@ -2,11 +2,15 @@
 
     python hpc/scaling.py --data data/bach --workers 1,2,4
     python hpc/scaling.py -H dorchester,bath --strategies horovod -- --preset base
+    python hpc/scaling.py --step-ms 45 --workers 2..512 -- --preset base
 
 Starts hpc/train.py under mpirun: on this machine, on the hosts of -H, or on those of the Slurm
 allocation that it runs in. Every number of workers is measured under every strategy, beside one
 process alone and as many independent processes at the same time. All of these take turns, and then
 again. What --out holds already is not measured again: the same command continues after a break.
+
+With --step-ms, or --like RUN, nothing is measured: from the time of a step on one worker it
+predicts what a second one, or 512, would win on networks of 1 to 100 Gbit/s.
 """
 
 from __future__ import annotations
@@ -23,8 +27,9 @@ from typing import Any, get_args
 if __package__ in (None, ""):  # run as a script: import from the root, not from hpc/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from hpc.config import train_config as config
+from hpc.config.fields import flag
 from hpc.config.settings import StrategyName
+from hpc.config.train_config import parse_flags as parse_train_flags
 from hpc.distributed.hosts import find_slots
 from hpc.efficiency.forecast import forecast_tables, forecasts
 from hpc.efficiency.measure import measure_cell
@@ -67,7 +72,14 @@ def parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--data", type=Path, default=Path("data/bach"), metavar="DIR", help="data set [data/bach]")
-    add("--workers", type=numbers, metavar="N,N,...", help="numbers of workers [1,2,4,... all]")
+    add("--workers", type=numbers, metavar="N,N..N", help="numbers of workers [1,2,4,... all]")
+    add(
+        "--step-ms",
+        type=float,
+        metavar="MS",
+        help="predict only, from a step of this many milliseconds on one worker",
+    )
+    add("--like", type=Path, metavar="RUN", help="predict only, from a run of one worker")
     strategies, known = names_of(STRATEGIES), ",".join(STRATEGIES)
     add(
         "--strategies",
@@ -105,6 +117,8 @@ def parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
     flags = parser.parse_args(argv)
     if flags.steps < FEWEST_STEPS:
         parser.error(f"--steps is {flags.steps}; at least {FEWEST_STEPS} are needed")
+    if flags.step_ms is not None and flags.step_ms <= 0:
+        parser.error(f"--step-ms is {flags.step_ms:g}; give milliseconds above 0")
     if flags.link < 0:
         parser.error(f"--link is {flags.link:g}; give Gbit/s above 0")
     flags.command = shlex.join(["python", *sys.argv] if argv is None else [__file__, *argv])
@@ -119,8 +133,15 @@ def number(text: str) -> int:
 
 
 def numbers(text: str) -> list[int]:
-    """The numbers between commas, once each, in order."""
-    return sorted({number(part) for part in text.split(",")})
+    """The numbers between commas, once each, in order; 'A..B' is A, doubled up to B."""
+    found = set()
+    for part in text.split(","):
+        first, dots, last = part.partition("..")
+        value, limit = number(first), number(last) if dots else number(first)
+        while value <= limit:
+            found.add(value)
+            value *= 2
+    return sorted(found)
 
 
 def names_of(known: tuple[str, ...]) -> Any:
@@ -138,7 +159,10 @@ def names_of(known: tuple[str, ...]) -> Any:
 
 
 def scale(flags: argparse.Namespace) -> None:
-    """Measure what is missing, show the tables, write everything."""
+    """Predict from one step if that was asked for; else measure, show and write everything."""
+    if flags.step_ms or flags.like:
+        predict(flags)
+        return
     hosts = find_slots(flags.hosts, os.environ, local_slots())
     workers = flags.workers or default_workers(len(hosts))
     require_slots(workers, hosts)
@@ -150,6 +174,22 @@ def scale(flags: argparse.Namespace) -> None:
     write(flags, comparisons, settings, measured)
 
 
+def predict(flags: argparse.Namespace) -> None:
+    """Print what the network would leave of the speed of a step, and write it to --json."""
+    from hpc.efficiency.step_forecast import WORKERS, forecast_of_flags, forecast_of_run
+
+    seconds = flags.step_ms and flags.step_ms / 1000
+    if flags.like:
+        forecast = forecast_of_run(flags.like, seconds)
+    else:
+        config, _ = parse_train_flags(flags.train_flags, "hpc/train.py")
+        forecast = forecast_of_flags(config, flags.data, seconds)
+    workers = flags.workers or WORKERS
+    print_tables([forecast.table(workers)])
+    if flags.json:
+        write_json(flags.json, forecast.to_json(workers))
+
+
 def settings_of(flags: argparse.Namespace, comparisons: Sequence[Comparison]) -> dict[str, Any]:
     """The settings that must be equal for figures to compare.
 
@@ -159,14 +199,14 @@ def settings_of(flags: argparse.Namespace, comparisons: Sequence[Comparison]) ->
     from pipeline.dataset.schedule import check_sharing
     from pipeline.runtime.provenance import commit
 
-    own = " ".join(config.flag(name) for name in OWN)
-    given = {flag.partition("=")[0] for flag in flags.train_flags}
+    own = " ".join(map(flag, OWN))
+    given = {text.partition("=")[0] for text in flags.train_flags}
     if refused := sorted(given & {*own.split(), "--data", "--dry-run", "--json"}):
         raise ValueError(
             f"{', '.join(refused)} behind -- would change what is measured. Use this command's own "
             "flags (see --help)"
         )
-    config.parse_flags(flags.train_flags)
+    parse_train_flags(flags.train_flags, "hpc/train.py")
     manifest = Manifest.load(flags.data)
     lanes = manifest.num_lanes
     for cell in cells_of(comparisons):
@@ -195,7 +235,7 @@ def measure_missing(
     measured: Measured,
 ) -> None:
     """Measure every cell in turn, then all again: A B C A B C."""
-    given = {flag.partition("=")[0] for flag in flags.train_flags}
+    given = {text.partition("=")[0] for text in flags.train_flags}
     train_flags = [f"--data={flags.data.resolve()}", f"--steps={flags.steps}"]
     train_flags.append(f"--log-every={max(flags.steps // NUM_WINDOWS, 1)}")
     # By default they come at the end, where no window counts them.

@@ -96,7 +96,7 @@ def train(
             log.keep(Path(roll[0]["run"]), place)
             watchdog.use_log(log)
 
-        watchdog.allow(config.start_timeout, "starting its collective library")
+        watchdog.allow(config.start_timeout, "loading TensorFlow")
         run = open_run(config, place, roll, watchdog, local)
         watchdog.progress(run.progress.step)
         watchdog.allow(config.start_timeout, "getting ready")
@@ -149,7 +149,7 @@ def train_run(run: Run, stop_request: StopRequest) -> str:
         run.strategy.start_timeline(run.run_dir / TIMELINE)
         ended = loop(run, journal, profiler, samples, stop_request)
         run.watchdog.allow(run.config.start_timeout, "saving its last checkpoint")
-        run.checkpoints.save(run.progress.step, run.bundle)
+        run.save()
         run.checkpoints.wait()
         samples.close(wait=ended != "stopped")
     finally:
@@ -181,8 +181,10 @@ def loop(
         with throughput.part("input"):
             tokens = next(batches)
         with profiler.step(step), throughput.part("step"):
-            outcome = run.steps.train(tokens, step, stop_request.asked)
-            loss, norm, stops = (float(outcome[k]) for k in ("loss", "gradient_norm", "stop"))
+            outcome = run.steps.train(tokens, step, stop_request.asked, run.checkpoints.is_late)
+            loss, norm, stops, saves = (
+                float(outcome[name]) for name in ("loss", "gradient_norm", "stop", "save")
+            )
         require_finite(run, step, loss)
         throughput.finish_step()
         progress.step, progress.tokens = step, progress.tokens + run.tokens_per_step
@@ -197,9 +199,10 @@ def loop(
             stop = evaluate_if_due(run, journal, stop_request) or stops > 0
 
         # Once in a while, and where the evaluation was the best so far: save, and be heard.
-        if run.checkpoints.due(step) or progress.best_step == step:
+        is_due = run.checkpoints.due(step, is_late=saves > 0)
+        if is_due or progress.best_step == step:
             with throughput.part("save"):
-                run.checkpoints.save(step, run.bundle)
+                run.save()
             if progress.evaluated == step or not run.has_evaluation:
                 samples.request(step)
     if stop and evaluation_is_due(run):

@@ -3,6 +3,7 @@
 python model/generate.py runs/a --out out/ --num-pieces 4 --bars 16
 python model/generate.py runs/a --primer "C4 E4 G4" --temperature 0.9 --seed 7
 python model/generate.py model/pretrained/chorales --given soprano.mid --page out/index.html
+python model/generate.py model/pretrained/chorales --infill piece.mid --bars 5:8 --voices alto,tenor
 python model/generate.py runs/a --live synth
 python model/generate.py runs/a --live port:Piano --input Keyboard
 
@@ -13,7 +14,8 @@ A piece in which two bars pass without a new note is composed again. With a prim
 --seconds count what is added to it; the bar in which the primer ends is the first one added.
 
 --given is one voice, from its first note to its last; a model of several voices composes the
-others.
+others. --infill is a whole piece, of which a model of several voices composes the named bars or
+voices anew; all other notes stay as they are in the file.
 --page writes one file that holds the pictures, the sound (MP3) and the MIDI. More than 16 MiB of
 sound goes into MP3 files beside it: send these too.
 """
@@ -34,16 +36,18 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from model.composing.wishes import add_wish_flags, join_emotion, wishes_of
+from model.live.session import add_live_flags, run_live
 from model.networks.checkpoint import require_checkpoint
-from model.rendering.formats import DEFAULT_FORMATS, FORMATS, SOUND, parse_formats
+from model.rendering.formats import SOUND, parse_formats
 from model.rendering.write_pieces import (
+    add_file_flags,
     choose_engraver,
     choose_soundfont,
     require_notes,
     write_pieces,
 )
 from pipeline.dataset.manifest import Manifest
-from pipeline.runtime.command import described_parser, run_command
+from pipeline.runtime.command import described_parser, flag_type, run_command
 from pipeline.runtime.tensorflow_loading import load_tensorflow
 from pipeline.scores.midi.writer import FASTEST, SLOWEST
 from pipeline.scores.notes import DEFAULT_TEMPO, Score
@@ -52,6 +56,7 @@ from pipeline.scores.parts import Parts
 if TYPE_CHECKING:
     from model.composing.composer import Composer
     from model.composing.pieces import Length
+
 
 # The extra `compose`: absent on a training node.
 LIBRARIES = ("mido", "midi2audio", "music21", "soundfile")
@@ -81,7 +86,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--top-p", type=float, default=1.0, help=f"the likeliest of this total probability{apart}")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--length-tokens", type=int, metavar="N", help="at most N tokens")
-    length.add_argument("--bars", type=int, metavar="N", help="end within bar N")
+    bars = "end within bar N; with --infill the bars to compose, as 5:8"
+    length.add_argument("--bars", type=flag_type(parse_bars), metavar="N", help=bars)
     length.add_argument("--seconds", type=float, metavar="S", help="end within a bar of S seconds")
     add("--beats-per-bar", type=int, default=4, help="quarters in a bar (default: 4)")
     add("--tempo", type=float, help="quarters a minute (default: the primer's, else 100)")
@@ -89,89 +95,93 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--primer-bars", type=int, metavar="N", help="only the first N bars of the primer")
     add("--given", type=Path, metavar="FILE", help="a score file of one voice: compose the others")
     add("--given-voice", default="1", metavar="NAME", help="soprano ... or 1 ... (the highest, 1)")
+    add("--infill", type=Path, metavar="FILE", help="a score file to compose anew in part")
+    add("--voices", metavar="NAME,...", help="with --infill: soprano ... or 1 ... (default: all)")
     add_wish_flags(parser.add_argument_group("conditions, for a model trained with --conditions"))
     add("--soundfont", type=Path, help="default: $SOUNDFONT, else an installed one")
     add("--json", type=Path, help="write the result here for programs")
-    _add_file_flags(parser.add_argument_group("pieces as files"))
-    _add_live_flags(parser.add_argument_group("played while they are composed"))
+    add_file_flags(parser.add_argument_group("pieces as files"))
+    add_live_flags(parser.add_argument_group("played while they are composed"))
     flags = parser.parse_args(join_emotion(sys.argv[1:] if argv is None else argv))
     _refuse_combinations(flags, parser)
     return flags
 
 
-def _add_file_flags(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    add("--out", type=Path, default=Path("out"), help="folder for the pieces (default: out)")
-    add("--num-pieces", type=int, default=1, help="composed side by side (default: 1)")
-    add(
-        "--formats",
-        default=",".join(DEFAULT_FORMATS),
-        metavar="NAME,...",
-        help=f"of {', '.join(FORMATS)}; png is the piano roll (default: %(default)s)",
-    )
-    add("--no-wav", action="store_true", help="write no sound")
-    add("--new-part-only", action="store_true", help="leave the primer out of the files")
-    add(
-        "--program",
-        type=int,
-        metavar="N",
-        help="play all voices with this General MIDI program: 0 piano, 19 organ, 52 choir",
-    )
-    add("--page", type=Path, metavar="FILE", help="a page to see and hear the pieces (.html)")
-    add("--data", type=Path, help="print music metrics beside those of this data set's pieces")
-
-
-def _add_live_flags(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    add(
-        "--live",
-        metavar="OUTPUT",
-        help="stdout (a JSON line an event), port:NAME or virtual:NAME (MIDI), synth (FluidSynth)",
-    )
-    add(
-        "--look-ahead",
-        type=float,
-        default=2.0,
-        metavar="S",
-        help="seconds composed ahead (default: 2)",
-    )
-    add("--audio-driver", metavar="NAME", help="synth: FluidSynth's (pulseaudio, alsa, file, ...)")
-    add("--audio-file", type=Path, metavar="FILE", help="what driver file writes (out/live.wav)")
-    add("--list-ports", action="store_true", help="print the MIDI ports and exit")
-    add("--input", metavar="PORT|FILE", help="answer the phrases played there, bar for bar")
-
-
 def _refuse_combinations(flags: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """End the program for flags that do not go together; turn `formats` into a tuple."""
-    if flags.run is None and not flags.list_ports:
-        parser.error("which run? Give a run folder or a checkpoint")
-    if flags.input and not flags.live:
-        parser.error("--input is answered by --live OUTPUT")
-    if flags.given and (flags.key or flags.emotion or flags.chords):
-        parser.error("--given is for models of voices: they cannot be asked for key or chords")
-    if flags.given and (flags.live or flags.primer is not None):
-        parser.error("--given composes whole pieces: it does not go with --live or --primer")
-    if flags.primer is None and (flags.primer_bars or flags.new_part_only):
-        parser.error("--primer-bars and --new-part-only go with --primer")
-    if flags.live and (flags.new_part_only or flags.program is not None):
-        parser.error("--new-part-only and --program are for files: they do not go with --live")
-    if flags.given and (flags.length_tokens or flags.bars or flags.seconds):
-        parser.error("with --given a piece is as long as the given voice; leave the length out")
     try:
         flags.formats = parse_formats(flags.formats)
     except ValueError as error:
         parser.error(f"--formats: {error}")
     if flags.no_wav:
         flags.formats = tuple(kind for kind in flags.formats if kind not in SOUND)
-    if not flags.formats:
-        parser.error("--no-wav leaves none of the --formats")
-    if flags.page and (flags.live or "wav" not in flags.formats):
-        parser.error("--page plays the pieces' sound: it goes with wav files, not with --live")
-    if flags.live and flags.length_tokens:
-        parser.error("--live stops by --bars, --seconds, q or Ctrl-C, not by --length-tokens")
+
+    given = "--given" if flags.given else "--infill"
+    is_given, wishes = flags.given or flags.infill, flags.key or flags.emotion or flags.chords
+    is_gap, has_primer = isinstance(flags.bars, tuple), flags.primer is not None
+    length = flags.length_tokens or flags.seconds or (flags.bars and not flags.infill)
+    refusals = (
+        (
+            flags.run is None and not flags.list_ports,
+            "which run? Give a run folder or a checkpoint",
+        ),
+        (flags.input and not flags.live, "--input is answered by --live OUTPUT"),
+        (flags.given and flags.infill, "--given and --infill: give one of them"),
+        (
+            is_given and wishes,
+            f"{given} is for models of voices: they cannot be asked for key or chords",
+        ),
+        (
+            is_given and (flags.live or has_primer),
+            f"{given} composes whole pieces: it does not go with --live or --primer",
+        ),
+        (
+            is_given and length,
+            f"with {given} a piece is as long as the given one; leave the length out",
+        ),
+        (
+            flags.infill and not (flags.bars or flags.voices),
+            "--infill needs --bars FIRST:LAST, --voices NAME,... or both",
+        ),
+        (flags.voices and not flags.infill, "--voices are those that --infill composes anew"),
+        (
+            is_gap and not flags.infill,
+            "--bars FIRST:LAST goes with --infill; give the number of bars",
+        ),
+        (
+            not has_primer and (flags.primer_bars or flags.new_part_only),
+            "--primer-bars and --new-part-only go with --primer",
+        ),
+        (
+            flags.live and (flags.new_part_only or flags.program is not None),
+            "--new-part-only and --program are for files: they do not go with --live",
+        ),
+        (not flags.formats, "--no-wav leaves none of the --formats"),
+        (
+            flags.page and (flags.live or "wav" not in flags.formats),
+            "--page plays the pieces' sound: it goes with wav files, not with --live",
+        ),
+        (
+            flags.live and flags.length_tokens,
+            "--live stops by --bars, --seconds, q or Ctrl-C, not by --length-tokens",
+        ),
+    )
+    for is_wrong, words in refusals:
+        if is_wrong:
+            parser.error(words)
 
 
-def check(flags: argparse.Namespace) -> None:
+def parse_bars(text: str) -> int | tuple[int, int]:
+    """A number of bars, or the first and the last of some: '16' or '5:8'. Raises ValueError."""
+    first, colon, last = text.partition(":")
+    if not colon:
+        return int(text)
+    if not 1 <= int(first) <= int(last):
+        raise ValueError(f"{text!r} names no bars; give the first and the last, such as 5:8")
+    return int(first), int(last)
+
+
+def check_values(flags: argparse.Namespace) -> None:
     """Raise ValueError for values that no piece can be made with, before anything slow begins."""
     needed = ("mido",) if flags.live and not (flags.primer or flags.input) else LIBRARIES
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
@@ -181,7 +191,7 @@ def check(flags: argparse.Namespace) -> None:
         )
     for name in ("num_pieces", "beats_per_bar", "bars", "length_tokens", "primer_bars"):
         value = getattr(flags, name)
-        if value is not None and value < 1:
+        if isinstance(value, int) and value < 1:
             raise ValueError(f"--{name.replace('_', '-')} is {value}; it must be 1 or more")
     if flags.beats_per_bar > MOST_BEATS:
         raise ValueError(f"--beats-per-bar is {flags.beats_per_bar}; it must be 1 to {MOST_BEATS}")
@@ -213,11 +223,9 @@ def run(flags: argparse.Namespace) -> None:
 
         print(list_ports())
         return
-    check(flags)
+    check_values(flags)
     require_checkpoint(flags.run)
     if flags.live:
-        from model.live.session import run_live
-
         run_live(flags)
     else:
         generate(flags)
@@ -235,8 +243,10 @@ def generate(flags: argparse.Namespace) -> None:
     load_tensorflow()
     from model.composing.composer import Composer
     from model.composing.drafts import compose_pieces
-    from model.composing.given_voice import read_given_voice
+    from model.composing.given_voice import Given, read_given_voice
     from model.composing.harmonising import harmonise
+    from model.composing.infilling import read_piece_with_gap
+    from model.composing.pieces import Length
     from model.composing.primer import read_primer, without_primer
     from model.composing.sampling import Sampling
     from model.rendering.dynamics import with_dynamics
@@ -247,16 +257,23 @@ def generate(flags: argparse.Namespace) -> None:
     composer = Composer.load(flags.run)
     composer = composer.asked(wishes_of(flags, composer.vocabulary.conditions))
     bar = flags.beats_per_bar * composer.vocabulary.steps_per_quarter
-    primer, given = None, None
+    primer = None
+    given: Given | None = None
     if flags.primer is not None:
         primer = read_primer(
             flags.primer, composer.vocabulary, flags.primer_bars, flags.beats_per_bar
         )
     if flags.given:
         given = read_given_voice(flags.given, flags.given_voice, composer.vocabulary)
-    known = primer or (given.line if given else None)
+    if flags.infill:
+        bars = (flags.bars, flags.bars) if isinstance(flags.bars, int) else flags.bars
+        voices = flags.voices.split(",") if flags.voices else ()
+        given = read_piece_with_gap(
+            flags.infill, composer.vocabulary, bars, voices, flags.beats_per_bar
+        )
+    known = primer or given
     tempo = flags.tempo or (known.tempo if known else DEFAULT_TEMPO)
-    length = _length(flags, composer, primer, tempo)
+    length = Length() if given else _length(flags, composer, primer, tempo)
 
     # Compose; the time for compiling does not count.
     if not given:
@@ -301,6 +318,7 @@ def generate(flags: argparse.Namespace) -> None:
         "tempo": tempo,
         "primer": flags.primer,
         "given": str(flags.given) if flags.given else None,
+        "infill": str(flags.infill) if flags.infill else None,
         "wishes": composer.wishes.known() or None,
     }
     write_pieces(flags, renderer, pieces, scores, composer.checkpoint, settings, speed)

@@ -60,7 +60,8 @@ DRAWERS = {"utils", "util", "helpers", "common", "misc", "experiments"}  # names
 # What git tracks at the top: our folders, and what a tool or a reader looks for only there.
 TOP_LEVEL = {*LAYERS, "slurm", "tests", "README.md", "LICENSE", "Makefile", "constraints.txt"}
 TOP_LEVEL |= {"setup.cfg", "pyproject.toml", ".ci", ".gitignore", ".pre-commit-config.yaml"}
-TOP_LEVEL |= {"docs", "findings", "notebooks", "examples", "CONTRIBUTING.md", "CHANGELOG.md"}
+TOP_LEVEL |= {"docs", "findings", "containers", "notebooks", "examples", "CONTRIBUTING.md"}
+TOP_LEVEL |= {"CHANGELOG.md", ".dockerignore"}
 
 
 def modules_of(package: str) -> list[Path]:
@@ -190,6 +191,15 @@ def test_each_package_and_room_says_in_one_docstring_what_it_is_for(package: str
         tree = ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))
         assert ast.get_docstring(tree)
         assert len(tree.body) == 1
+
+
+def test_an_image_gets_nothing_that_git_ignores() -> None:
+    ignored = {
+        name: {line.removeprefix("**/").strip("/") for line in text.splitlines()}
+        for name in (".gitignore", ".dockerignore")
+        for text in [(REPOSITORY / name).read_text()]
+    }
+    assert ignored[".gitignore"] <= ignored[".dockerignore"]
 
 
 @pytest.mark.skipif(not (REPOSITORY / ".git").exists(), reason="not a git clone")

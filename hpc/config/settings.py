@@ -132,7 +132,10 @@ class WorkerSettings:
     strategy: StrategyName = option(
         "auto", "how gradients are averaged; auto: by what started the program", free=True
     )
-    compression: Literal["none", "fp16"] = option("none", "type of gradients on the wire")
+    compression: str = option(
+        "none",
+        "how gradients travel: none (float32), fp16, or powersgd:RANK, such as powersgd:4",
+    )
     collective: Literal["auto", "ring", "nccl"] = option(
         "auto", "multiworker: implementation of its allreduce", free=True
     )
@@ -163,6 +166,22 @@ class WorkerSettings:
         bounds=ABOVE_0,
         free=True,
     )
+
+    @property
+    def powersgd_rank(self) -> int:
+        """RANK of --compression powersgd:RANK; 0 for the other forms.
+
+        Raises ValueError for any other text.
+        """
+        name, _, rank = self.compression.partition(":")
+        if name == "powersgd" and rank.isdecimal() and int(rank) > 0:
+            return int(rank)
+        if self.compression in ("none", "fp16"):
+            return 0
+        raise ValueError(
+            f"--compression is {self.compression!r}; give none, fp16 or powersgd:RANK, such as "
+            "powersgd:4"
+        )
 
 
 @dataclass(frozen=True)

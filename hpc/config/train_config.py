@@ -24,6 +24,7 @@ from hpc.config.settings import (
 )
 from pipeline.runtime.command import Parser, meant
 from pipeline.runtime.files import CHECKSUM, without_checksum
+from pipeline.runtime.provenance import shipped
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,12 @@ class TrainConfig(
                 f"--sequence-length is {self.sequence_length!r}; give a number of tokens or auto"
             )
         _ = self.profile_window
+        if self.powersgd_rank and self.precision == "mixed_float16":
+            raise ValueError(
+                "--compression powersgd keeps what a step loses for the next one, and --precision "
+                "mixed_float16 may scale that one otherwise. Use mixed_bfloat16 or float32, or "
+                "--compression fp16"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """The fields as values of JSON; `from_dict` reads them."""
@@ -83,14 +90,17 @@ class TrainConfig(
         return cls(**values)
 
 
-def parse_flags(argv: Sequence[str] | None) -> tuple[TrainConfig, argparse.Namespace]:
+def parse_flags(
+    argv: Sequence[str] | None, command: str | None = None
+) -> tuple[TrainConfig, argparse.Namespace]:
     """The configuration, and the flags that are not part of it (dry_run, json).
 
+    `command` names the training command in messages, where another command runs.
     Flags take precedence over --config, and --config over the defaults. Raises ValueError for a
     value out of bounds; argparse ends the program, with code 2, for an unknown flag.
     """
     parser = Parser(
-        prog="train.py",
+        prog=command,
         description="Train a network on one or many machines.",
         argument_default=argparse.SUPPRESS,
     )
@@ -121,6 +131,7 @@ def read_settings(path: Path) -> dict[str, Any]:
 
     Raises ValueError where it cannot be read, or is a run's config.json that was damaged or edited.
     """
+    path = shipped(path)
     try:
         text = path.read_text()
         settings = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)

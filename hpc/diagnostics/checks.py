@@ -102,7 +102,12 @@ def libraries(facts: Facts) -> list[Finding]:
         if seen < len(fact["gpus"]):
             shown = f"{host}: TensorFlow sees {seen} of {len(fact['gpus'])} GPUs"
             findings.append(
-                Finding("GPUs", "failed", shown, "pip install 'tensorflow[and-cuda]==2.18.1' there")
+                Finding(
+                    "GPUs",
+                    "failed",
+                    shown,
+                    "pip install -c constraints.txt -e '.[gpu]' there",
+                )
             )
     if built:
         findings.insert(0, Finding("Horovod ops", "ok", by_host(built)))

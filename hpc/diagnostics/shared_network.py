@@ -8,7 +8,7 @@ from ipaddress import IPv4Interface, IPv4Network
 from typing import Any
 
 from hpc.diagnostics.checks import LAUNCHER_FILE, OPEN_MPI_FILE, Facts, Finding, by_host
-from hpc.distributed.mpirun import KEEPALIVE
+from hpc.distributed.mpirun import LAUNCHER_SETTINGS
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,17 @@ class SharedNetwork:
         # processes to one core; train.py takes its share by itself, preprocess.py does not.
         if major < 5:
             launcher = {"oob_tcp_if_include": subnet, "hwloc_base_binding_policy": "none"}
-            return {OPEN_MPI_FILE: messages | launcher | KEEPALIVE}
+            return {OPEN_MPI_FILE: messages | launcher | LAUNCHER_SETTINGS["OMPI"]}
         # The launcher of Open MPI 5 is PRRTE, which does not read Open MPI's file (5.0.11).
         launcher = {"prte_if_include": subnet, "hwloc_default_binding_policy": "none"}
-        return {OPEN_MPI_FILE: messages, LAUNCHER_FILE: launcher | KEEPALIVE}
+        return {OPEN_MPI_FILE: messages, LAUNCHER_FILE: launcher | LAUNCHER_SETTINGS["PRTE"]}
 
     @property
     def mpirun_options(self) -> list[str]:
         """The same settings as flags of one mpirun command, of Open MPI 4 or 5."""
         subnet = str(self.subnet)
-        settings = {"btl_tcp_if_include": subnet, "oob_tcp_if_include": subnet, **KEEPALIVE}
+        settings = {"btl_tcp_if_include": subnet, "oob_tcp_if_include": subnet}
+        settings |= LAUNCHER_SETTINGS["OMPI"]  # names that as flags mpirun of Open MPI 5 knows too
         flags = [word for setting in settings.items() for word in ("--mca", *setting)]
         return ["-x", "PATH", "--bind-to", "none", *flags]
 

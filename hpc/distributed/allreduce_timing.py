@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow as tf
 
+from hpc.distributed.messages import Message, num_bytes
 from hpc.distributed.strategies import Strategy
-from model.networks.registry import Network
 
+ENOUGH = 0.8  # efficiency without advice
 REPETITIONS = 5
 MESSAGES = 50
 
@@ -25,6 +26,8 @@ class Link:
     size: int
     latency_seconds: float = 0.0  # median of an allreduce of one number; 0 if not timed
     message_seconds: float = 0.0  # of a message to the next rank, all at once; 0 if not timed
+    # Estimated seconds for other forms of --compression, from the mildest on.
+    alternatives: dict[str, float] = field(default_factory=dict)
 
     @property
     def gigabytes_per_second(self) -> float:
@@ -42,7 +45,7 @@ class Link:
         )
 
     def advise(self, step_seconds: float) -> str:
-        """The share of a step that is not this allreduce, with advice where it is below 80 %."""
+        """The share of a step that is not this allreduce; with advice where it is not ENOUGH."""
         if self.seconds >= step_seconds:
             return (
                 f"the allreduce timed before step 1 took {self.seconds * 1000:.1f} ms, a whole "
@@ -51,23 +54,48 @@ class Link:
             )
         efficiency = 1 - self.seconds / step_seconds
         line = f"this link allows {efficiency:.0%} efficiency at this batch size"
-        if efficiency < 0.8:
-            line += (
-                ": raise --global-batch-size (with --accumulation it takes no more memory), or use "
-                "--compression fp16, or a faster network "
-                "(python hpc/doctor.py -H HOSTS shows which one is used)"
-            )
-        return line
+        if efficiency >= ENOUGH:
+            return line
+        computing = step_seconds - self.seconds
+        others = [
+            f"{computing / (computing + seconds):.0%} with --compression {form}"
+            for form, seconds in self.alternatives.items()
+            if seconds < self.seconds
+        ]
+        advice = (
+            "raise --global-batch-size (with --accumulation it takes no more memory), or use a "
+            "faster network (python hpc/doctor.py -H HOSTS shows which one is used)"
+        )
+        if others:
+            advice = f"begin a new run with one of these, or {advice}"
+        return f"{', '.join([line, *others])}: {advice}"
 
 
-def time_allreduce(strategy: Strategy, model: Network, compression: str) -> Link:
-    """The time of an allreduce of tensors with the gradient's shapes and type."""
-    wire = tf.float16 if compression == "fp16" else tf.float32
-    shapes = [variable.shape for variable in model.trainable_variables]
-    megabytes = model.count_params() * wire.size / 1e6
-    seconds = _seconds_of_sum(strategy, [tf.zeros(shape, wire) for shape in shapes])
-    latency = _seconds_of_sum(strategy, [tf.zeros([1], wire)])
-    return Link(megabytes, seconds, strategy.place.size, latency, _seconds_of_message(strategy))
+def time_allreduce(strategy: Strategy, messages: dict[str, list[Message]]) -> Link:
+    """The time of the collectives of a step, in which a worker sends `messages`.
+
+    By form of --compression: first that of this run, which is timed, then others to estimate.
+    """
+    own, *others = messages
+    seconds = sum(
+        _seconds_of_sum(strategy, [tf.zeros(spec.shape, spec.dtype) for spec in message])
+        for message in messages[own]
+    )
+    latency = _seconds_of_sum(strategy, [tf.zeros([1])])
+
+    # Each collective takes the latency, and each byte its share of the rest.
+    sizes = {form: sum(map(num_bytes, sent)) for form, sent in messages.items()}
+    of_a_byte = max(seconds - len(messages[own]) * latency, 0.0) / sizes[own]
+    return Link(
+        megabytes=sizes[own] / 1e6,
+        seconds=seconds,
+        size=strategy.place.size,
+        latency_seconds=latency,
+        message_seconds=_seconds_of_message(strategy),
+        alternatives={
+            form: len(messages[form]) * latency + sizes[form] * of_a_byte for form in others
+        },
+    )
 
 
 def _seconds_of_sum(strategy: Strategy, tensors: list[tf.Tensor]) -> float:

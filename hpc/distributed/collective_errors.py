@@ -10,7 +10,8 @@ OF_OTHERS = ("UnavailableError", "AbortedError", "CancelledError", "DeadlineExce
 OF_HOROVOD = ("HorovodInternalError",)
 NODE = re.compile(r"\[*\{\{(function_node|node) [^}]*\}\}\]*\s*")
 GRAPH_TRACE = re.compile(
-    r"Graph execution error:|Detected at node .*|The error could be from .*|  .*|\[Op:\w+\]"
+    r"Graph execution error:|Detected at node .*|The error could be from .*|  .*|\[Op:\w+\]|"
+    r"Additional GRPC error information .*|:UNKNOWN:Error received from peer .*"
 )
 
 

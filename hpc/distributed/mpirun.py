@@ -25,6 +25,14 @@ KEEPALIVE = {
     "oob_tcp_keepalive_probes": "11",
 }
 KEEPALIVE_SECONDS = 27.0  # the first, and the second for each probe
+# The same for ssh, by which mpirun starts its daemons: 45 s. Without it a host that is cut off
+# meanwhile makes mpirun wait for hours. After a cut of 20 s TCP may repeat a message only after 40.
+SSH_OPTIONS = "-o ConnectTimeout=40 -o ServerAliveInterval=5 -o ServerAliveCountMax=8"
+# The settings of the launchers of Open MPI 4 and 5, by the prefix of their environment variables.
+LAUNCHER_SETTINGS = {
+    "OMPI": KEEPALIVE | {"plm_rsh_args": SSH_OPTIONS},
+    "PRTE": KEEPALIVE | {"plm_ssh_args": SSH_OPTIONS},
+}
 EXIT_PEER_LOST = 76  # sysexits' EX_PROTOCOL: the other side did not do its part
 # mpirun's exit codes where a rank or a host was lost: that of a rank which noticed it, of one that
 # SIGKILL ended, and of Open MPI 4 without its daemon there: 205 where the connection broke, 255
@@ -39,9 +47,11 @@ def mpi_environment() -> dict[str, str]:
 
     Raises ValueError if there is no mpirun.
     """
-    # Open MPI 4 reads the first family of names, the launcher of Open MPI 5 the second.
-    environ = {f"OMPI_MCA_{name}": value for name, value in KEEPALIVE.items()}
-    environ |= {f"PRTE_MCA_{name}": value for name, value in KEEPALIVE.items()}
+    environ = {
+        f"{prefix}_MCA_{name}": value
+        for prefix, settings in LAUNCHER_SETTINGS.items()
+        for name, value in settings.items()
+    }
     environ |= os.environ
     if shutil.which("mpirun") is None:
         environ["PATH"] = f"{environ.get('PATH', '')}:{Path(sys.executable).parent}"

@@ -32,7 +32,9 @@ class Peer:
         step = max(self.step, own_step - 1, 0)
         return f"rank {self.facts['rank']} on {self.facts['host']} {how} after step {step}"
 
-    def silence(self) -> str:
+    def silence(self, is_starting: bool) -> str:
         """How long it has been silent, in words, and whether its host at least answers."""
         host = "does not answer" if self.is_cut_off else "answers"
+        if is_starting and not self.is_cut_off:
+            host += "; where it is busy, --start-timeout must be longer"
         return f"has been silent for {self.silent_seconds:.0f} s (its host {host})"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,12 @@ import tensorflow as tf
 
 from hpc.config.settings import WorkerSettings
 from hpc.distributed.launcher import Place
-from hpc.distributed.time_limit import hard_limit
-from hpc.distributed.watchdog import HEARTBEAT_SECONDS
+from hpc.distributed.tensorflow_network import (
+    avoid_proxy,
+    keep_connections,
+    leave_the_watch_to_the_watchdog,
+    limit_on_the_start,
+)
 from pipeline.runtime.tensorflow_loading import quiet_libraries
 
 BACKGROUND_NICENESS = 19  # runs only while no other thread needs the core
@@ -108,22 +112,26 @@ class MultiWorker(Strategy):
         os.environ["TF_CONFIG"] = json.dumps(
             {"cluster": {"worker": workers}, "task": {"type": "worker", "index": place.rank}}
         )
-        _avoid_proxy(workers)
+        avoid_proxy(workers)
         if place.size > 1:
-            _leave_the_watch_to_the_watchdog(config, place.size)
+            leave_the_watch_to_the_watchdog(config, place.size)
         implementations = tf.distribute.experimental.CommunicationImplementation
         implementation = {
             "auto": implementations.AUTO,
             "ring": implementations.RING,
             "nccl": implementations.NCCL,
         }[config.collective]
-        with _limit_on_the_start(place, config, workers), quiet_libraries():
+        with limit_on_the_start(place, config, workers), quiet_libraries():
             self._strategy = tf.distribute.MultiWorkerMirroredStrategy(
                 communication_options=tf.distribute.experimental.CommunicationOptions(
                     implementation=implementation
                 )
             )
         self._sum_eagerly = tf.function(self._all_reduce, autograph=False)
+        if place.size > 1:
+            # The first collective opens the connections.
+            self.gather(np.array([place.rank]))
+            keep_connections(int(workers[place.rank].rpartition(":")[2]), config.timeout)
 
     def sum_alike(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
         """By an allreduce in the strategy's replica context."""
@@ -237,57 +245,6 @@ def communication_facts() -> dict[str, Any]:
         for name, value in sorted(os.environ.items())
         if name.startswith(prefixes) and not name.startswith(of_a_launch)
     }
-
-
-def _limit_on_the_start(
-    place: Place, config: WorkerSettings, workers: list[str]
-) -> AbstractContextManager[None]:
-    """End this process if the block takes longer than --start-timeout.
-
-    MultiWorkerMirroredStrategy holds the interpreter's lock while it connects to the workers, so
-    the watchdog cannot. Where it can, it ends the process a moment before.
-    """
-    if place.size == 1:
-        return nullcontext()
-    seconds = config.start_timeout
-    others = ", ".join(
-        f"rank {rank} at {worker}" for rank, worker in enumerate(workers) if rank != place.rank
-    )
-    return hard_limit(
-        seconds + 2 * HEARTBEAT_SECONDS,
-        f"error: {place} has been waiting in TensorFlow for {seconds:.0f} s for the other workers "
-        f"to start it ({others}). Is one of them stopped, or a firewall between the hosts? "
-        "python hpc/doctor.py -H HOSTS tells",
-    )
-
-
-def _leave_the_watch_to_the_watchdog(config: WorkerSettings, num_workers: int) -> None:
-    """Make TensorFlow's own heartbeat so slow that the watchdog always judges first.
-
-    After 10 s without a heartbeat TensorFlow ends a worker with a traceback, whatever --timeout
-    allows, and does not name the host. The strategy has no argument for it, but leaves a service
-    alone that is configured before.
-    """
-    from tensorflow.python.eager import context
-    from tensorflow.tsl.protobuf import coordination_config_pb2
-
-    seconds = 2 * max(config.timeout, config.start_timeout)
-    context.context().configure_coordination_service(
-        service_type="standalone",
-        service_leader="/job:worker/replica:0/task:0",
-        heartbeat_timeout_in_ms=int(seconds * 1000),
-        coordinated_jobs=[
-            coordination_config_pb2.CoordinatedJob(name="worker", num_tasks=num_workers)
-        ],
-    )
-
-
-def _avoid_proxy(workers: list[str]) -> None:
-    """Let gRPC connect to the workers directly: by a proxy (http_proxy) it waits for ever."""
-    variables = ("no_grpc_proxy", "no_proxy")  # gRPC reads the first one that is set
-    given = next((os.environ[name] for name in variables if os.environ.get(name)), "")
-    hosts = dict.fromkeys(worker.rpartition(":")[0] for worker in workers)
-    os.environ.update({variables[0]: ",".join([*filter(None, [given]), *hosts])})
 
 
 def own_threads() -> set[int]:

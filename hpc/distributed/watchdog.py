@@ -166,9 +166,10 @@ class Watchdog:
             standing = now - self._progress
             if standing > self._limit:
                 others = "".join(f"; rank {r}: step {p.step}" for r, p in self._peers.items())
+                flag = "--start-timeout" if self._limit > self._timeout else "--timeout"
                 self._end(
-                    f"{self.place} has been {self._doing} for {standing:.0f} s, its limit, after "
-                    f"step {self._step}{others}"
+                    f"{self.place} has been {self._doing} for {standing:.0f} s, its limit "
+                    f"({flag}), after step {self._step}{others}"
                 )
 
     def _judge(self, peer: Peer) -> None:
@@ -176,11 +177,12 @@ class Watchdog:
         # Half its limit, so that a silent rank is named before this one's own time, spent waiting
         # for it, is up.
         patience = peer.limit / 2
+        is_starting = peer.limit > self._timeout
         if peer.silent_seconds > patience:
-            self._lose(peer, peer.silence())
+            self._lose(peer, peer.silence(is_starting))
         elif not peer.is_suspected and peer.silent_seconds > max(WARNING_SECONDS, patience / 3):
             peer.is_suspected = True
-            loss = peer.loss(peer.silence(), self._step)
+            loss = peer.loss(peer.silence(is_starting), self._step)
             self._say(f"warning: {loss}; {self.place} waits for it until that is {patience:.0f} s")
 
     def _somebody_is_silent(self) -> bool:

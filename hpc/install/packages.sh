@@ -36,9 +36,8 @@ found() {
         soundfont)
             [ -n "${SOUNDFONT:-}" ] || compgen -G '/usr/share/sounds/sf[23]/*.sf[23]' >/dev/null ||
                 compgen -G '/usr/share/soundfonts/*.sf[23]' >/dev/null ;;
-        # a Python of another kind (pyenv, conda, a module) needs no package
-        python-venv)
-            has "${PYTHON:-python3}" && "${PYTHON:-python3}" -c 'import venv, ensurepip' 2>/dev/null ;;
+        # a Python of another kind (pyenv, conda, uv, a module) needs no package
+        python-venv) has_python || ! venv_package >/dev/null || { ! may_install && find_uv >/dev/null; } ;;
         *) has "$1" ;;
     esac
 }
@@ -50,15 +49,18 @@ look() {
     while IFS='|' read -r wanted package purpose; do
         wanted=${wanted// /} package=${package// /} purpose=${purpose# }
         if [ -z "$wanted" ] || found "$wanted"; then continue; fi
+        [ "$wanted" != python-venv ] || package=$(venv_package)
         packages+=("$package")
         [ "$purpose" = - ] || losses+=("  missing: $wanted ($package), needed for $purpose")
     done <<<"$table"
 }
 
+may_install() { [ "$(id -u)" -eq 0 ] && has apt-get; }
+
 # Prints those of the packages that may be installed unasked on this machine.
 installable() {
     local package
-    [ "$(id -u)" -eq 0 ] && has apt-get || return 0
+    may_install || return 0
     for package in "${packages[@]}"; do
         [ -d /run/systemd/system ] && [[ $daemons == *" $package "* ]] || echo "$package"
     done
@@ -70,7 +72,11 @@ install() {
 }
 
 case ${1:-} in
-    train) table=$train_table text="[1/3] System packages" ;;
+    train)
+        table=$train_table text="[1/3] System packages"
+        . hpc/install/python.sh
+        # Before minutes of packages; unless one of them is what this Python lacks.
+        has_python || find_uv >/dev/null || { may_install && venv_package >/dev/null; } || no_python ;;
     test) table=$test_table text="System packages for tests" ;;
     sound) found fluidsynth && found soundfont && exit || exit 1 ;;
     *) echo "error: packages.sh train, test or sound" >&2 && exit 2 ;;

@@ -6,6 +6,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1
 SETUP_DIR=.venv/setup # stamps for make, and the logs
 mkdir -p "$SETUP_DIR"
 
+free_mb() { df --output=avail --block-size=1M . | tail -n 1 | tr -d ' '; }
+
 # stage NAME TEXT COMMAND...: runs COMMAND into $SETUP_DIR/NAME.log and prints "TEXT ... 12 s"; the
 # command's exit code. A failure shows where the log lies, its first errors (of a build they stand
 # hundreds of lines before the end) and its end.
@@ -22,6 +24,9 @@ stage() {
     [ -z "$ticker" ] || printf '\r%s ... ' "$text"
     if [ "$code" -eq 0 ]; then
         printf '%d s\n' $((SECONDS - started))
+    elif grep -qiE 'no space left on device|disk quota exceeded' "$log" || [ "$(free_mb)" -lt 20 ]; then
+        printf 'failed after %d s: the disk is full. Make room in %s, and give the same command again\n' \
+            $((SECONDS - started)) "$PWD"
     else
         printf 'failed after %d s; from %s:\n' $((SECONDS - started)) "$PWD/$log"
         {

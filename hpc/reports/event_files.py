@@ -22,7 +22,7 @@ def tensorboard_is_installed() -> bool:
 
 def write_event_file(folder: Path, summaries: Iterator[tuple[int, float, Any]]) -> None:
     """Write the event file of a folder: a header, then step, seconds and summary of each."""
-    # Not tensorboard.summary.Writer (2.18): it has add_scalar only, no text, image or hparams; its
+    # Not tensorboard.summary.Writer (2.21): it has add_scalar only, no text, image or hparams; its
     # header has the time of writing, not ZERO, which would be the beginning of the run; and it
     # loads TensorFlow where that is installed.
     from tensorboard.compat.proto.event_pb2 import Event

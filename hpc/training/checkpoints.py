@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from hpc.config.settings import RecordSettings
     from hpc.distributed.strategies import Strategy
 
-    Variables = dict[str, dict[str, keras.Variable]]  # "weights" and "optimizer", by path
+    Variables = dict[str, keras.Variable]  # by path
 
 
 class Checkpoints:
@@ -61,16 +61,20 @@ class Checkpoints:
         self._prune(self._mark_best(progress))
         self._written = dict(progress)
 
-    def due(self, step: int) -> bool:
-        """Is it time to save, by steps or by minutes?
+    @property
+    def is_late(self) -> bool:
+        """Have --save-minutes passed on this rank since the last checkpoint?"""
+        minutes = (time.monotonic() - self._saved_at) / 60
+        return 0 < self._config.save_minutes <= minutes
+
+    def due(self, step: int, *, is_late: bool = False) -> bool:
+        """Is it time to save, by steps or because a rank `is_late`? Equal on all ranks.
 
         Raises OSError if the previous checkpoint could not be written.
         """
         if self._pending is not None and self._pending.done():
             self.wait()
-        minutes = (time.monotonic() - self._saved_at) / 60
-        by_time = 0 < self._config.save_minutes <= minutes
-        return by_time or step % self._config.save_every == 0
+        return is_late or step % self._config.save_every == 0
 
     def save(self, step: int, make_bundle: Callable[[], Bundle]) -> None:
         """Copy the state now, and write it while training continues.
@@ -138,27 +142,59 @@ def newest_bundle(run_dir: Path, say: Callable[[str], None]) -> Bundle | None:
     return None
 
 
-def read_variables(variables: Variables) -> dict[str, Arrays]:
+def read_variables(variables: dict[str, Variables]) -> dict[str, Arrays]:
     """Copies of the variables' values, by kind and path."""
     return {
-        kind: {path: np.array(variable.value) for path, variable in group.items()}
+        kind: {path: _copy(variable) for path, variable in group.items()}
         for kind, group in variables.items()
     }
 
 
-def restore(variables: Variables, bundle: Bundle | None, strategy: Strategy) -> None:
+def _copy(variable: keras.Variable) -> np.ndarray:
+    """The value of a variable, which later steps do not change."""
+    return np.asarray(variable.value.numpy())  # TensorFlow's numpy() copies
+
+
+def restore(variables: dict[str, Variables], bundle: Bundle | None, strategy: Strategy) -> None:
     """Set the variables of every rank to the chief's bundle or, without one, the chief's values.
 
     Raises ValueError where the bundle has other variables or shapes.
     """
     for kind, group in variables.items():
         stored: Arrays | None = getattr(bundle, kind) if bundle else None
-        values = {path: np.array(variable.value) for path, variable in group.items()}
+        values = {path: _copy(variable) for path, variable in group.items()}
         if stored:
             _require_same_variables(kind, values, stored)
             values = {path: stored[path].astype(values[path].dtype) for path in values}
         for path, value in strategy.broadcast(values).items():
             group[path].assign(value)
+
+
+def gather_own(own: Variables, strategy: Strategy) -> Arrays:
+    """The values of variables that each worker has of its own: [workers, ...], in rank order.
+
+    A collective, for all ranks to call.
+    """
+    return {
+        path: strategy.gather(_copy(variable).ravel()).reshape(-1, *variable.shape)
+        for path, variable in own.items()
+    }
+
+
+def restore_own(own: Variables, bundle: Bundle | None, workers: int, strategy: Strategy) -> None:
+    """Set what this rank has of its own to what it had when the chief's bundle was written.
+
+    With another number of workers than then, `workers`, to the mean of theirs.
+    """
+    rows = {
+        path: np.zeros([workers, *variable.shape], np.float32) for path, variable in own.items()
+    }
+    if bundle:
+        _require_same_variables("workers", rows, bundle.workers)
+        rows = bundle.workers
+    place = strategy.place
+    for path, values in strategy.broadcast(rows).items():
+        own[path].assign(values[place.rank] if place.size == workers else values.mean(axis=0))
 
 
 def _require_same_variables(kind: str, own: Arrays, stored: Arrays) -> None:

@@ -9,7 +9,7 @@ from hpc.config.train_config import TrainConfig
 from hpc.distributed.launcher import Place
 from hpc.distributed.rendezvous import Roll
 from hpc.distributed.watchdog import Watchdog
-from hpc.training.checkpoints import Checkpoints, restore
+from hpc.training.checkpoints import Checkpoints, restore, restore_own
 from hpc.training.preflight import LocalState
 from hpc.training.run import Progress, Run
 from pipeline.dataset.manifest import Manifest
@@ -17,6 +17,7 @@ from pipeline.dataset.schedule import BatchPlan, room_for_pieces
 from pipeline.runtime.tensorflow_loading import load_tensorflow
 
 if TYPE_CHECKING:  # imports TensorFlow, which open_run loads
+    from hpc.distributed.messages import Message
     from hpc.distributed.strategies import Strategy
     from hpc.training.train_step import Steps
 
@@ -37,13 +38,12 @@ def open_run(
     assert local.manifest is not None, "require_agreement refuses a rank without a data set"
 
     # First of all: TensorFlow takes neither after its first operation, and a sequence length of
-    # auto reads the data set.
+    # auto reads the data set. On a busy machine each part of the start may take its own time.
+    watchdog.allow(config.start_timeout, "starting its collective library")
     devices, strategy = _open_devices_and_collectives(config, place, roll)
 
-    # On a busy machine each part may take its own time.
-    watchdog.allow(config.start_timeout, "building its network")
-
     # Sequence length and batch plan.
+    watchdog.allow(config.start_timeout, "building its network")
     stored = start["run"] if is_continued else {}
     plan = _plan_batches(config, place, local.manifest, stored)
 
@@ -53,12 +53,15 @@ def open_run(
     # State: the chief's checkpoint on every rank.
     watchdog.allow(config.start_timeout, "taking over the weights of rank 0")
     restore(steps.variables(), local.bundle, strategy)
+    if is_continued:
+        stored_workers = start["run"]["workers"]
+        restore_own(steps.mean.own_variables(), local.bundle, stored_workers, strategy)
     if not is_continued:
         steps.start_from_averages()
 
     # The link between the workers, measured.
     watchdog.allow(config.start_timeout, "timing an allreduce")
-    link = time_allreduce(strategy, steps.model, config.compression) if place.size > 1 else None
+    link = time_allreduce(strategy, _messages(config, steps)) if place.size > 1 else None
     run_dir = Path(chief["run"])
     return Run(
         config=config,
@@ -74,6 +77,16 @@ def open_run(
         devices=devices,
         link=link,
     )
+
+
+def _messages(config: TrainConfig, steps: Steps) -> dict[str, list[Message]]:
+    """What a worker sends in a step under --compression, and would send under its other forms."""
+    from hpc.distributed.messages import ADVISED, messages_of
+
+    shapes = [weight.shape for weight in steps.model.trainable_variables]
+    return {
+        form: messages_of(form, shapes) for form in dict.fromkeys([config.compression, *ADVISED])
+    }
 
 
 def _open_devices_and_collectives(

@@ -13,8 +13,8 @@ from hpc.config.train_config import TrainConfig
 from hpc.distributed.launcher import Place
 from hpc.distributed.rendezvous import Roll
 from hpc.distributed.watchdog import Watchdog
-from hpc.training.checkpoints import Checkpoints, read_variables
-from model.networks.checkpoint import Bundle
+from hpc.training.checkpoints import Checkpoints, gather_own, read_variables
+from model.networks.checkpoint import Arrays, Bundle
 from pipeline.dataset.manifest import Manifest
 from pipeline.dataset.schedule import BatchPlan
 from pipeline.runtime.provenance import library_versions
@@ -115,10 +115,13 @@ class Run:
         windows = f"{plan.sequence_length} tokens"
         if config.whole_pieces:
             windows = f"a piece, up to {windows}"
+        left = f"steps {self.progress.step + 1} to {config.steps}"
+        if self.progress.step >= config.steps:
+            left = f"all {config.steps} steps are done (--steps gives it more)"
         lines = [
             f"strategy {self.strategy.name} ({self.roll[0]['reason']}); "
             f"{self.place.size} worker{'s' * (self.place.size > 1)}; rank 0: {self.devices}",
-            f"run {self.run_dir}, steps {self.progress.step + 1} to {config.steps}; data "
+            f"run {self.run_dir}, {left}; data "
             f"{config.data}: {plan.manifest.num_pieces('train')} train pieces, "
             f"{plan.manifest.num_tokens('train'):,} tokens, {plan.steps_per_epoch} steps an epoch",
             f"model {config.model}, {config.preset}: {model.count_params():,} parameters; windows "
@@ -152,12 +155,22 @@ class Run:
             f"{step + 1} is {float(now):.3g} instead of {float(before):.3g}"
         ]
 
-    def bundle(self) -> Bundle:
-        """A copy of the run's state now."""
+    def save(self) -> None:
+        """Copy the run's state now, and write it while training continues.
+
+        A collective, for all ranks to call in the same step. Raises OSError if the previous
+        checkpoint could not be written.
+        """
+        workers = gather_own(self.steps.mean.own_variables(), self.strategy)
+        self.checkpoints.save(self.progress.step, lambda: self.bundle(workers))
+
+    def bundle(self, workers: Arrays) -> Bundle:
+        """A copy of the run's state now, with what `gather_own` found of all workers."""
         values = read_variables(self.steps.variables())
         return Bundle(
             weights=values["weights"],
             optimizer=values["optimizer"],
+            workers=workers,
             model=self.steps.model.config.to_dict(),
             vocabulary=self.manifest.vocabulary,
             progress=asdict(self.progress),

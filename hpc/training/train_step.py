@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from hpc.config.train_config import TrainConfig
 from hpc.distributed.strategies import Strategy
+from hpc.training.gradient_mean import Variables, gradient_mean
 from hpc.training.optimizer import FusedAdamW
 from model.networks.registry import Network
 from pipeline.dataset.batches import target_weights
@@ -61,6 +62,7 @@ class Steps:
         self._positions = plan.local_batch_size * plan.sequence_length
 
         optimizer.build(model.trainable_variables)
+        self.mean = gradient_mean(config, strategy, model.trainable_variables, config.seed)
         # The averages of the weights, which evaluation and checkpoints use in their place.
         self._averages = [
             keras.Variable(weight, trainable=False, dtype="float32", name=f"average_{index}")
@@ -71,7 +73,7 @@ class Steps:
         weights = tf.TensorSpec([None, None], tf.float32)
         # No Python `if` or loop over tensors for autograph to convert: the start is 1 s shorter.
         self.train = tf.function(
-            self._train, input_signature=[tokens, scalar, scalar], autograph=False
+            self._train, input_signature=[tokens, scalar, scalar, scalar], autograph=False
         )
         self.evaluate = tf.function(
             self._evaluate, input_signature=[tokens, weights, scalar], autograph=False
@@ -83,10 +85,14 @@ class Steps:
         inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
         return float(inner.learning_rate)
 
-    def variables(self) -> dict[str, dict[str, keras.Variable]]:
-        """What a checkpoint holds: the weights to use, and the state of the optimizer."""
+    def variables(self) -> dict[str, Variables]:
+        """What a checkpoint holds: the weights to use, and the state of the optimizer.
+
+        All are equal on all workers; what is not is in `mean.own_variables()`.
+        """
         weights = self.model.named_weights()
         optimizer = {variable.path: variable for variable in self.optimizer.variables}
+        optimizer |= self.mean.shared_variables()
         if not self._averages:
             return {"weights": weights, "optimizer": optimizer}
         trained = {f"trained/{path}": weight for path, weight in weights.items()}
@@ -98,12 +104,14 @@ class Steps:
         for weight, average in zip(self.model.trainable_variables, self._averages, strict=False):
             weight.assign(average)
 
-    def _train(self, tokens: tf.Tensor, step: tf.Tensor, stop: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _train(
+        self, tokens: tf.Tensor, step: tf.Tensor, stop: tf.Tensor, save: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         """Apply the gradient of the mean loss over the global batch.
 
         tokens [local_batch, time + 1], sorted by lane; `stop` is 1 where this worker was asked to
-        stop. Returns scalars that are equal on all workers: loss (nats per token), gradient_norm,
-        stop (how many workers were asked, over their number).
+        stop, `save` where it is time to save. Returns scalars that are equal on all workers: loss
+        (nats per token), gradient_norm, and the shares of the workers that `stop` and `save`.
         """
         # The gradient of this worker's windows, in --accumulation parts.
         parts = tf.split(  # each [local_lanes, rows, time + 1]
@@ -119,12 +127,10 @@ class Steps:
 
         # Its mean over all workers. One collective carries gradients and scalars, so that all
         # workers learn of a request to stop in the same step.
-        is_wired = self._strategy.place.size > 1
-        wire = tf.float16 if is_wired and self._config.compression == "fp16" else tf.float32
-        scalars = tf.stack([nats, weight, tf.cast(stop, tf.float32)])
-        *gradients, scalars = self._strategy.mean([*(tf.cast(g, wire) for g in gradients), scalars])
-        nats, weight, stop_requests = tf.unstack(scalars)
-        gradients = [tf.cast(gradient, tf.float32) / weight for gradient in gradients]
+        asked = tf.cast(tf.stack([stop, save]), tf.float32)
+        gradients, scalars = self.mean(gradients, tf.concat([[nats, weight], asked], 0))
+        nats, weight, stop, save = tf.unstack(scalars)
+        gradients = [gradient / weight for gradient in gradients]
 
         # The update: clip the gradient, which mixed_float16 has scaled, and apply it.
         scale = getattr(self.optimizer, "dynamic_scale", None)
@@ -133,7 +139,8 @@ class Steps:
         gradients, _ = tf.clip_by_global_norm(gradients, self._config.clip_norm * scale, norm)
         self.optimizer.apply(gradients, self.model.trainable_variables)
         self._average(step)
-        return {"loss": nats / weight, "gradient_norm": norm / scale, "stop": stop_requests}
+        loss, norm = nats / weight, norm / scale
+        return {"loss": loss, "gradient_norm": norm, "stop": stop, "save": save}
 
     def _average(self, step: tf.Tensor) -> None:
         """Move the averages towards the weights; faster at first, to forget the initial weights."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -15,12 +16,34 @@ from pipeline.vocabulary.registry import Vocabulary
 FREE = -1  # in place of an id that the network chooses
 
 
+class Given(Protocol):
+    """Music to which the network composes the rest."""
+
+    @property
+    def tempo(self) -> float:
+        """Quarters a minute."""
+        ...
+
+    def forced(self, vocabulary: GridVocabulary) -> np.ndarray:
+        """Ids [num_frames, tokens_per_frame] int32; FREE where the network chooses."""
+        ...
+
+    def put_back(self, composed: Score) -> Score:
+        """The composed piece, in which the given music is as it was given."""
+        ...
+
+
 @dataclass(frozen=True)
 class GivenVoice:
     """One voice of a piece, on the vocabulary's grid from its first note."""
 
     voice: int  # 0 for the highest
     line: Score  # its notes, repeated notes apart, on the vocabulary's instrument for the voice
+
+    @property
+    def tempo(self) -> float:
+        """Quarters a minute."""
+        return self.line.tempo
 
     def forced(self, vocabulary: GridVocabulary) -> np.ndarray:
         """Ids [num_frames, tokens_per_frame] int32 of STEP and this voice; FREE in the others."""
@@ -33,11 +56,11 @@ class GivenVoice:
             forced[:, place] = ids.reshape(forced.shape)[:, place]
         return forced
 
-    def put_back(self, score: Score) -> Score:
+    def put_back(self, composed: Score) -> Score:
         """The score with this voice's own notes: the grid makes repeated notes held ones."""
-        others = score.notes[score.notes["program"] != FIRST_PROGRAM + self.voice]
+        others = composed.notes[composed.notes["program"] != FIRST_PROGRAM + self.voice]
         notes = sort_notes(np.concatenate([others, self.line.notes]))
-        return Score(notes, score.resolution, score.tempo)
+        return Score(notes, composed.resolution, composed.tempo)
 
 
 def read_given_voice(
@@ -48,20 +71,13 @@ def read_given_voice(
     Raises ValueError for a model without voices, a voice that it does not have, and a file that is
     no score, holds chords, or exceeds the model's pitches.
     """
-    from pipeline.scores.reading import read_score
-
     if not isinstance(vocabulary, GridVocabulary) or vocabulary.voices < 2:
         raise ValueError(
             "--given needs a model of several voices, made from a data set with --vocabulary grid; "
             "this one's music has no voices. model/pretrained/chorales has four"
         )
-    voice = _voice_index(voice_name, vocabulary)
-    if not path.is_file():
-        raise ValueError(f"--given {path} does not exist. Give a score file with one voice")
-    try:
-        score = read_score(path)
-    except ValueError as error:
-        raise ValueError(f"--given {path}: {error}") from None
+    voice = voice_index(voice_name, vocabulary, "--given-voice")
+    score = read_given_score(path, "--given")
     written = score.notes[score.notes["program"] != DRUMS]
     if drums := score.notes.size - written.size:
         say(f"given voice: percussion left out: {drums} of {score.notes.size} notes")
@@ -79,15 +95,36 @@ def read_given_voice(
     return GivenVoice(voice, line)
 
 
-def _voice_index(name: str, vocabulary: GridVocabulary) -> int:
-    """The number of a voice by its name or number, 0 for the highest. Raises ValueError."""
+def read_given_score(path: Path, flag: str) -> Score:
+    """The score of a file that a flag names.
+
+    Raises ValueError, naming the flag, where it is missing, no score, or has no pitches.
+    """
+    from pipeline.scores.reading import read_score
+
+    if not path.is_file():
+        raise ValueError(f"{flag} {path} does not exist. Give a score file")
+    try:
+        score = read_score(path)
+    except ValueError as error:
+        raise ValueError(f"{flag} {path}: {error}") from None
+    if not (score.notes["program"] != DRUMS).any():
+        raise ValueError(f"{flag} {path} holds only percussion; needed is music with pitches")
+    return score
+
+
+def voice_index(name: str, vocabulary: GridVocabulary, flag: str) -> int:
+    """The number of a voice by its name or number, 0 for the highest.
+
+    Raises ValueError, naming the flag, for a voice that the vocabulary does not have.
+    """
     names = [name.lower() for name in vocabulary.part_names.values()]
     numbers = [str(number + 1) for number in range(vocabulary.voices)]
     for known in (names, numbers):
         if name.lower() in known:
             return list(known).index(name.lower())
     raise ValueError(
-        f"--given-voice is {name!r}; this model's voices are {', '.join((*names, *numbers))}, the "
+        f"{flag} is {name!r}; this model's voices are {', '.join((*names, *numbers))}, the "
         "highest first"
     )
 
@@ -102,7 +139,7 @@ def _off_grid(written: np.ndarray, resolution: int, line: Score) -> str:
     ):
         units = before.astype(np.int64) * line.resolution - after.astype(np.int64) * resolution
         changes = np.maximum(changes, np.abs(units) / (resolution * line.resolution))
-    changed = np.count_nonzero(changes)
+    changed = int(np.count_nonzero(changes))
     if not changed:
         return ""
     return (
@@ -116,8 +153,6 @@ def _check(path: Path, written: np.ndarray, notes: np.ndarray, vocabulary: GridV
 
     `written` are the notes of the file, `notes` the same on the vocabulary's grid.
     """
-    if not notes.size:
-        raise ValueError(f"--given {path} holds only percussion; needed is a voice with pitches")
     together = np.flatnonzero(np.diff(notes["onset"]) == 0)
     if together.size:
         quarter = notes["onset"][together[0]] / vocabulary.steps_per_quarter

@@ -1,11 +1,11 @@
-"""Composing the other voices to a given one: sequential Monte Carlo over many drafts.
+"""Composing the rest to given music: sequential Monte Carlo over many drafts.
 
-A network composes from left to right. If the given voice were only inserted frame by frame, the
-other voices could not prepare for what it will do. Therefore several drafts of the piece are
-composed side by side. After each frame a draft is weighted by the likelihood of the given note
+A network composes from left to right. If the given notes were only inserted frame by frame, the
+other voices could not prepare for what they will do. Therefore several drafts of the piece are
+composed side by side. After each frame a draft is weighted by the likelihood of the given notes
 under it. When few drafts hold most of the weight, drafts are drawn again by weight (Gordon, Salmond
 and Smith 1993; systematic resampling, Kitagawa 1996). The more drafts, the closer the result is to
-a sample of the other voices given the whole of this one.
+a sample of the rest given the whole of what was given: one voice, or a piece with a gap.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from model.composing.composer import Composer
-from model.composing.given_voice import FREE, GivenVoice
+from model.composing.given_voice import FREE, Given
 from model.composing.pieces import ComposedPiece
 from model.composing.sampling import Sampling, sample, uniforms
 from pipeline.vocabulary.grammar import END
@@ -32,11 +32,11 @@ def harmonise(
     composer: Composer,
     pieces: Sequence[int],
     sampling: Sampling,
-    given: GivenVoice,
+    given: Given,
     seed: int,
     drafts: int = DRAFTS,
 ) -> list[ComposedPiece]:
-    """Pieces of the given numbers that contain the given voice and are as long as it.
+    """Pieces of the given numbers that contain the given music and are as long as it.
 
     A piece depends on (seed, its number). `sampling` is for the free voices; drafts are weighted by
     the network's own probabilities.

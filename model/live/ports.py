@@ -49,7 +49,7 @@ def _midi_system() -> Iterator[Any]:
     try:
         import mido
     except ImportError:
-        raise ValueError("MIDI ports need mido. Run: pip install '.[live]'") from None
+        raise ValueError("MIDI ports need mido. Run: pip install '.[ports]'") from None
     from model.rendering.audio import captured_output
 
     try:
@@ -57,7 +57,7 @@ def _midi_system() -> Iterator[Any]:
             yield mido
     except ImportError as error:
         raise ValueError(
-            f"MIDI ports need python-rtmidi ({error}). Run: pip install '.[live]'"
+            f"MIDI ports need python-rtmidi ({error}). Run: pip install '.[ports]'"
         ) from None
     except ValueError:
         raise

@@ -20,6 +20,27 @@ if TYPE_CHECKING:
     from model.live.stage import Stage
 
 
+def add_live_flags(group: argparse._ArgumentGroup) -> None:
+    """Add the flags of music that is played while it is composed."""
+    add = group.add_argument
+    add(
+        "--live",
+        metavar="OUTPUT",
+        help="stdout (a JSON line an event), port:NAME or virtual:NAME (MIDI), synth (FluidSynth)",
+    )
+    add(
+        "--look-ahead",
+        type=float,
+        default=2.0,
+        metavar="S",
+        help="seconds composed ahead (default: 2)",
+    )
+    add("--audio-driver", metavar="NAME", help="synth: FluidSynth's (pulseaudio, alsa, file, ...)")
+    add("--audio-file", type=Path, metavar="FILE", help="what driver file writes (out/live.wav)")
+    add("--list-ports", action="store_true", help="print the MIDI ports and exit")
+    add("--input", metavar="PORT|FILE", help="answer the phrases played there, bar for bar")
+
+
 def run_live(flags: argparse.Namespace) -> None:
     """Play as the flags say. Raises ValueError or OSError, with advice.
 

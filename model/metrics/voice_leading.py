@@ -79,7 +79,7 @@ def _parallels(chords: np.ndarray, interval: int) -> float:
         is_there = (pair.max(1) - pair.min(1)) % SEMITONES == interval
         is_there &= (pair != REST).all(1)
         together = moves[:, first] * moves[:, second] > 0  # a voice that stays is no parallel
-        count += np.count_nonzero(is_there[:-1] & is_there[1:] & together)
+        count += int(np.count_nonzero(is_there[:-1] & is_there[1:] & together))
     return _per_hundred(count, len(moves))
 
 

@@ -1,8 +1,9 @@
 """A checkpoint folder: all that is needed to resume training or to compose. Data only, no pickle.
 
-weights.npz and optimizer.npz hold arrays by variable path; bundle.json holds the network's and
-the vocabulary's configuration, the training progress, versions, the sha256 of the other files, and
-that of its own contents.
+weights.npz and optimizer.npz hold arrays by variable path; so does workers.npz, which is there if
+each worker has a state of its own. bundle.json holds the network's and the vocabulary's
+configuration, the training progress, versions, the sha256 of the other files, and that of its own
+contents.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ import numpy as np
 
 from pipeline.dataset.manifest import FILE_NAME as DATA_SET
 from pipeline.runtime.files import file_sha256, line_of, replace_file, without_checksum
-from pipeline.runtime.provenance import library_versions
+from pipeline.runtime.provenance import library_versions, shipped
 
 SCHEMA_VERSION = 1
 FILE_NAME = "bundle.json"
-WEIGHTS, OPTIMIZER = FILES = ("weights.npz", "optimizer.npz")
+WEIGHTS, OPTIMIZER, WORKERS = FILES = ("weights.npz", "optimizer.npz", "workers.npz")
 BEST = "checkpoints/best.json"  # {"step": N, ...}: the checkpoint of the lowest validation loss
 Arrays = dict[str, np.ndarray]
 
@@ -39,6 +40,7 @@ class Bundle:
     vocabulary: dict[str, Any]  # what vocabulary_from_dict takes
     weights: Arrays
     optimizer: Arrays = field(default_factory=dict)  # empty if it was not read, or not kept
+    workers: Arrays = field(default_factory=dict)  # [workers, ...]: of each worker; mostly empty
     progress: dict[str, Any] = field(default_factory=dict)  # step, best validation loss, ...
     run: dict[str, Any] = field(
         default_factory=dict
@@ -56,6 +58,7 @@ def write_bundle(path: Path, bundle: Bundle) -> None:
     try:
         partial.mkdir(parents=True)
         files = {WEIGHTS: bundle.weights, OPTIMIZER: bundle.optimizer}
+        files |= {WORKERS: bundle.workers} if bundle.workers else {}
         for name, arrays in files.items():
             with (partial / name).open("wb") as stream:
                 stream.write(_archive(arrays))
@@ -97,6 +100,7 @@ def read_bundle(path: Path, *, optimizer: bool = True) -> Bundle:
         vocabulary=contents["vocabulary"],
         weights=_read_arrays(path / WEIGHTS),
         optimizer=_read_arrays(path / OPTIMIZER) if optimizer else {},
+        workers=_read_arrays(path / WORKERS) if optimizer and WORKERS in contents["sha256"] else {},
         progress=contents["progress"],
         run=contents["run"],
         versions=contents["versions"],
@@ -137,6 +141,7 @@ def open_checkpoint(path: Path, *, optimizer: bool = True) -> tuple[Path, Bundle
     Of a run: the best by validation if it is whole, else the newest whole one; those passed over
     are named on stderr. Raises ValueError if none is whole.
     """
+    path = shipped(path)
     if (path / FILE_NAME).is_file():
         return path, read_bundle(path, optimizer=optimizer)
     candidates = _candidates(path)
@@ -153,6 +158,7 @@ def require_checkpoint(path: Path) -> None:
 
     Its contents are not checked: this is for an answer before TensorFlow is loaded.
     """
+    path = shipped(path)
     if (path / FILE_NAME).is_file() or list_checkpoints(path):
         return
     if (path / DATA_SET).is_file():

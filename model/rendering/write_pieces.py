@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from model.rendering.formats import DEFAULT_FORMATS, FORMATS
 from pipeline.dataset.manifest import SPLITS, Manifest
 from pipeline.scores.notes import Score
 
@@ -16,6 +17,29 @@ if TYPE_CHECKING:
     from model.composing.pieces import ComposedPiece
     from model.rendering.engraving import Engraver
     from model.rendering.piece_files import RenderedPiece, Renderer
+
+
+def add_file_flags(group: argparse._ArgumentGroup) -> None:
+    """Add the flags of pieces that are written to files."""
+    add = group.add_argument
+    add("--out", type=Path, default=Path("out"), help="folder for the pieces (default: out)")
+    add("--num-pieces", type=int, default=1, help="composed side by side (default: 1)")
+    add(
+        "--formats",
+        default=",".join(DEFAULT_FORMATS),
+        metavar="NAME,...",
+        help=f"of {', '.join(FORMATS)}; png is the piano roll (default: %(default)s)",
+    )
+    add("--no-wav", action="store_true", help="write no sound")
+    add("--new-part-only", action="store_true", help="leave the primer out of the files")
+    add(
+        "--program",
+        type=int,
+        metavar="N",
+        help="play all voices with this General MIDI program: 0 piano, 19 organ, 52 choir",
+    )
+    add("--page", type=Path, metavar="FILE", help="a page to see and hear the pieces (.html)")
+    add("--data", type=Path, help="print music metrics beside those of this data set's pieces")
 
 
 def choose_soundfont(flags: argparse.Namespace) -> Path:

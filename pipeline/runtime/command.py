@@ -52,11 +52,25 @@ def flag_type(parse: Callable[[str], T]) -> Callable[[str], T]:
     return parse_flag
 
 
+class _Version(argparse.Action):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "nargs": 0, "dest": argparse.SUPPRESS})
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        from pipeline.runtime.provenance import version_line  # starts git
+
+        print(f"{parser.prog}: {version_line()}")
+        parser.exit()
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, with what may have been meant; no flag is abbreviated."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
+        self.add_argument(
+            "--version", action=_Version, help="print version, commit and folder, and exit"
+        )
 
     def error(self, message: str) -> NoReturn:
         """End the program with code 2 and one line."""

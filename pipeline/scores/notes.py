@@ -154,13 +154,13 @@ def one_note_per_key(notes: np.ndarray) -> tuple[np.ndarray, int, int]:
     # Between two keys the difference is over 2**31, which no note's length reaches.
     later = _differences(keys)
     doubled = later == 0
-    num_doubled = np.count_nonzero(doubled)
+    num_doubled = int(np.count_nonzero(doubled))
     if num_doubled:
         is_last = np.append(~doubled, True)
         places, later = places.compress(is_last), _differences(keys.compress(is_last))
     duration = notes["duration"].take(places)
     too_long = duration[:-1] > later
-    num_cut = np.count_nonzero(too_long)
+    num_cut = int(np.count_nonzero(too_long))
     if num_cut:
         duration[:-1][too_long] = later[too_long]
         notes = notes.copy()

@@ -58,7 +58,7 @@ class EventVocabulary(EventTokens):
         notes, given_one_step = snapped(
             Score(notes, score.resolution, score.tempo), self.steps_per_quarter
         )
-        adjustments[GIVEN_ONE_STEP] = np.count_nonzero(given_one_step)
+        adjustments[GIVEN_ONE_STEP] = int(np.count_nonzero(given_one_step))
         if not self.instruments:
             notes["program"] = 0
         start_at_first_note(notes)

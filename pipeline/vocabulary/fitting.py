@@ -17,7 +17,7 @@ def without_percussion(notes: np.ndarray) -> tuple[np.ndarray, int]:
     is_melodic = notes["program"] != DRUMS
     if is_melodic.all():
         return notes, 0
-    return notes.compress(is_melodic), np.count_nonzero(~is_melodic)
+    return notes.compress(is_melodic), int(np.count_nonzero(~is_melodic))
 
 
 def start_at_first_note(notes: np.ndarray) -> None:
@@ -39,14 +39,14 @@ def move_into_range(notes: np.ndarray, lowest: int, highest: int) -> int:
     below, above = lowest - pitch[outside], pitch[outside] - highest
     octaves = -(-below.clip(0) // OCTAVE) + above.clip(0) // -OCTAVE
     notes["pitch"][outside] += OCTAVE * octaves
-    return np.count_nonzero(outside)
+    return int(np.count_nonzero(outside))
 
 
 def clip_durations(notes: np.ndarray, longest: int) -> int:
     """Shorten notes to `longest` steps."""
     too_long = notes["duration"] > longest
     notes["duration"][too_long] = longest
-    return np.count_nonzero(too_long)
+    return int(np.count_nonzero(too_long))
 
 
 def velocity_bin(velocity: np.ndarray, num_bins: int) -> np.ndarray:

@@ -164,7 +164,7 @@ class GridVocabulary:
         melodic = Score(notes, score.resolution, score.tempo)
         notes, given_one_step = snapped(melodic, self.steps_per_quarter)
         notes = sort_notes(notes)
-        adjustments[GIVEN_ONE_STEP] = np.count_nonzero(given_one_step)
+        adjustments[GIVEN_ONE_STEP] = int(np.count_nonzero(given_one_step))
         start_at_first_note(notes)
         adjustments[MOVED] = move_into_range(notes, self.lowest_pitch, self.highest_pitch)
 
@@ -309,7 +309,7 @@ def _lost_and_added(
         begin = _packed(notes["onset"], notes["pitch"], voice)
         begun = _packed(fitted["onset"], fitted["pitch"], fitted["program"] - FIRST_PROGRAM)
     num_both = np.intersect1d(begin, begun).size
-    beyond = np.count_nonzero(~sounds)
+    beyond = int(np.count_nonzero(~sounds))
     return {
         BEYOND: beyond,
         JOINED: notes.size - num_both - beyond,

@@ -242,6 +242,7 @@ KEEPALIVE = {
     "oob_tcp_keepalive_intvl": "2",
     "oob_tcp_keepalive_probes": "11",
 }
+SSH = "-o ConnectTimeout=40 -o ServerAliveInterval=5 -o ServerAliveCountMax=8"
 
 
 def test_the_settings_stand_in_the_files_and_under_the_names_of_the_open_mpi_that_is_there(
@@ -250,8 +251,10 @@ def test_the_settings_stand_in_the_files_and_under_the_names_of_the_open_mpi_tha
     (shared,) = shared_networks(facts)
     messages = {"btl_tcp_if_include": "10.0.0.0/24", "mca_base_env_list": "PATH"}
     four = {"oob_tcp_if_include": "10.0.0.0/24", "hwloc_base_binding_policy": "none"}
+    four |= {"plm_rsh_args": SSH}
     assert shared.mca_files(4) == {"~/.openmpi/mca-params.conf": messages | four | KEEPALIVE}
     five = {"prte_if_include": "10.0.0.0/24", "hwloc_default_binding_policy": "none"}
+    five |= {"plm_ssh_args": SSH}
     assert shared.mca_files(5) == {
         "~/.openmpi/mca-params.conf": messages,
         "~/.prte/mca-params.conf": five | KEEPALIVE,  # which Open MPI 5's launcher reads instead
@@ -276,6 +279,7 @@ def test_the_settings_are_printed_file_by_file(
     printed = capsys.readouterr().out
     assert all(line in printed for line in lines)
     assert "    oob_tcp_keepalive_time = 5\n" in printed
+    assert f" --mca plm_rsh_args '{SSH}' python hpc/train.py\n" in printed
 
 
 def test_a_process_bound_under_open_mpi_5_is_told_the_name_that_works_there(

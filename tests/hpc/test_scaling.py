@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from hpc.scaling import main, names_of
+from hpc.train import main as train
+from pipeline.runtime.files import add_line, read_lines
 from tests.conftest import NUM_LANES, REPOSITORY, SEARCH_PATH
 
 
@@ -42,6 +44,40 @@ def test_an_unknown_strategy_is_named(capsys: pytest.CaptureFixture[str]) -> Non
     assert ended.value.code == 2
     assert "there is no nccl" in capsys.readouterr().err
     assert names_of(("a", "b"))("b,a,b") == ["b", "a"]
+
+
+def test_from_the_time_of_a_step_it_predicts_what_the_network_leaves(
+    tiny_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["--step-ms=45", "--workers=2..8", f"--data={tiny_shards}"]
+    assert main([*command, f"--json={tmp_path / 'said.json'}", "--", "--preset=base"]) == 0
+    said = json.loads((tmp_path / "said.json").read_text())
+    found = {
+        (p["compression"], p["gigabits"], p["workers"]): p["efficiency"] for p in said["predicted"]
+    }
+    assert {workers for _, _, workers in found} == {2, 4, 8}
+    (num_bytes,) = said["sent"]["none"]
+    assert said["sent"]["fp16"] == [num_bytes // 2]
+    # Two workers send the whole gradient once, four 1.5 times: 2 (p - 1) / p.
+    for workers, times, messages in ((2, 1.0, 2), (4, 1.5, 6)):
+        exchange = times * num_bytes * 8 / 10e9 + messages * 30e-6
+        assert found["none", 10, workers] == pytest.approx(0.045 / (0.045 + exchange))
+    assert "10 Gbit/s" in capsys.readouterr().out
+
+    # Of a recorded run: its network, and the time of its own steps.
+    flags = [f"--data={tiny_shards}", "--preset=tiny", "--sequence-length=32", "--steps=6"]
+    flags += ["--log-every=2", "--global-batch-size=16", f"--run={tmp_path / 'run'}"]
+    assert train(flags) == 0
+    assert main([f"--like={tmp_path / 'run'}", f"--json={tmp_path / 'like.json'}"]) == 0
+    like = json.loads((tmp_path / "like.json").read_text())
+    assert 0 < like["step_seconds"] < 600
+    assert like["sent"]["none"][0] < num_bytes
+
+    stretches = tmp_path / "run" / "stretches.jsonl"
+    (entry,) = read_lines(stretches)
+    stretches.unlink()
+    add_line(stretches, {**entry, "workers": 2})
+    assert "trained by 2 workers" in refusal(capsys, f"--like={tmp_path / 'run'}")
 
 
 @pytest.mark.mpi

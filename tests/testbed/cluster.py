@@ -22,6 +22,7 @@ ADDRESSES = {"dorchester": "10.83.77.1", "bath": "10.83.77.2", "ely": "10.83.77.
 HOSTS = ("dorchester", "bath")  # those that are up unless asked otherwise, and Slurm's nodes
 HEAD = "dorchester"  # runs slurmctld, as in etc/slurm/slurm.conf
 DEFAULT_STATE_DIR = Path("/tmp/chorale-testbed")
+PATIENCE = 300.0  # seconds for what takes one or two on an idle machine
 PROGRAMS = ("ip", "tc", "unshare", "nsenter", "setpriv", "taskset", "ssh-keygen", "sshd")
 PROGRAMS += ("mpirun", "munged", "slurmctld", "slurmd")
 SYSTEM_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
@@ -122,9 +123,9 @@ class Testbed:
         """Return when every host answers on ssh and, with Slurm, waits for jobs."""
         for name in self.hosts:
             ssh = ["ssh", name, "true"]
-            poll(lambda ssh=ssh: self._run_on_head(ssh).returncode == 0, 60, f"no ssh {name}")
+            poll(lambda ssh=ssh: self._run_on_head(ssh).returncode == 0, PATIENCE, f"no ssh {name}")
         if self._has_slurm:
-            poll(self._waits_for_jobs, 180, "Slurm did not become ready")
+            poll(self._waits_for_jobs, PATIENCE, "Slurm did not become ready")
 
     def _waits_for_jobs(self) -> bool:
         states = self._run_on_head(["sinfo", "--noheader", "--Node", "--format=%T"]).stdout.split()
@@ -214,7 +215,7 @@ class Testbed:
         argv: Sequence[str],
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
-        timeout: float = 60.0,
+        timeout: float = PATIENCE,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command on a host. Raises TimeoutExpired, after ending it, if it takes longer."""
         return self.popen(name, argv, env, cwd).wait(timeout)

@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
+import os
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hpc.distributed.processor import processor
+
 HEAD = """# Faults of two servers
 
-    python tests/testbed/measure_faults.py                       # --hogs 0 4: also under load
-    python tests/testbed/measure_faults.py --hogs 8 --starts 15  # or another number
+    python tests/testbed/measure_faults.py                          # --hogs 0 4: also under load
+    python tests/testbed/measure_faults.py --starts 50 --at-once 10 # of each strategy
 
 Two network namespaces on one machine, dorchester and bath, each with one core of it
 (tests/testbed), with the kernel's default settings, the default limits of hpc/train.py and the
-settings that hpc/doctor.py prints for Open MPI. A run of 600 steps (tiny preset) over both; in its
-middle the fault. Seconds are from the fault to the end of the last rank, and of mpirun; `code` is
-mpirun's. The same command then ended the run: `rerun` says whether weights, optimizer and record
-equal those of a run without a fault, bit for bit. Hogs are endless loops on the same cores; `load`
-is the machine's load average when the fault came, since other programs ran too.
+settings that hpc/doctor.py prints for Open MPI. A run of 600 steps (tiny preset) over both; the
+fault comes in its middle, or where it starts. Seconds are from the fault to the end of the last
+rank, and of mpirun; `code` is mpirun's. The same command then ended the run: `rerun` says whether
+weights, optimizer and record equal those of a run without a fault, bit for bit. Hogs are endless
+loops on the same cores; `load` is the machine's load average when the fault came, since other
+programs ran too.
 """
 GRPC = """
 TensorFlow's gRPC resets a connection of which data have been unconfirmed for about 20 s, whatever
 the limits of this program: multiworker may not survive a link that is cut for so long.
+"""
+STARTS = """
+## Starts under load
+
+Runs of 2 steps over both hosts, several at a time, the strategies by turns: they load the machine
+themselves, and hogs where there are some. Default limits; `load` is the machine's load average when
+a start had ended, the lowest and the highest. `failed`: the exit code was not 0.
+
+| strategy | at once | hogs | load | starts | failed | median | longest |
+|---|---:|---:|---:|---:|---:|---:|---:|
 """
 TABLE = """
 | fault | strategy | hogs | load | last rank | mpirun | code | named | rerun |
@@ -39,9 +54,15 @@ def publish(rows: Sequence[Mapping[str, Any]], texts: Mapping[str, str], out_dir
     if any(row["fault"].startswith("link") and row["code"] for row in faults):
         text += GRPC
     if starts := [row for row in rows if "starts" in row]:
-        text += "\n## Starts under load\n\nRuns of 2 steps, one after the other.\n"
-        text += "\n| strategy | hogs | load | starts | failed | median | longest |\n"
-        text += "|---|---:|---:|---:|---:|---:|---:|\n" + "".join(map(starts_line, starts))
+        text += STARTS + "".join(map(starts_line, starts))
+        text += "".join(
+            f"\n- {row['strategy']}, code {failed['code']}: {failed['line']}"
+            for row in starts
+            for failed in row["failed"]
+        )
+    text += f"\nMeasured on {processor()}, {os.cpu_count()} virtual cores; rows by commit: "
+    commits = Counter(row["commit"] for row in rows)
+    text += ", ".join(f"{number} at {commit}" for commit, number in commits.items()) + ".\n"
     out_dir.mkdir(parents=True, exist_ok=True)
     (out_dir / "faults.md").write_text(text)
 
@@ -66,6 +87,7 @@ def line(row: Mapping[str, Any], text: str) -> str:
 def starts_line(row: Mapping[str, Any]) -> str:
     """A row of the table of starts."""
     seconds = row["seconds"]
-    cells = [row["strategy"], row["hogs"], row["load"], row["starts"], len(row["failed"])]
-    cells += [f"{statistics.median(seconds):.0f} s", f"{max(seconds):.0f} s"]
+    low, high = row["load"]
+    cells = [row["strategy"], row["at_once"], row["hogs"], f"{low} to {high}", row["starts"]]
+    cells += [len(row["failed"]), f"{statistics.median(seconds):.0f} s", f"{max(seconds):.0f} s"]
     return f"| {' | '.join(map(str, cells))} |\n"

@@ -3,8 +3,8 @@
 
 Brings the testbed up, and for every fault and strategy trains over dorchester and bath, does it
 to the run in the middle, takes the time until all is over, and runs the same command again.
---starts counts starts that fail under load instead. What was measured stays in the work folder,
-and later calls add to it.
+--starts counts starts that fail under load instead, several at a time with --at-once. What was
+measured stays in the work folder, and later calls add to it.
 """
 
 from __future__ import annotations
@@ -13,104 +13,30 @@ import argparse
 import json
 import os
 import shutil
-import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 if __package__ in (None, ""):  # run as a script: import from tests/, not from tests/testbed/
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
+from pipeline.runtime.provenance import commit
 from tests.hpc.training.lives import final_state, last_step
 from tests.testbed.cluster import DEFAULT_STATE_DIR, HEAD, HOSTS, Testbed
+from tests.testbed.faults import FAULTS, REPOSITORY, Case
 from tests.testbed.faults_table import publish
-from tests.testbed.processes import Command, Process, poll
+from tests.testbed.processes import Command, poll
+from tests.testbed.starts import Start, count_starts
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 STRATEGIES = ("horovod", "multiworker")
 MPIRUN = ("mpirun", "-np", "2", "-H", ",".join(HOSTS), "python", "hpc/train.py")
 TINY = ("--preset=tiny", "--sequence-length=32", "--global-batch-size=16", "--samples-after=-1")
 NUM_STEPS = 600
 STEPS = (f"--steps={NUM_STEPS}", "--save-every=50", "--log-every=10", "--eval-every=300")
-STRIKE_AT = 120  # the step that a run has passed when the fault comes
 LONGEST = 300.0  # seconds for all that should end
 DISK = "small-disk"  # the folder of runs whose disk is filled
-
-
-class Case:
-    """A run over both hosts, and what can be done to it."""
-
-    def __init__(self, testbed: Testbed, argv: list[str], run_dir: Path) -> None:
-        self.testbed, self.argv, self.run_dir = testbed, argv, run_dir
-        # The folder as dorchester sees it, whatever is mounted there.
-        root = Path(f"/proc/{testbed.hosts[HEAD].init.pid}/root")
-        self.seen = root / run_dir.relative_to("/")
-
-    def start(self) -> Command:
-        """Begin the run, or go on with it."""
-        return self.testbed.popen(HEAD, self.argv, cwd=REPOSITORY)
-
-    def ranks(self) -> list[Process]:
-        """The living processes of both ranks; that of rank 1 on bath last."""
-        return [
-            process
-            for host in HOSTS
-            for process in self.testbed.processes(host)
-            if "hpc/train.py" in process.command and not process.command.startswith("mpirun")
-        ]
-
-    def kill(self) -> None:
-        """Kill rank 1."""
-        self.ranks()[-1].send(signal.SIGKILL)
-
-    def stop(self, seconds: float | None = None) -> None:
-        """Stop rank 1; for good, or for some seconds."""
-        rank = self.ranks()[-1]
-        rank.send(signal.SIGSTOP)
-        if seconds is not None:
-            time.sleep(seconds)
-            rank.send(signal.SIGCONT)
-
-    def cut(self, seconds: float | None = None) -> None:
-        """Cut the link of bath; for good, or for some seconds."""
-        self.testbed.cut("bath")
-        if seconds is not None:
-            time.sleep(seconds)
-            self.testbed.mend("bath")
-
-    def kill_host(self) -> None:
-        """Kill everything that mpirun has started on bath."""
-        for process in self.testbed.processes("bath"):
-            process.send(signal.SIGKILL)
-
-    def fill_disk(self) -> None:
-        """Leave no space on the disk of the run folder."""
-        self.testbed.run(HEAD, ["dd", "if=/dev/zero", f"of={self.run_dir}/filler", "bs=4k"])
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What is done to a run, and which words of its output name the cause."""
-
-    text: str
-    strike: Callable[[Case], None]
-    culprit: str = "bath"
-
-
-FAULTS = {
-    "kill": Fault("rank 1 killed (SIGKILL)", Case.kill),
-    "stop": Fault("rank 1 stopped (SIGSTOP)", Case.stop),
-    "cut": Fault("link of bath cut", Case.cut),
-    "host": Fault("all processes on bath killed", Case.kill_host),
-    "disk": Fault("disk of the run folder full", Case.fill_disk, "could not be written (No space"),
-    "stall-5": Fault("rank 1 stopped for 5 s", lambda case: case.stop(5.0)),
-    "stall-20": Fault("rank 1 stopped for 20 s", lambda case: case.stop(20.0)),
-    "link-5": Fault("link of bath cut for 5 s", lambda case: case.cut(5.0)),
-    "link-20": Fault("link of bath cut for 20 s", lambda case: case.cut(20.0)),
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -122,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         testbed.up(slurm=False)
         for hogs in flags.hogs:
             if flags.starts:
-                count_starts(testbed, hogs, flags)
+                begin_starts(testbed, hogs, flags)
                 continue
             for name in flags.faults:
                 for strategy in flags.strategies:
@@ -147,6 +73,7 @@ def parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--strategies", nargs="+", choices=STRATEGIES, default=STRATEGIES, help="[both]")
     add("--hogs", nargs="+", type=int, default=[0], help="endless loops beside it, in all [0]")
     add("--starts", type=int, default=0, help="count this many starts of each strategy instead")
+    add("--at-once", type=int, default=1, help="starts at a time, which load the machine [1]")
     add("--data", type=Path, default=REPOSITORY / "data/bach", help="data set [data/bach]")
     add("--work", type=Path, default=REPOSITORY / "runs/faults-testbed", help="measurements")
     add("--out", type=Path, default=REPOSITORY / "hpc/results", help="folder [hpc/results]")
@@ -166,7 +93,7 @@ def measure(
         testbed.run(HEAD, ["mount", "-t", "tmpfs", "-o", "size=32m", "small", str(case.run_dir)])
     try:
         command = case.start()
-        poll(lambda: last_step(case.seen) >= STRIKE_AT or not command.is_running, LONGEST, "no run")
+        poll(lambda: fault.when(case) or not command.is_running, LONGEST, "the run does not begin")
         load = os.getloadavg()[0]
         struck = time.monotonic()
         fault.strike(case)
@@ -227,20 +154,23 @@ def culprit_line(command: Command, culprit: str) -> str:
     return next((line for line in own + lines if culprit in line), "")
 
 
-def count_starts(testbed: Testbed, hogs: int, flags: argparse.Namespace) -> None:
-    """Start tiny runs of each strategy under load, and record how many of them fail."""
-    for strategy in flags.strategies:
-        testbed.hog(hogs // len(HOSTS))
-        seconds, failed = [], []
-        for _ in range(flags.starts):
-            case = new_case(testbed, "start", strategy, flags)
-            started = time.monotonic()
-            done = testbed.run(HEAD, [*case.argv, "--steps=2"], cwd=REPOSITORY, timeout=LONGEST)
-            seconds.append(round(time.monotonic() - started, 1))
-            failed += [done.stderr] if done.returncode else []
-            print(f"{strategy}: {seconds[-1]} s, code {done.returncode}", flush=True)
-        row = {"strategy": strategy, "hogs": hogs, "starts": flags.starts, "failed": failed}
-        record(flags, {**row, "seconds": seconds, "load": round(os.getloadavg()[0], 1)})
+def begin_starts(testbed: Testbed, hogs: int, flags: argparse.Namespace) -> None:
+    """Start runs of 2 steps under load, the strategies by turns, and record how many fail."""
+    starts = []
+    for number in range(flags.starts * len(flags.strategies)):
+        strategy = flags.strategies[number % len(flags.strategies)]
+        case = new_case(testbed, f"start-{number}", strategy, flags)
+        starts.append(Start(strategy, [*case.argv, "--steps=2"], case.run_dir))
+    testbed.hog(hogs // len(HOSTS))
+    try:
+        count_starts(
+            testbed,
+            starts,
+            flags.at_once,
+            REPOSITORY,
+            record=lambda row: record(flags, {"hogs": hogs, **row}),
+        )
+    finally:
         testbed.restore()
 
 
@@ -254,8 +184,9 @@ def record(flags: argparse.Namespace, row: dict[str, Any]) -> None:
     """Add a row, in place of an earlier one of the same fault, strategy and load."""
 
     def key(row: dict[str, Any]) -> tuple[Any, ...]:
-        return tuple(row.get(name) for name in ("fault", "strategy", "hogs"))
+        return tuple(row.get(name) for name in ("fault", "strategy", "hogs", "at_once"))
 
+    row = {**row, "commit": commit()}
     rows = [former for former in recorded(flags) if key(former) != key(row)]
     (flags.work / "rows.json").write_text(json.dumps([*rows, row], indent=1))
 

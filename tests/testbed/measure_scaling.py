@@ -4,6 +4,10 @@
 Brings the testbed up (one core to each host), runs hpc/scaling.py across it at full speed, then on
 links of 1 Gbit/s with the defaults that the program advises there, and takes the testbed down.
 The same command goes on after a break. Run it on a machine that does nothing else.
+
+A core here computes a step in 1.5 s that a GPU computes in 45 ms. What a GPU meets on a network of
+10 or 1 Gbit/s is therefore measured on links so slow that an allreduce stands to the step as there:
+the parts whose names begin with 30 and 270, the percentages.
 """
 
 from __future__ import annotations
@@ -27,6 +31,8 @@ from tests.testbed.cluster import DEFAULT_STATE_DIR, HEAD, Testbed
 REPOSITORY = Path(__file__).resolve().parents[2]
 HOSTS = "dorchester,bath"
 WORKLOAD = ("--preset=base", "--sequence-length=128")  # 2 x 512 units
+SHARES = (0.3, 2.7)  # of a step of 45 ms: 10 and 1 Gbit/s
+FORMS = ("none", "fp16", "powersgd:4")
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,9 @@ class Part:
     """One run of hpc/scaling.py over the two hosts."""
 
     name: str
-    rate: str | None  # of the links, as tc(8) writes it; None: no limit
+    # Of the links: as tc(8) writes it, or the share of a step that an allreduce of the float32
+    # gradient is to take there, by itself; None: no limit.
+    rate: str | float | None
     flags: tuple[str, ...]
     train_flags: tuple[str, ...] = ()
 
@@ -53,12 +61,29 @@ PARTS = (
     Part("1gbit-plain", "1gbit", ("--scaling=weak", "--link=1", "--strategies=horovod")),
     # Whether Horovod's thread disturbs the computing less if it wakes less often.
     Part("cycle", None, ("--scaling=weak", "--strategies=horovod"), ("--cycle-time=5",)),
+    *(
+        Part(
+            f"{share:.0%}-{form.partition(':')[0]}",
+            share,
+            ("--scaling=weak", "--workers=2"),
+            (f"--compression={form}",),
+        )
+        for share in SHARES
+        for form in FORMS
+    ),
 )
 TITLES = {
     "full": "Links without a limit",
     "1gbit": "Links of 1 Gbit/s, with what the program advises there",
     "1gbit-plain": "Links of 1 Gbit/s, with nothing changed",
     "cycle": "Links without a limit, Horovod's cycle of 5 ms",
+} | {
+    f"{share:.0%}-{form.partition(':')[0]}": (
+        f"Links on which the allreduce of a float32 gradient is {share:.0%} of a step, "
+        f"--compression {form}"
+    )
+    for share in SHARES
+    for form in FORMS
 }
 
 
@@ -104,9 +129,12 @@ def parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def measure(testbed: Testbed, part: Part, flags: argparse.Namespace) -> None:
     """Run one part to its end, its lines shown as they come. Raises RuntimeError if it fails."""
-    testbed.set_rate(part.rate)
+    rate = part.rate
+    if isinstance(rate, float):
+        rate = rate_for(rate, flags.work / "full" / "scaling.json")
+    testbed.set_rate(rate)
     argv = command_of(part, flags)
-    print(f"{TITLES[part.name]}\n$ {shlex.join(argv)}", flush=True)
+    print(f"{TITLES[part.name]} ({rate or 'no limit'})\n$ {shlex.join(argv)}", flush=True)
     command = testbed.popen(HEAD, argv, cwd=REPOSITORY)
     shown = 0
     while True:
@@ -123,11 +151,27 @@ def measure(testbed: Testbed, part: Part, flags: argparse.Namespace) -> None:
         raise RuntimeError(f"{part.name}: {lines[-1].removeprefix('error: ')}")
 
 
+def rate_for(share: float, without_limit: Path) -> str:
+    """The rate on which an allreduce takes this share of a step of independent processes.
+
+    By the step and the allreduce that were measured without a limit: two workers send the whole
+    gradient once each, and what the hosts spend on it remains. Raises ValueError without them.
+    """
+    if not without_limit.is_file():
+        raise ValueError(f"{without_limit} is missing: measure the part full first")
+    result = json.loads(without_limit.read_text())
+    rows = {(row["scaling"], row["strategy"], row["workers"]): row for row in result["rows"]}
+    step = rows["weak", "independent", 2]["step_seconds"]
+    of_hosts = rows["weak", "horovod", 2]["allreduce_seconds"]
+    (megabytes,) = {one["link"]["megabytes"] for one in result["measurements"] if one["link"]}
+    return f"{megabytes * 8 / (share * step - of_hosts):.1f}mbit"
+
+
 def command_of(part: Part, flags: argparse.Namespace) -> list[str]:
     """The command that measures a part, as the results and the pictures tell it."""
     data, out_dir = as_seen_from_here(flags.data), as_seen_from_here(flags.work / part.name)
-    argv = ["python", "hpc/scaling.py", "-H", HOSTS, "--workers=1,2", f"--steps={flags.steps}"]
-    argv += [f"--data={data}", f"--out={out_dir}", *part.flags]
+    argv = ["python", "hpc/scaling.py", "-H", HOSTS, f"--steps={flags.steps}"]
+    argv += [f"--data={data}", f"--out={out_dir}", "--workers=1,2", *part.flags]
     argv += [f"--repetitions={flags.repetitions}", "--", *WORKLOAD, *part.train_flags]
     return argv + flags.train_flags
 

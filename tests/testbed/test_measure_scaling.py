@@ -16,6 +16,7 @@ from tests.testbed.measure_scaling import (
     main,
     parse_flags,
     publish,
+    rate_for,
 )
 
 
@@ -46,6 +47,22 @@ def test_the_parts_that_were_measured_are_published(tmp_path: Path) -> None:
         assert f"![scaling]({picture})" in text
         assert (out_dir / picture).read_text() == part.name
     assert set(json.loads((out_dir / "scaling.json").read_text())) == {"full", "1gbit"}
+
+
+def test_the_rate_of_a_slow_link_comes_from_what_was_measured_without_a_limit(
+    tmp_path: Path,
+) -> None:
+    """15 MB in 300 ms, 50 of them the hosts': 120 Mbit in 250 ms are 480 Mbit/s."""
+    rows = [
+        {"scaling": "weak", "strategy": "independent", "workers": 2, "step_seconds": 1.0},
+        {"scaling": "weak", "strategy": "horovod", "workers": 2, "allreduce_seconds": 0.05},
+    ]
+    measured = [{"link": None}, {"link": {"megabytes": 15.0}}]
+    found = tmp_path / "scaling.json"
+    with pytest.raises(ValueError, match="measure the part full first"):
+        rate_for(0.3, found)
+    found.write_text(json.dumps({"rows": rows, "measurements": measured}))
+    assert rate_for(0.3, found) == "480.0mbit"
 
 
 @pytest.mark.cluster

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -112,14 +111,25 @@ def test_a_pulled_cable_ends_mpirun_on_a_third_host_and_leaves_no_process_on_any
     argv = [*BOTH, "python", "-c", f"{EXCHANGE}\nopen({str(begun)!r}, 'w')\n{FOR_EVER}"]
     command = testbed.popen("ely", argv)
     poll(begun.exists, 60, "no message exchanged")
-    # While ranks start, mpirun may have sent something that is never confirmed, and would hang.
-    time.sleep(5)
     testbed.cut("bath")
     assert command.wait(timeout=300).returncode != 0
     testbed.mend("bath")
     for name in testbed.hosts:
         poll(lambda name=name: not testbed.left_over(name), 300, f"processes of {name} go on")
     assert testbed.run("dorchester", ["ssh", "bath", "hostname"]).stdout == "bath\n"
+
+
+def test_a_cable_pulled_while_mpirun_starts_its_daemon_by_ssh_ends_mpirun(
+    testbed: Testbed,
+) -> None:
+    command = testbed.popen("dorchester", [*BOTH, "sleep", "600"])
+    by_ssh = "sshd: root"  # a session that waits for its first command, or runs it
+    poll(lambda: any(p.command.startswith(by_ssh) for p in testbed.processes("bath")), 60, "no ssh")
+    testbed.cut("bath")
+    assert command.wait(timeout=300).returncode != 0
+    testbed.mend("bath")
+    for name in testbed.hosts:
+        poll(lambda name=name: not testbed.left_over(name), 300, f"processes of {name} go on")
 
 
 def test_sigterm_to_mpirun_ends_the_ranks_on_both_hosts(testbed: Testbed) -> None:

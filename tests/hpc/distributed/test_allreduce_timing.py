@@ -13,3 +13,12 @@ def test_an_allreduce_longer_than_a_whole_step_says_nothing_of_the_link() -> Non
     line = Link(megabytes=8.0, seconds=0.3, size=2).advise(0.1)
     assert "took 300.0 ms, a whole step takes 100.0 ms" in line
     assert "efficiency" not in line
+
+
+def test_it_says_what_other_forms_of_the_gradient_would_allow() -> None:
+    """70 ms of computing beside 30 ms that are exposed; then beside 15 and beside 1."""
+    others = {"none": 0.03, "fp16": 0.015, "powersgd:4": 0.001}
+    line = Link(megabytes=8.0, seconds=0.03, size=2, alternatives=others).advise(0.1)
+    assert "at this batch size, 82% with --compression fp16, 99% with --compression power" in line
+    assert "powersgd:4: begin a new run with one of these, or raise --global-batch-size" in line
+    assert "compression none" not in line

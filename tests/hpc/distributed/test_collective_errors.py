@@ -29,6 +29,32 @@ def test_an_error_that_another_rank_causes_is_one_line_without_the_graph() -> No
     )
 
 
+# TensorFlow 2.21, whose heartbeat was not answered in time by a busy host.
+NO_HEARTBEAT = """Graph execution error:
+
+Detected at node CollectiveReduceV2 defined at (most recent call last):
+  File "/home/a/hpc/train.py", line 274, in <module>
+
+Collective ops is aborted by: Collective ops is aborted by: Deadline Exceeded
+
+RPC: /tensorflow.CoordinationService/Heartbeat
+The error could be from a previous operation. Restart your program to reset.
+Additional GRPC error information from remote target /job:worker/replica:0/task:0 while calling \
+/tensorflow.WorkerService/CompleteGroup:
+:UNKNOWN:Error received from peer  {grpc_message:"Deadline Exceeded\\n\\nRPC: \
+/tensorflow.CoordinationService/Heartbeat\\nThe error could be", grpc_status:4}
+The error could be from a previous operation. Restart your program to reset.
+\t [[{{node CollectiveReduceV2}}]] [Op:__inference__train_2692]"""
+
+
+def test_a_heartbeat_that_tensorflow_misses_is_one_line() -> None:
+    error = tf.errors.DeadlineExceededError(None, None, NO_HEARTBEAT)
+    assert collective_failure(error) == (
+        "a collective failed (DeadlineExceededError): Collective ops is aborted by: Collective ops "
+        "is aborted by: Deadline Exceeded RPC: /tensorflow.CoordinationService/Heartbeat"
+    )
+
+
 def test_horovods_error_is_read_without_tensorflows_node() -> None:
     text = "{{function_node __wrapped__HorovodAllreduce_device_/CPU:0}} Horovod has been shut down"
     error = tf.errors.UnknownError(None, None, text)

@@ -39,6 +39,7 @@ KEEPALIVE = {
     "oob_tcp_keepalive_intvl": "2",
     "oob_tcp_keepalive_probes": "11",
 }
+SSH = "-o ConnectTimeout=40 -o ServerAliveInterval=5 -o ServerAliveCountMax=8"
 
 
 def test_every_mpirun_of_ours_notices_a_cut_link_within_seconds(
@@ -49,6 +50,7 @@ def test_every_mpirun_of_ours_notices_a_cut_link_within_seconds(
     environ = mpi_environment()
     for family in ("OMPI", "PRTE"):  # Open MPI 4 reads the first, the launcher of 5 the second
         assert {name: environ[f"{family}_MCA_{name}"] for name in KEEPALIVE} == KEEPALIVE
+    assert environ["OMPI_MCA_plm_rsh_args"] == environ["PRTE_MCA_plm_ssh_args"] == SSH
 
 
 def test_slurm_and_the_testbed_have_the_same_settings() -> None:
@@ -57,3 +59,5 @@ def test_slurm_and_the_testbed_have_the_same_settings() -> None:
     for name, value in KEEPALIVE.items():
         assert f"OMPI_MCA_{name}={value} PRTE_MCA_{name}={value}\n" in site
         assert f"{name} = {value}\n" in testbed
+    assert f'SSH_OPTIONS="{SSH}"\n' in site
+    assert f"plm_rsh_args = {SSH}\n" in testbed

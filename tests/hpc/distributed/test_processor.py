@@ -35,7 +35,8 @@ os.write(1, (json.dumps(found) + "\\n").encode())
 def shares_under_mpirun(*flags: str) -> list[tuple[bool | None, list[int]]]:
     """For every rank: whether a binding was asked for, and its share of the cores."""
     environ = {**os.environ, **MPI_ENVIRONMENT, "PYTHONPATH": str(REPOSITORY)}
-    del environ["OMPI_MCA_rmaps_base_oversubscribe"]  # with it mpirun binds nothing
+    for name in ("OMPI_MCA_rmaps_base_oversubscribe", "PRTE_MCA_rmaps_default_mapping_policy"):
+        del environ[name]  # with it mpirun binds nothing
     argv = ["mpirun", *flags, sys.executable, "-c", REPORT]
     done = subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

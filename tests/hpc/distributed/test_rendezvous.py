@@ -164,12 +164,19 @@ def test_a_rank_that_starts_its_library_may_be_silent_for_longer(ranks: Ranks) -
     assert [ranks.end_of(rank) for rank in range(2)] == [(0, "")] * 2
 
 
+def test_a_rank_that_is_silent_for_too_long_at_its_start_may_be_busy(ranks: Ranks) -> None:
+    ranks.start(2, {}, {"hold_the_interpreter": 600}, start_timeout=4 * TIMEOUT)
+    code, errors = ranks.end_of(0)
+    assert code == EXIT_PEER_LOST
+    assert "(its host answers; where it is busy, --start-timeout must be longer)" in errors
+
+
 def test_a_rank_whose_main_thread_stands_still_gives_up_by_itself(ranks: Ranks) -> None:
     ranks.start(2, {}, {"stand_still_after": 3})
     code, errors = ranks.end_of(1)
     assert code == EXIT_PEER_LOST
     assert "rank 1 on host1 has been in a step" in errors
-    assert "after step 3" in errors
+    assert "its limit (--timeout), after step 3" in errors
     assert ranks.end_of(0)[0] == EXIT_PEER_LOST
 
 

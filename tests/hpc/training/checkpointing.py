@@ -64,7 +64,8 @@ class SmallRun:
             if step % self.eval_every == 0 and valid_loss(step) < self.progress["best_loss"]:
                 is_best = True
                 self.progress |= {"best_loss": valid_loss(step), "best_step": step}
-            if is_best or self.checkpoints.due(step):
+            is_late = self.checkpoints.is_late
+            if is_best or self.checkpoints.due(step, is_late=is_late):
                 self.checkpoints.save(step, self.bundle)
         self.checkpoints.wait()
 

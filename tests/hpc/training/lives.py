@@ -160,6 +160,7 @@ def final_state(run_dir: Path) -> dict[str, Any]:
     return {
         "weights": {path: array.tobytes() for path, array in newest.weights.items()},
         "optimizer": {path: array.tobytes() for path, array in newest.optimizer.items()},
+        "workers": {path: array.tobytes() for path, array in newest.workers.items()},
         "progress": newest.progress,
         "history": history(run_dir),
     }

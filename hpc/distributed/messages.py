@@ -1,0 +1,37 @@
+"""What a worker sends in a step, by the form of --compression."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from hpc.config.settings import WorkerSettings
+
+Message = list[tf.TensorSpec]  # what a worker sends in one collective
+ADVISED = ("none", "fp16", "powersgd:4")  # forms of --compression, the mildest first
+
+
+def messages_of(compression: str, shapes: Sequence[Sequence[int]]) -> list[Message]:
+    """What a worker sends in a step, besides scalars, for gradients of these shapes."""
+    rank = WorkerSettings(compression=compression).powersgd_rank
+    if not rank:
+        wire = tf.float16 if compression == "fp16" else tf.float32
+        return [[tf.TensorSpec(shape, wire) for shape in shapes]]
+    first = [[shape[0], rank] if is_thin(shape, rank) else shape for shape in shapes]
+    second = [[shape[1], rank] for shape in shapes if is_thin(shape, rank)]
+    return [[tf.TensorSpec(shape) for shape in part] for part in (first, second) if part]
+
+
+def num_bytes(message: Message) -> int:
+    """The size of a message."""
+    return sum(math.prod(spec.shape) * spec.dtype.size for spec in message)
+
+
+def is_thin(shape: Sequence[int], rank: int) -> bool:
+    """Are two matrices of this rank together at most half as large as the gradient they stand for?
+
+    Others, biases among them, PowerSGD sends whole.
+    """
+    return len(shape) == 2 and 2 * rank * (shape[0] + shape[1]) <= shape[0] * shape[1]

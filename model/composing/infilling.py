@@ -1,0 +1,191 @@
+"""The piece of `generate.py --infill`: what of it is composed anew, and what stays as it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from model.composing.given_voice import FREE, read_given_score, voice_index
+from pipeline.scores.notes import DRUMS, NOTE, Score, snapped, sort_notes
+from pipeline.vocabulary.fitting import move_into_range
+from pipeline.vocabulary.grid import FIRST_PROGRAM, REST, GridVocabulary
+from pipeline.vocabulary.registry import Vocabulary
+
+
+@dataclass(frozen=True)
+class PieceWithGap:
+    """A piece of which some voices are composed anew in some bars."""
+
+    score: Score  # the file's; a note that a voice sings has that voice's program
+    frames: np.ndarray  # [num_frames, voices] MIDI keys, as the model hears the piece
+    is_free: np.ndarray  # [num_frames, voices] bool: to compose
+    is_kept: np.ndarray  # [num_notes] bool: notes of `score` that stay
+    start: int  # of the first frame in the file, in steps of the model's grid
+
+    @property
+    def tempo(self) -> float:
+        """Quarters a minute."""
+        return self.score.tempo
+
+    def forced(self, vocabulary: GridVocabulary) -> np.ndarray:
+        """Ids [num_frames, tokens_per_frame] int32, FREE in the place of those to compose."""
+        ids = vocabulary.encode_frames(self.frames)[vocabulary.opening.size : -1]
+        forced = ids.reshape(len(self.frames), vocabulary.tokens_per_frame).copy()
+        forced[:, 1:][self.is_free] = FREE
+        return forced
+
+    def put_back(self, composed: Score) -> Score:
+        """The file's score, of which the gap alone is that of the composed piece.
+
+        `composed` is on the vocabulary's grid, voice i plays program FIRST_PROGRAM + i. The result
+        is on a grid that both fit. A note that is kept has the onset, duration, pitch and velocity
+        of the file.
+        """
+        resolution = math.lcm(self.score.resolution, composed.resolution)
+        kept = self.score.notes[self.is_kept].copy()
+        for name in ("onset", "duration"):
+            kept[name] *= resolution // self.score.resolution
+        step = resolution // composed.resolution
+        rows = [
+            (
+                (self.start + first) * step,
+                FIRST_PROGRAM + voice,
+                pitch,
+                (last - first) * step,
+                velocity,
+            )
+            for voice in range(self.frames.shape[1])
+            for first, last, pitch, velocity in self._composed_notes(composed, voice)
+        ]
+        notes = sort_notes(np.concatenate([kept, np.array(rows, NOTE)]))
+        return Score(notes, resolution, composed.tempo)
+
+    def _composed_notes(self, composed: Score, voice: int) -> list[tuple[int, int, int, int]]:
+        """(first frame, frame after the last, pitch, velocity) of a voice's notes in the gap."""
+        sounding = np.zeros((len(self.frames), 2), np.int64)  # pitch and velocity by frame
+        for note in composed.notes[composed.notes["program"] == FIRST_PROGRAM + voice]:
+            sounding[note["onset"] : note["onset"] + note["duration"]] = (
+                note["pitch"],
+                note["velocity"],
+            )
+        pitches = np.where(self.is_free[:, voice], sounding[:, 0], REST)
+        changes = np.flatnonzero(np.diff(pitches, prepend=-1))
+        ends = np.append(changes[1:], pitches.size)
+        return [
+            (int(first), int(last), int(pitches[first]), int(sounding[first, 1]))
+            for first, last in zip(changes, ends, strict=True)
+            if pitches[first] != REST
+        ]
+
+
+def read_piece_with_gap(
+    path: Path,
+    vocabulary: Vocabulary,
+    bars: tuple[int, int] | None = None,
+    voices: Sequence[str] = (),
+    beats_per_bar: int = 4,
+    say: Callable[[str], None] = print,
+) -> PieceWithGap:
+    """A score file, to be composed anew from the first to the last of `bars`, in `voices`.
+
+    Bars are counted from the first note, from 1; None means all bars, no voices all voices. A note
+    stays unless it begins in the gap. What the model hears otherwise than it is written is told,
+    and stays as it is written.
+    Raises ValueError for a model without voices, a voice that it does not have, a file that is
+    missing or no score, bars that the piece does not have, and a gap in which no note begins.
+    """
+    if not isinstance(vocabulary, GridVocabulary):
+        raise ValueError(
+            "--infill needs a model of voices, made from a data set with --vocabulary grid. "
+            "model/pretrained/chorales has four"
+        )
+    names = voices or map(str, range(1, vocabulary.voices + 1))
+    columns = [voice_index(name, vocabulary, "--voices") for name in names]
+    score = read_given_score(path, "--infill")
+
+    # The notes as the model hears them, and the voice that sings each.
+    heard = snapped(score, vocabulary.steps_per_quarter)[0]
+    if moved := move_into_range(heard, vocabulary.lowest_pitch, vocabulary.highest_pitch):
+        say(f"the model hears {moved} of {heard.size} notes in another octave; written they stay")
+    start = int(heard["onset"][heard["program"] != DRUMS].min())
+    heard["onset"] -= start
+    voices_of_notes = _voices(heard, vocabulary.voices)
+    if unheard := np.count_nonzero(voices_of_notes < 0):
+        say(f"the model does not hear {unheard} of {heard.size} notes; written they stay")
+    frames = _frames(heard, voices_of_notes, vocabulary.voices)
+
+    # The gap.
+    begin, end = _steps(bars, len(frames), beats_per_bar * vocabulary.steps_per_quarter, path)
+    is_kept = (heard["onset"] < begin) | (heard["onset"] >= end)
+    is_kept |= ~np.isin(voices_of_notes, columns)
+    if is_kept.all():
+        raise ValueError(
+            f"no note of {path} begins in these bars and voices: there is nothing to compose anew. "
+            "Name other --bars or --voices"
+        )
+    is_free = np.zeros(frames.shape, bool)
+    is_free[begin:end, columns] = True
+    for note, voice, stays in zip(heard, voices_of_notes, is_kept, strict=True):
+        # Where a kept note is held into the gap the voice is not free; where one of the gap's own
+        # is held beyond it, the voice is.
+        if voice >= 0:
+            is_free[note["onset"] : note["onset"] + note["duration"], voice] = not stays
+    sung = score.notes.copy()
+    sung["program"] = np.where(
+        voices_of_notes < 0, sung["program"], FIRST_PROGRAM + voices_of_notes
+    )
+    as_sung = Score(sung, score.resolution, score.tempo)
+    return PieceWithGap(as_sung, frames, is_free, is_kept, start)
+
+
+def _steps(
+    bars: tuple[int, int] | None, num_steps: int, steps_per_bar: int, path: Path
+) -> tuple[int, int]:
+    """The steps of the first bar's beginning and the last one's end. Raises ValueError."""
+    num_bars = -(-num_steps // steps_per_bar)
+    first, last = bars or (1, num_bars)
+    if not 1 <= first <= last <= num_bars:
+        raise ValueError(
+            f"--bars {first}:{last}: {path} has {num_bars} bars, counted from its first note by "
+            f"--beats-per-bar. Give bars from 1 to {num_bars}"
+        )
+    return (first - 1) * steps_per_bar, min(last * steps_per_bar, num_steps)
+
+
+def _voices(heard: np.ndarray, num_voices: int) -> np.ndarray:
+    """[num_notes]: the voice that sings each note, 0 for the highest; -1 for none.
+
+    Voices are those of the programs that composed pieces have, where the score has no others. Else
+    they go by height among the notes that sound where a note begins: the upper ones and the lowest
+    are sung.
+    """
+    is_melodic = heard["program"] != DRUMS
+    voices = heard["program"].astype(int) - FIRST_PROGRAM
+    if ((voices >= 0) & (voices < num_voices))[is_melodic].all():
+        return np.where(is_melodic, voices, -1)
+    order = np.argsort(-heard["pitch"], kind="stable")
+    order = order[is_melodic[order]]
+    onset, end = heard["onset"][order], (heard["onset"] + heard["duration"])[order]
+    voices = np.full(heard.size, -1)
+    for index, begin in zip(order, onset, strict=True):
+        together = order[(onset <= begin) & (begin < end)]
+        place = int(np.flatnonzero(together == index)[0])
+        if together.size > num_voices and place == together.size - 1:
+            place = num_voices - 1
+        voices[index] = place if place < num_voices else -1
+    return voices
+
+
+def _frames(heard: np.ndarray, voices: np.ndarray, num_voices: int) -> np.ndarray:
+    """Frames [num_frames, num_voices] of MIDI keys; of a voice's notes that overlap the later."""
+    end = int((heard["onset"] + heard["duration"])[voices >= 0].max())
+    frames = np.full((end, num_voices), REST, np.int64)
+    for index in np.argsort(heard["onset"], kind="stable"):
+        note = heard[index]
+        if voices[index] >= 0:
+            frames[note["onset"] : note["onset"] + note["duration"], voices[index]] = note["pitch"]
+    return frames

@@ -1,0 +1,190 @@
+"""generate.py --infill: the gap is composed, all else stays as it is in the file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.composing.infilling import read_piece_with_gap
+from model.generate import main
+from pipeline.scores.midi.writer import write_midi
+from pipeline.scores.notes import DRUMS, Score, make_notes
+from pipeline.scores.reading import read_score
+from pipeline.vocabulary.grid import FIRST_PROGRAM, GridVocabulary
+from tests.model.tiny_run import VOCABULARY, write_tiny_run
+
+CHORALES = Path(__file__).resolve().parents[3] / "model" / "pretrained" / "chorales"
+Q = 12  # units a quarter in the files below: a triplet has 4, a 16th has 3
+SOPRANO, ALTO, TENOR, BASS = 72, 67, 64, 48
+
+
+def notes_of(score: Score) -> Counter[tuple[float, ...]]:
+    """(onset and duration in quarters, pitch, velocity) of every note."""
+    return Counter(
+        (onset / score.resolution, duration / score.resolution, pitch, velocity)
+        for onset, program, pitch, duration, velocity in score.notes.tolist()
+    )
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_run(tmp_path_factory.mktemp("runs") / "grid", GridVocabulary())
+
+
+@pytest.fixture(scope="module")
+def piece(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three bars of four voices, all on one piano, and a drum; a rest of a quarter before."""
+    rows = [(Q * (1 + beat), 0, SOPRANO, Q, 90) for beat in range(12)]
+    # Alto: triplets in bar 1, a note from bar 1 held into bar 2, one from bar 2 held into bar 3.
+    rows += [(Q + 4 * place, 0, ALTO, 4, 60) for place in range(6)]
+    rows += [(Q * 3, 0, ALTO, 3 * Q, 61), (Q * 6, 0, ALTO, 4 * Q, 62), (Q * 10, 0, ALTO, 3 * Q, 63)]
+    rows += [(Q * (1 + 4 * bar), 0, TENOR, 4 * Q, 50) for bar in range(3)]
+    rows += [(Q * (1 + 4 * bar), 0, BASS, 4 * Q, 70) for bar in range(3)]
+    rows += [(Q * 6, DRUMS, 38, Q, 99)]
+    path = tmp_path_factory.mktemp("infill") / "piece.mid"
+    write_midi(Score(make_notes(rows), Q, 90.0), path)
+    return path
+
+
+def infilled(run: Path, piece: Path, out: Path, *flags: str) -> Score:
+    """The first piece that the command writes."""
+    command = [str(run), "--infill", str(piece), "--seed=3", "--formats=mid", f"--out={out}"]
+    assert main([*command, *flags]) == 0
+    return read_score(out / "piece-001.mid")
+
+
+def test_all_but_the_notes_that_begin_in_the_gap_stays(
+    untrained: Path, piece: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = notes_of(read_score(piece))
+    after = notes_of(infilled(untrained, piece, tmp_path, "--bars=2:2", "--voices=alto,3"))
+
+    # Bar 2 is quarters 5 to 9. Alto's note of quarter 6 and tenor's of quarter 5 begin there.
+    removed = Counter({(6.0, 4.0, ALTO, 62): 1, (5.0, 4.0, TENOR, 50): 1})
+    kept = before - removed
+    assert sum(kept.values()) == sum(before.values()) - 2
+    assert kept - after == Counter()
+    # Alto is free from the end of its held note to the end of the one that was removed.
+    added = after - kept
+    assert added
+    assert all(onset >= 5 and onset + length <= 10 for onset, length, *_ in added)
+    sounding = np.zeros(40)  # sixteenths, of both free voices together
+    for onset, length, *_ in added:
+        sounding[round(4 * onset) : round(4 * (onset + length))] += 1
+    assert sounding[20:24].max() <= 1  # tenor alone
+    assert sounding.max() <= 2
+    said = capsys.readouterr().out
+    assert "the model does not hear 1 of 28 notes; written they stay" in said  # the drum
+
+
+def test_other_seeds_fill_the_gap_otherwise_and_the_tempo_stays(
+    untrained: Path, piece: Path, tmp_path: Path
+) -> None:
+    first = infilled(untrained, piece, tmp_path / "a", "--bars=2")
+    second = infilled(untrained, piece, tmp_path / "b", "--bars=2", "--seed=4")
+    assert notes_of(first) != notes_of(second)
+    assert first.tempo == pytest.approx(90.0, abs=0.01)
+    assert notes_of(first) == notes_of(infilled(untrained, piece, tmp_path / "c", "--bars=2:2"))
+
+
+def test_voices_that_the_files_programs_name_are_those_of_their_programs(
+    untrained: Path, tmp_path: Path
+) -> None:
+    """Alto sings above soprano here: by height it would be taken for soprano."""
+    rows = [
+        (4 * beat, FIRST_PROGRAM + voice, pitch, 4, 80)
+        for beat in range(4)
+        for voice, pitch in enumerate((60, 70, 55, 48))
+    ]
+    file = tmp_path / "crossed.mid"
+    write_midi(Score(make_notes(rows), 4), file)
+    given = read_piece_with_gap(file, GridVocabulary(), voices=["alto"])
+    replaced = given.score.notes[~given.is_kept]
+    assert set(replaced["pitch"].tolist()) == {70}
+    after = infilled(untrained, file, tmp_path / "out", "--voices=alto")
+    assert (after.notes["program"] == FIRST_PROGRAM).sum() == 4
+
+
+@pytest.mark.slow
+def test_a_chorale_of_bach_keeps_what_was_not_to_be_composed(tmp_path: Path) -> None:
+    from music21 import corpus
+
+    file = Path(corpus.getWork("bach/bwv66.6"))
+    before = read_score(file)
+    after = infilled(CHORALES, file, tmp_path, "--bars=3:4", "--voices=alto,tenor")
+    start = before.notes["onset"].min() / before.resolution
+
+    def outside(score: Score) -> Counter[tuple[float, ...]]:
+        return Counter(
+            {
+                note[:3]: count
+                for note, count in notes_of(score).items()
+                if not start + 8 <= note[0] < start + 16
+            }
+        )
+
+    assert outside(after) == outside(before)
+    sung = [after.notes[after.notes["program"] == FIRST_PROGRAM + voice] for voice in (0, 3)]
+    whole = notes_of(before)
+    for notes in sung:  # soprano and bass, in the gap too
+        assert notes_of(Score(notes, after.resolution)) - whole == Counter()
+    assert sum(map(len, sung)) > 60
+
+
+# Refusals ---------------------------------------------------------------------------------------
+
+
+def refused(capsys: pytest.CaptureFixture[str], run: Path, file: Path, *flags: str) -> str:
+    """The one line of a command that fails and writes nothing."""
+    out = run.parent / "refused"
+    assert main([str(run), "--infill", str(file), "--out", str(out), "--no-wav", *flags]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert not out.exists()
+    return error
+
+
+def test_what_cannot_be_filled_is_refused_in_one_line(
+    untrained: Path, piece: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nowhere = tmp_path / "nowhere.mid"
+    assert "nowhere.mid does not exist" in refused(capsys, untrained, nowhere, "--bars=1")
+    line = refused(capsys, untrained, piece, "--bars=3:4")
+    assert "--bars 3:4: " in line
+    assert "has 3 bars, counted from its first note by --beats-per-bar" in line
+    line = refused(capsys, untrained, piece, "--voices=descant")
+    assert "--voices is 'descant'; this model's voices are soprano, alto, tenor, bass" in line
+    events = write_tiny_run(tmp_path / "events", VOCABULARY)
+    assert "--infill needs a model of voices" in refused(capsys, events, piece, "--bars=1")
+    held = tmp_path / "held.mid"
+    write_midi(Score(make_notes([(0, 0, 60, 12 * Q, 80)]), Q), held)
+    assert "no note of" in refused(capsys, untrained, held, "--bars=2:3")
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ([], "--infill needs --bars FIRST:LAST, --voices NAME,... or both"),
+        (["--bars=8:5"], "'8:5' names no bars"),
+        (["--bars=5:8", "--primer=C4"], "does not go with --live or --primer"),
+        (["--voices=alto", "--seconds=3"], "as long as the given one"),
+    ],
+)
+def test_flags_that_contradict_it_are_refused(
+    piece: Path, capsys: pytest.CaptureFixture[str], flags: list[str], said: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["nowhere", "--infill", str(piece), *flags])
+    assert said in capsys.readouterr().err
+
+
+def test_a_range_of_bars_is_refused_where_nothing_is_filled(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["nowhere", "--bars=5:8"])
+    assert "--bars FIRST:LAST goes with --infill" in capsys.readouterr().err
