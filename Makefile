@@ -63,11 +63,17 @@ coverage: setup ## How many lines plain pytest reaches; at least 85 %
 soak: setup $(DONE)/packages-test ## Kills and lost hosts at random times, under every strategy: more than half an hour
 	$(VENV_PYTHON) -m pytest -m soak
 
+# Hosts of your own: make notebooks CHORALE_HOSTS=dorchester,bath
+notebooks: export CHORALE_HOSTS ?= localhost:2
+notebooks: setup ## Execute notebooks/ into build/notebooks, for make docs: half an hour; CHORALE_QUICK=1 a few minutes
+	@mkdir -p build/notebooks
+	$(VENV_PYTHON) -m jupyter execute $(wildcard notebooks/*.ipynb) --output='../build/notebooks/{notebook_name}'
+
 SYSTEM ?= bookworm
 fresh: ## README's commands on a bare SYSTEM=bookworm, trixie or noble: a table; root, debootstrap, an hour
 	nice -n 10 tests/fresh/fresh.sh $(SYSTEM)
 
-docs: $(DONE)/environment ## README, docs/ and the results as a site in build/docs; a broken link is an error
+docs: $(DONE)/environment ## README, docs/, notebooks/ and the results as a site in build/docs; a broken link is an error
 	$(VENV_PYTHON) -m sphinx -q -W --keep-going -c docs -d build/doctrees . build/docs
 	@echo "$(CURDIR)/build/docs/docs/index.html"
 
@@ -76,7 +82,7 @@ lint: setup ## ruff check, ruff format --check, mypy, shellcheck
 	check $(VENV_PYTHON) -m ruff check .; \
 	check $(VENV_PYTHON) -m ruff format --check .; \
 	check $(VENV_PYTHON) -m mypy; \
-	check .venv/bin/shellcheck -x -S warning $(wildcard hpc/install/*.sh slurm/*.sh tests/testbed/*.sh tests/fresh/*.sh findings/*.sh) .ci/run; \
+	check .venv/bin/shellcheck -x -S warning $(wildcard hpc/install/*.sh slurm/*.sh tests/testbed/*.sh tests/fresh/*.sh findings/*.sh examples/*.sh) .ci/run; \
 	exit $$failed
 
 constraints: $(DONE)/environment ## Newest versions that fit setup.cfg, written to constraints.txt
@@ -88,4 +94,4 @@ clean: ## Remove what make made here; data/, runs/ and out/ stay
 	rm -rf .venv .cache build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup horovod demo quality test coverage fresh docs soak lint constraints clean
+.PHONY: help setup horovod demo quality test coverage notebooks fresh docs soak lint constraints clean

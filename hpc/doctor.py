@@ -149,7 +149,7 @@ def print_table(table: Sequence[Finding]) -> None:
         if finding.advice:
             rows.append(("", "", f"-> {finding.advice}"))
     colours = dict(zip(STATUSES, ("green", "yellow", "red"), strict=True))
-    console = Console()
+    console = Console(force_jupyter=False)  # in a notebook, one text with what is printed below it
     for (status, *_), line in zip(rows, aligned_lines(("", "", ""), rows), strict=True):
         text = Text(line)
         if status:

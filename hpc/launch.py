@@ -23,7 +23,7 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
 
 from hpc.config import train_config
 from hpc.diagnostics.usable_hosts import UsableHosts
-from hpc.distributed.mpirun import HOST_LOST, LOST_CODES, mpi_environment, running
+from hpc.distributed.mpirun import HOST_LOST, LOST_CODES, mpi_environment, mpirun_command, running
 from hpc.run_folder.layout import STRETCHES
 from hpc.training.preemption import EXIT_PREEMPTED, SIGNALS
 from pipeline.runtime.command import described_parser, run_command
@@ -115,12 +115,12 @@ class Launch:
         """One start of hpc/train.py: its exit code, and whether it was ended to take in a host."""
         num_workers = sum(self.hosts.slots[host] for host in hosts)
         listed = ",".join(f"{host}:{self.hosts.slots[host]}" for host in hosts)
-        launch = ["mpirun", "-np", str(num_workers), "-H", listed, "--map-by", "slot"]
         program = [sys.executable, str(REPOSITORY / "hpc/train.py"), *self.train_flags]
+        launch = mpirun_command(program, num_workers, listed)
         say(f"-H {listed}, run {self.run_dir}")
         is_growing, started = False, time.time()
         self.result.unlink(missing_ok=True)
-        with running([*launch, "--bind-to", "none", *program], mpi_environment()) as self.mpirun:
+        with running(launch, mpi_environment()) as self.mpirun:
             while True:
                 try:
                     return self.mpirun.wait(self.flags.check_every), is_growing

@@ -38,7 +38,7 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
 from model.composing.wishes import add_wish_flags, join_emotion, wishes_of
 from model.live.session import add_live_flags, run_live
 from model.networks.checkpoint import require_checkpoint
-from model.rendering.formats import parse_formats
+from model.rendering.formats import SOUND, parse_formats
 from model.rendering.write_pieces import (
     add_file_flags,
     choose_engraver,
@@ -115,7 +115,7 @@ def _refuse_combinations(flags: argparse.Namespace, parser: argparse.ArgumentPar
     except ValueError as error:
         parser.error(f"--formats: {error}")
     if flags.no_wav:
-        flags.formats = tuple(kind for kind in flags.formats if kind != "wav")
+        flags.formats = tuple(kind for kind in flags.formats if kind not in SOUND)
 
     given = "--given" if flags.given else "--infill"
     is_given, wishes = flags.given or flags.infill, flags.key or flags.emotion or flags.chords
@@ -235,7 +235,7 @@ def run(flags: argparse.Namespace) -> None:
 def generate(flags: argparse.Namespace) -> None:
     """Compose, write and report. Raises ValueError or OSError, with advice."""
     # Look for everything that may be missing before the seconds of loading TensorFlow.
-    soundfont = choose_soundfont(flags) if "wav" in flags.formats else None
+    soundfont = choose_soundfont(flags) if set(SOUND) & set(flags.formats) else None
     engraver = choose_engraver(flags)
     if flags.data:
         Manifest.load(flags.data)
@@ -330,18 +330,17 @@ def _length(
     flags: argparse.Namespace, composer: Composer, primer: Score | None, tempo: float
 ) -> Length:
     """The length that the flags ask for, in steps of the vocabulary's grid."""
-    from model.composing.drafts import ROOM
+    from model.composing.drafts import ROOM, length_of_bars
     from model.composing.pieces import Length
 
     steps_per_quarter = composer.vocabulary.steps_per_quarter
     primer_end = primer.end if primer else 0
     bar = steps_per_quarter * flags.beats_per_bar
-    room = ROOM * bar
     if flags.bars:
-        return Length.of_steps((primer_end // bar + flags.bars) * bar, steps_per_quarter, room)
+        return length_of_bars(flags.bars, bar, steps_per_quarter, primer_end)
     if flags.seconds:
         steps = max(1, round(flags.seconds * tempo / 60 * steps_per_quarter))
-        return Length.of_steps(primer_end + steps, steps_per_quarter, room)
+        return Length.of_steps(primer_end + steps, steps_per_quarter, ROOM * bar)
     return Length(flags.length_tokens) if flags.length_tokens else Length()
 
 

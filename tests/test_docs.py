@@ -36,7 +36,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_no_link_is_broken_and_every_page_is_in_the_contents(site: Path) -> None:
     contents = (site / "docs" / "index.html").read_text()
-    for page in [*(REPOSITORY / "docs").glob("*.md"), *(REPOSITORY / "hpc/results").glob("*.md")]:
+    pages = ("docs/*.md", "hpc/results/*.md", "notebooks/*.ipynb")
+    for page in [page for pattern in pages for page in REPOSITORY.glob(pattern)]:
         if page.stem != "index":
             assert f"{page.stem}.html" in contents
 

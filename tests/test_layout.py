@@ -60,7 +60,8 @@ DRAWERS = {"utils", "util", "helpers", "common", "misc", "experiments"}  # names
 # What git tracks at the top: our folders, and what a tool or a reader looks for only there.
 TOP_LEVEL = {*LAYERS, "slurm", "tests", "README.md", "LICENSE", "Makefile", "constraints.txt"}
 TOP_LEVEL |= {"setup.cfg", "pyproject.toml", ".ci", ".gitignore", ".pre-commit-config.yaml"}
-TOP_LEVEL |= {"docs", "findings", "containers", "CONTRIBUTING.md", "CHANGELOG.md", ".dockerignore"}
+TOP_LEVEL |= {"docs", "findings", "containers", "notebooks", "examples", "CONTRIBUTING.md"}
+TOP_LEVEL |= {"CHANGELOG.md", ".dockerignore"}
 
 
 def modules_of(package: str) -> list[Path]:

@@ -62,6 +62,15 @@ def mpi_environment() -> dict[str, str]:
     return environ
 
 
+def mpirun_command(program: Sequence[str], num_ranks: int, hosts: str) -> list[str]:
+    """The command line that starts a program of ours on `num_ranks` ranks of HOST:SLOTS,...
+
+    The hosts are filled in their order, and the ranks of a host share its cores out themselves.
+    """
+    ranks = ["-np", str(num_ranks), "-H", hosts]
+    return ["mpirun", *ranks, "--map-by", "slot", "--bind-to", "none", *program]
+
+
 def run_to_the_end(
     argv: Sequence[str],
     environ: Mapping[str, str] | None = None,

@@ -13,7 +13,12 @@ from typing import Any
 
 import psutil
 
-from hpc.distributed.mpirun import last_error, mpi_environment, run_to_the_end
+from hpc.distributed.mpirun import (
+    last_error,
+    mpi_environment,
+    mpirun_command,
+    run_to_the_end,
+)
 from hpc.efficiency.plan import Cell
 
 BEGIN, END = "<measured>", "</measured>"  # around the record that a worker prints
@@ -102,11 +107,10 @@ def train_cell(
     worker += [f"--share={share}", f"--run={work_dir / 'run'}", *["--alone"] * cell.is_alone]
     batch = cell.batch if cell.is_alone else cell.batch * cell.workers
     worker += ["--", f"--strategy={cell.strategy}", f"--global-batch-size={batch}", *flags]
-    launch = ["mpirun", "-np", str(cell.workers), "-H", cell.slots]
-    launch += ["--map-by", "slot", "--bind-to", "none"]  # the workers share the cores out
+    launch = mpirun_command(worker, cell.workers, cell.slots)
     logs = [work_dir / "stdout.txt", work_dir / "stderr.txt"]
     with logs[0].open("wb") as stdout, logs[1].open("wb") as stderr:
-        code = run_to_the_end([*launch, *worker], mpi_environment(), stdout=stdout, stderr=stderr)
+        code = run_to_the_end(launch, mpi_environment(), stdout=stdout, stderr=stderr)
     output, errors = (log.read_text(errors="replace") for log in logs)
     if code:
         raise RuntimeError(f"{cell}: {last_error(errors) or f'mpirun ended with {code}'}")

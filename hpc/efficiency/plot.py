@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from textwrap import wrap
@@ -20,8 +21,12 @@ if TYPE_CHECKING:
 TITLE_WIDTH = 160  # letters
 REASON_WIDTH = 44  # letters, in a panel
 SHIFT = 0.03  # of the number of workers, between strategies, whose bars would hide each other
-# Okabe and Ito's colours by name, so that a strategy has the same one in every picture.
-COLOUR_OF = {"horovod": COLOURS[1], "multiworker": COLOURS[0], INDEPENDENT: GREY, ALONE: "black"}
+# Okabe and Ito's colours by name, so that a strategy has the same one in every picture; one that
+# was added (docs/adding.md) has the third.
+COLOUR_OF = defaultdict(
+    lambda: COLOURS[2],
+    {"horovod": COLOURS[1], "multiworker": COLOURS[0], INDEPENDENT: GREY, ALONE: "black"},
+)
 TITLES = (
     "speed of all workers",
     "efficiency against one process alone",

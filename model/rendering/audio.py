@@ -149,6 +149,12 @@ def as_mp3(wav_path: Path) -> bytes:
     return _encoded(samples, rate, format="MP3", bitrate_mode="VARIABLE", compression_level=0.5)
 
 
+def write_mp3(wav_path: Path, mp3_path: Path) -> None:
+    """Write the sound as MP3 (`as_mp3`), whole or not at all. Raises OSError on a full disk."""
+    with new_file(mp3_path) as partial:
+        partial.write_bytes(as_mp3(wav_path))
+
+
 def _encoded(samples: np.ndarray, rate: int, **options: Any) -> bytes:
     """Samples [num_frames, channels] int16 or float32 as the bytes of a sound file."""
     import soundfile

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pipeline.runtime.command import meant
 
 DEFAULT_FORMATS = ("mid", "wav", "png")  # png: the piano roll
+SOUND = ("wav", "mp3")
 PRINTED = ("pdf", "score.png")  # need MuseScore or LilyPond
-FORMATS = (*DEFAULT_FORMATS, "musicxml", *PRINTED)
+FORMATS = (*DEFAULT_FORMATS, "mp3", "musicxml", *PRINTED)
 
 
 def parse_formats(text: str) -> tuple[str, ...]:

@@ -12,9 +12,9 @@ import numpy as np
 from model.composing.drafts import longest_gap
 from model.metrics.degeneracy import degeneracies
 from model.metrics.score_metrics import measure_score
-from model.rendering.audio import render_wav
+from model.rendering.audio import render_wav, write_mp3
 from model.rendering.engraving import Engraver
-from model.rendering.formats import DEFAULT_FORMATS, PRINTED
+from model.rendering.formats import DEFAULT_FORMATS, PRINTED, SOUND
 from model.rendering.piano_roll import save_piano_roll
 from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import Score
@@ -37,6 +37,7 @@ class RenderedPiece:
     metrics: dict[str, float | None]  # None if a metric has no value
     warnings: list[str] = field(default_factory=list)
     musicxml: str | None = None
+    mp3: str | None = None
     printed: list[str] = field(default_factory=list)  # PDF, and PNG page by page
 
     def report(self) -> str:
@@ -45,7 +46,7 @@ class RenderedPiece:
             f"{self.name}: {self.num_notes} notes, {self.num_pitches} pitches, "
             f"{self.seconds:.1f} s, {self.key}"
         )
-        files = (self.midi, self.wav, self.png, self.musicxml, *self.printed)
+        files = (self.midi, self.wav, self.mp3, self.png, self.musicxml, *self.printed)
         return "\n  ".join((summary, *filter(None, files)))
 
 
@@ -54,7 +55,7 @@ class Renderer:
     """Writes pieces into a folder, each file whole or not at all."""
 
     folder: Path
-    soundfont: Path | None  # needed for wav
+    soundfont: Path | None  # needed for wav and mp3
     parts: Parts = PLAIN
     primer_end: int = 0  # grid steps of the primer, which was not composed
     formats: tuple[str, ...] = DEFAULT_FORMATS
@@ -89,6 +90,7 @@ class Renderer:
             metrics={key: _or_none(value) for key, value in measure_score(score).items()},
             warnings=degeneracies(score),
             musicxml=files.get("musicxml", [None])[0],
+            mp3=files.get("mp3", [None])[0],
             printed=[*files.get("pdf", []), *files.get("score.png", [])],
         )
 
@@ -98,13 +100,16 @@ class Renderer:
         files = {kind: [str(path)] for kind, path in paths.items()}
         with tempfile.TemporaryDirectory() as folder:
             midi = paths.get("mid", Path(folder) / f"{name}.mid")
-            if paths.keys() & {"mid", "wav"}:
+            if paths.keys() & {"mid", *SOUND}:
                 write_midi(score, midi, self.parts)
             if "png" in paths:
                 save_piano_roll(score, paths["png"], name, self.parts, self.primer_end)
-            if "wav" in paths:
+            if paths.keys() & set(SOUND):
                 assert self.soundfont
-                render_wav(midi, paths["wav"], self.soundfont, score.seconds)
+                wav = paths.get("wav", Path(folder) / f"{name}.wav")
+                render_wav(midi, wav, self.soundfont, score.seconds)
+                if "mp3" in paths:
+                    write_mp3(wav, paths["mp3"])
             musicxml = paths.get("musicxml", Path(folder) / f"{name}.musicxml")
             if paths.keys() & {"musicxml", *PRINTED}:
                 from pipeline.scores.musicxml.writer import write_musicxml

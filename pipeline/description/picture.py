@@ -13,6 +13,7 @@ from pipeline.runtime.plotting import COLOURS, GREY, calm, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN = COLOURS[:3]
 SPLIT_COLOURS = {"train": BLUE, "valid": ORANGE, "test": GREEN}
@@ -22,6 +23,11 @@ NOTE_VALUES = {1: "1", 2: "1/2", 4: "1/4", 8: "1/8", 16: "1/16", 32: "1/32"}
 
 def save_description(found: Description, path: Path) -> None:
     """Write the picture as PNG: whole or not at all. Raises OSError on a full disk."""
+    save(description_figure(found), path)
+
+
+def description_figure(found: Description) -> Figure:
+    """The picture, six panels."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -45,7 +51,7 @@ def save_description(found: Description, path: Path) -> None:
     if found.recommendation:
         _plot_repetition(panels[1, 1], found.recommendation)
         _plot_sequence_length(panels[1, 2], found.recommendation)
-    save(figure, path)
+    return figure
 
 
 def _tidy(axes: Axes) -> None:

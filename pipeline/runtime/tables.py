@@ -33,7 +33,8 @@ def aligned_lines(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list
     for row in rows:
         grid.add_row(*map(Text, row))
     text = io.StringIO()
-    Console(file=text, width=UNLIMITED_WIDTH, color_system=None).print(grid)
+    # In a notebook rich would show the table at once instead of writing it.
+    Console(file=text, width=UNLIMITED_WIDTH, color_system=None, force_jupyter=False).print(grid)
     return [line.rstrip() for line in text.getvalue().splitlines()]
 
 

@@ -74,10 +74,10 @@ def starting_as(score: Score, primer: Score) -> list[bool]:
 
 @needs_fluidsynth
 def test_a_seed_gives_the_same_bytes_again(run_dir: Path, tmp_path: Path) -> None:
-    flags = ["--seed", "5", "--num-pieces", "2", "--bars", "2"]
+    flags = ["--seed", "5", "--num-pieces", "2", "--bars", "2", "--formats", "mid,mp3,png,wav"]
     first = generate(run_dir, tmp_path / "a", *flags)
     second = generate(run_dir, tmp_path / "b", *flags)
-    names = [f"piece-00{i}.{suffix}" for i in (1, 2) for suffix in ("mid", "png", "wav")]
+    names = [f"piece-00{i}.{suffix}" for i in (1, 2) for suffix in ("mid", "mp3", "png", "wav")]
     assert [path.name for path in first] == names
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
     other = generate(run_dir, tmp_path / "c", "--seed", "6", "--bars", "2", "--no-wav")

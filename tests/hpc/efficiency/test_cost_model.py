@@ -255,3 +255,4 @@ def test_the_forecast_panel_shows_every_measured_point_and_no_line_of_a_model_th
     assert [line.get_xydata().tolist() for line in panel.lines] == [[[2.0, 2.36]]]
     assert panel.get_ylim()[1] > 2.36
     assert "no prediction" in panel.texts[0].get_text()
+    scaling_figure([replace(row, strategy="mpi")], [], "the strategy that docs/adding.md adds")

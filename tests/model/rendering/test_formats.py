@@ -79,7 +79,7 @@ def test_only_the_formats_asked_for_are_written_and_hold_the_same_notes(
     ("flags", "named"),
     [
         (["--formats", "midi"], "did you mean mid?"),
-        (["--formats", "mid,mp3"], "no format 'mp3'; there are mid, wav, png, musicxml"),
+        (["--formats", "mid,ogg"], "no format 'ogg'; there are mid, wav, png, mp3, musicxml"),
         (["--formats", "wav", "--no-wav"], "--no-wav leaves none of the --formats"),
         (["--page", "index.html", "--no-wav"], "it goes with wav files"),
         (["--page", "index.html", "--live", "stdout"], "it goes with wav files"),

@@ -1,0 +1,77 @@
+"""What docs/adding.md says: a source and a strategy are each one piece of code and one name."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline import preprocess
+from pipeline.dataset.manifest import Manifest
+from pipeline.sources import catalogue
+from tests.conftest import REPOSITORY, TINY_SPLITS
+from tests.hpc.launching import MPI_ENVIRONMENT, TINY_FLAGS, losses
+
+SOURCE, ENTRY, STRATEGY = re.findall(
+    r"```python\n(.*?)```", (REPOSITORY / "docs/adding.md").read_text(), re.DOTALL
+)
+
+
+def test_the_source_of_the_page_is_read_with_its_splits(
+    tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = {"train": 4, "valid": 2, "test": 1}
+    for split, count in counts.items():
+        (tmp_path / "music" / split).mkdir(parents=True)
+        for name in TINY_SPLITS[split][:count]:
+            shutil.copy(tiny_corpus / f"{name}.mid", tmp_path / "music" / split)
+    names: dict[str, Any] = vars(catalogue).copy()
+    exec(SOURCE, names)
+    source = eval(ENTRY, names)
+    monkeypatch.setitem(catalogue.NAMED_SOURCES, source.name, source)
+    flags = [f"divided:{tmp_path / 'music'}", "--out", str(tmp_path / "data"), "--processes", "1"]
+    assert preprocess.main(flags) == 0
+    manifest = Manifest.load(tmp_path / "data")
+    assert {split: manifest.num_pieces(split) for split in counts} == counts
+
+
+@pytest.mark.mpi
+def test_two_workers_of_the_strategy_of_the_page_learn_as_one_process(
+    tiny_shards: Path, tmp_path: Path
+) -> None:
+    for package in ("hpc", "model", "pipeline"):
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(REPOSITORY / package, tmp_path / package, ignore=ignore)
+    replace(
+        tmp_path / "hpc/distributed/strategies.py", "STRATEGIES = ", f"{STRATEGY}\n\nSTRATEGIES = "
+    )
+    replace(tmp_path / "hpc/config/settings.py", '"multiworker"]', '"multiworker", "mpi"]')
+
+    for run, launch in (
+        ("one", []),
+        ("two", ["mpirun", "-np", "2", "--bind-to", "none"]),
+    ):
+        flags = [*TINY_FLAGS, "--steps=3", "--log-every=1", "--dropout=0", f"--data={tiny_shards}"]
+        flags += ["--strategy=mpi"] if launch else []
+        subprocess.run(
+            [*launch, sys.executable, "hpc/train.py", f"--run={tmp_path / run}", *flags],
+            env={**os.environ, **MPI_ENVIRONMENT, "PYTHONPATH": str(tmp_path)},
+            cwd=tmp_path,
+            check=True,
+            timeout=600,
+        )
+    np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=1e-5)
+
+
+def replace(file: Path, old: str, new: str) -> None:
+    """Replace a text that stands once in a file."""
+    content = file.read_text()
+    assert content.count(old) == 1
+    file.write_text(content.replace(old, new))
