@@ -71,9 +71,10 @@ class Terminal:
 
     @property
     def columns(self) -> int | None:
-        """The width of the terminal; None without one."""
+        """The width of the terminal; None without one, and where it says 0, as mpirun's do."""
         try:
-            return os.get_terminal_size(self._screen.fileno()).columns if self._screen else None
+            width = os.get_terminal_size(self._screen.fileno()).columns if self._screen else 0
+            return width or None
         except OSError:  # it was closed
             self._screen = None
             return None
