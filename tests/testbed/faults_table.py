@@ -36,8 +36,8 @@ Runs of 2 steps over both hosts, several at a time, the strategies by turns: the
 themselves, and hogs where there are some. Default limits; `load` is the machine's load average when
 a start had ended, the lowest and the highest. `failed`: the exit code was not 0.
 
-| strategy | at once | hogs | load | starts | failed | median | longest |
-|---|---:|---:|---:|---:|---:|---:|---:|
+| strategy | commit | at once | hogs | load | starts | failed | median | longest |
+|---|---|---:|---:|---:|---:|---:|---:|---:|
 """
 TABLE = """
 | fault | strategy | hogs | load | last rank | mpirun | code | named | rerun |
@@ -64,7 +64,7 @@ def publish(rows: Sequence[Mapping[str, Any]], texts: Mapping[str, str], out_dir
         text += "\n"
     text += f"\nMeasured on {processor()}, {os.cpu_count()} virtual cores; rows by commit: "
     commits = Counter(row["commit"] for row in rows)
-    text += ", ".join(f"{number} at {commit}" for commit, number in commits.items()) + ".\n"
+    text += ", ".join(f"{number} at {commit[:7]}" for commit, number in commits.items()) + ".\n"
     out_dir.mkdir(parents=True, exist_ok=True)
     (out_dir / "faults.md").write_text(text)
 
@@ -90,6 +90,7 @@ def starts_line(row: Mapping[str, Any]) -> str:
     """A row of the table of starts."""
     seconds = row["seconds"]
     low, high = row["load"]
-    cells = [row["strategy"], row["at_once"], row["hogs"], f"{low} to {high}", row["starts"]]
-    cells += [len(row["failed"]), f"{statistics.median(seconds):.0f} s", f"{max(seconds):.0f} s"]
+    cells = [row["strategy"], row["commit"][:7], row["at_once"], row["hogs"], f"{low} to {high}"]
+    cells += [row["starts"], len(row["failed"])]
+    cells += [f"{statistics.median(seconds):.0f} s", f"{max(seconds):.0f} s"]
     return f"| {' | '.join(map(str, cells))} |\n"
