@@ -50,7 +50,10 @@ class Feed:
         facts: Mapping[str, Any],
         say: Callable[[str], None],
     ) -> None:
-        """Start the thread. `settings` are the flags of the run, `facts` where and how it runs."""
+        """Start the thread.
+
+        `settings` are those by which runs are compared, `facts` say where and how the run trains.
+        """
         self._name = name
         self._say = say
         self._open = lambda: _file_of(name).open_tracker(run_dir, settings, facts)

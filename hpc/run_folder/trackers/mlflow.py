@@ -1,4 +1,4 @@
-"""MLflow: one MLflow run for each run folder, with its flags, its hosts and its scalars."""
+"""MLflow: one MLflow run for each run folder, with its settings, its hosts and its scalars."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pipeline.runtime.files import write_json
 LIBRARY = "mlflow"
 EXPERIMENT = "chorale"
 RUN_ID = "mlflow.json"  # in the run folder: which MLflow run it is
+LONGEST_TEXT = 5000  # characters of a tag or parameter; MLflow refuses more than 6000
 STATUSES = {"done": "FINISHED", "early": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 
 
@@ -31,7 +32,8 @@ def open_tracker(run_dir: Path, settings: Mapping[str, Any], facts: Mapping[str,
     runs = run_dir.resolve().parent
     client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{runs}/mlflow.db")
     run = _continued(client, run_dir) or _new(client, run_dir, settings)
-    client.log_batch(run, tags=[RunTag(name, str(value)) for name, value in facts.items()])
+    tags = [RunTag(name, str(value)[:LONGEST_TEXT]) for name, value in facts.items()]
+    client.log_batch(run, tags=tags)
     return MLflow(client, run)
 
 
@@ -71,13 +73,15 @@ def _continued(client: Any, run_dir: Path) -> str | None:
 
 
 def _new(client: Any, run_dir: Path, settings: Mapping[str, Any]) -> str:
-    """The id of a new MLflow run with the flags as its parameters; the folder keeps it."""
+    """The id of a new MLflow run with the settings as its parameters; the folder keeps it."""
     from mlflow.entities import Param
 
     found = client.get_experiment_by_name(EXPERIMENT)
     experiment = found.experiment_id if found else client.create_experiment(EXPERIMENT)
     run = client.create_run(experiment, run_name=run_dir.resolve().name).info.run_id
-    known = {name: str(value) for name, value in settings.items() if value is not None}
+    known = {
+        name: str(value)[:LONGEST_TEXT] for name, value in settings.items() if value is not None
+    }
     client.log_batch(run, params=[Param(name, value) for name, value in known.items()])
     write_json(run_dir / RUN_ID, {"run_id": run})
     return str(run)

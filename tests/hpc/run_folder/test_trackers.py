@@ -45,7 +45,7 @@ def record(
     """Record the steps of one start of a run."""
     step, place = steps[0] - 1, place or Place()
     journal = Journal(run_dir, place, step=step, evaluated=step, total_steps=9, tracker=tracker)
-    journal.stretch(steps[0], FACTS, {"preset": "tiny", "from_run": None})
+    journal.stretch(steps[0], FACTS, {"preset": "tiny"})
     for step in steps:
         journal.scalars(step, "train", loss=1.0 / step)
     journal.close(ended)
