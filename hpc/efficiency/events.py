@@ -18,12 +18,15 @@ from hpc.reports.event_files import (
     write_event_file,
 )
 
-# TensorBoard sorts charts by their tags.
-AGAINST_INDEPENDENT = "1 efficiency/against independent processes"
-AGAINST_SOLO = "1 efficiency/against one process alone"
-PREDICTED = "1 efficiency/predicted, weak scaling"
-SPEED, SPEED_OF_ONE = "2 speed/tokens per second", "2 speed/tokens per second per worker"
-STEP_SECONDS = "3 a step/seconds"
+# TensorBoard sorts charts by their tags: these come after those of trainings, which have numbers.
+AGAINST_INDEPENDENT = "scaling 1 efficiency/against independent processes"
+AGAINST_SOLO = "scaling 1 efficiency/against one process alone"
+PREDICTED = "scaling 1 efficiency/predicted, weak scaling"
+SPEED, SPEED_OF_ONE = (
+    "scaling 2 speed/tokens per second",
+    "scaling 2 speed/tokens per second per worker",
+)
+STEP_SECONDS = "scaling 3 a step/seconds"
 CHARTS = {
     "Scaling: the horizontal axis is the number of workers": {
         "Efficiency against independent processes": [AGAINST_INDEPENDENT],
@@ -84,9 +87,9 @@ def _scalars(row: EfficiencyRow) -> list[tuple[int, float, Any]]:
         SPEED: row.rate.median,
         SPEED_OF_ONE: row.rate.median / row.workers,
         STEP_SECONDS: row.step_seconds,
-        **{f"3 a step/share of {name}": share for name, share in row.parts.items()},
-        "4 allreduce/seconds": row.allreduce_seconds,
-        "4 allreduce/gigabytes per second": row.gigabytes_per_second,
+        **{f"scaling 3 a step/share of {name}": share for name, share in row.parts.items()},
+        "scaling 4 allreduce/seconds": row.allreduce_seconds,
+        "scaling 4 allreduce/gigabytes per second": row.gigabytes_per_second,
     }
     return [
         (row.workers, float(row.workers), scalar_pb(tag, value))

@@ -25,10 +25,6 @@ weights, optimizer and record equal those of a run without a fault, bit for bit.
 loops on the same cores; `load` is the machine's load average when the fault came, since other
 programs ran too.
 """
-GRPC = """
-TensorFlow's gRPC resets a connection of which data have been unconfirmed for about 20 s, whatever
-the limits of this program: multiworker may not survive a link that is cut for so long.
-"""
 STARTS = """
 ## Starts under load
 
@@ -36,8 +32,8 @@ Runs of 2 steps over both hosts, several at a time, the strategies by turns: the
 themselves, and hogs where there are some. Default limits; `load` is the machine's load average when
 a start had ended, the lowest and the highest. `failed`: the exit code was not 0.
 
-| strategy | at once | hogs | load | starts | failed | median | longest |
-|---|---:|---:|---:|---:|---:|---:|---:|
+| strategy | commit | at once | hogs | load | starts | failed | median | longest |
+|---|---|---:|---:|---:|---:|---:|---:|---:|
 """
 TABLE = """
 | fault | strategy | hogs | load | last rank | mpirun | code | named | rerun |
@@ -51,8 +47,6 @@ def publish(rows: Sequence[Mapping[str, Any]], texts: Mapping[str, str], out_dir
     order = list(texts)
     faults.sort(key=lambda row: (order.index(row["fault"]), row["hogs"], row["strategy"]))
     text = HEAD + TABLE + "".join(line(row, texts[row["fault"]]) for row in faults)
-    if any(row["fault"].startswith("link") and row["code"] for row in faults):
-        text += GRPC
     if starts := [row for row in rows if "starts" in row]:
         text += STARTS + "".join(map(starts_line, starts))
         failures = Counter(
@@ -64,7 +58,7 @@ def publish(rows: Sequence[Mapping[str, Any]], texts: Mapping[str, str], out_dir
         text += "\n"
     text += f"\nMeasured on {processor()}, {os.cpu_count()} virtual cores; rows by commit: "
     commits = Counter(row["commit"] for row in rows)
-    text += ", ".join(f"{number} at {commit}" for commit, number in commits.items()) + ".\n"
+    text += ", ".join(f"{number} at {short(commit)}" for commit, number in commits.items()) + ".\n"
     out_dir.mkdir(parents=True, exist_ok=True)
     (out_dir / "faults.md").write_text(text)
 
@@ -90,6 +84,12 @@ def starts_line(row: Mapping[str, Any]) -> str:
     """A row of the table of starts."""
     seconds = row["seconds"]
     low, high = row["load"]
-    cells = [row["strategy"], row["at_once"], row["hogs"], f"{low} to {high}", row["starts"]]
-    cells += [len(row["failed"]), f"{statistics.median(seconds):.0f} s", f"{max(seconds):.0f} s"]
+    cells = [row["strategy"], short(row["commit"]), row["at_once"], row["hogs"], f"{low} to {high}"]
+    cells += [row["starts"], len(row["failed"])]
+    cells += [f"{statistics.median(seconds):.0f} s", f"{max(seconds):.0f} s"]
     return f"| {' | '.join(map(str, cells))} |\n"
+
+
+def short(commit: str) -> str:
+    """Seven of a commit's digits, and the '+' behind them where files differed from it."""
+    return commit[:7] + "+" * commit.endswith("+")

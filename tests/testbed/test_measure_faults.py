@@ -37,7 +37,7 @@ def test_a_row_tells_how_long_it_took_and_whether_the_culprit_was_named(tmp_path
         "| rank 1 killed (SIGKILL) | horovod | 0 | 1.0 | 0.1 s | 3.2 s | 137 | yes | identical |",
         "| link of bath cut | horovod | 0 | 1.0 | 31.2 s | none | none | no | identical |",
         "| rank 1 stopped for 20 s | horovod | 0 | 1.0 | - | - | 0 | survived | identical |",
-        "| horovod | 2 | 8 | 9.5 to 11.0 | 3 | 2 | 20 s | 30 s |",
+        "| horovod | def | 2 | 8 | 9.5 to 11.0 | 3 | 2 | 20 s | 30 s |",
     ]
     assert "- 2 x horovod, code 76: error: it took too long\n" in written
     assert written.endswith("rows by commit: 3 at abc, 1 at def.\n")

@@ -34,7 +34,7 @@ def test_tensorboard_reads_efficiency_by_workers_and_the_picture(tmp_path: Path)
     for _ in range(2):  # the second time replaces the first
         write_events(list(found.values()), foreseen, "# Scaling", picture, tmp_path)
     events = EventAccumulator(str(tmp_path / FOLDER / "weak-horovod")).Reload()
-    curve = events.Tensors("1 efficiency/against independent processes")
+    curve = events.Tensors("scaling 1 efficiency/against independent processes")
     assert [(point.step, point.tensor_proto.float_val[0]) for point in curve] == [
         (1, pytest.approx(1.0)),
         (2, pytest.approx(0.8)),
@@ -43,7 +43,7 @@ def test_tensorboard_reads_efficiency_by_workers_and_the_picture(tmp_path: Path)
     folders = {path.name for path in (tmp_path / FOLDER).iterdir() if path.is_dir()}
     assert not [name for name in folders if "single" in name], "one process is where curves begin"
     predicted = EventAccumulator(str(tmp_path / FOLDER / "predicted-horovod-10gbit")).Reload()
-    points = predicted.Tensors("1 efficiency/predicted, weak scaling")
+    points = predicted.Tensors("scaling 1 efficiency/predicted, weak scaling")
     assert [point.step for point in points] == [4, 8, 16, 32, 64, 128, 256, 512]
     shown = EventAccumulator(str(tmp_path / FOLDER)).Reload()
     (image,) = shown.Tensors("scaling/plot")

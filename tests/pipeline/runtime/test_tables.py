@@ -13,6 +13,13 @@ def test_words_stand_at_the_left_edge_and_numbers_at_the_right() -> None:
     assert lines == ["name    number", "a        1,000", "longer       2"]
 
 
+def test_a_long_line_is_broken_between_words_below_its_own_indent() -> None:
+    line = "  valid: 3 ids are in no train piece"
+    assert tables.broken(line, 20) == "  valid: 3 ids are\n    in no train\n    piece"
+    assert tables.broken(line, 36) == tables.broken(line, None) == line
+    assert tables.broken("a/path/that/is/longer", 8) == "a/path/that/is/longer"
+
+
 def test_lines_without_headings_begin_with_the_first_row_and_a_short_row_ends_early() -> None:
     assert aligned_lines(("", ""), [("ok", "found"), ("failed",)]) == ["ok      found", "failed"]
 
