@@ -89,6 +89,8 @@ class Strategy:
 
     def _sum_arrays(self, array: np.ndarray) -> np.ndarray:
         """An array summed over all workers."""
+        if not array.size:  # TensorFlow's ring is made for tensors that have something in them
+            return array
         return self.sum([tf.constant(array)])[0].numpy()
 
 

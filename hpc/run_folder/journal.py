@@ -11,9 +11,10 @@ import tensorflow as tf
 
 from hpc.distributed.collective_errors import first_line
 from hpc.distributed.launcher import Place
-from hpc.run_folder.dashboard import EVALUATED, page, settings_table, tag_of
+from hpc.run_folder.dashboard import page, settings_table
 from hpc.run_folder.event_cutting import cut_event_files, move_old_event_files
 from hpc.run_folder.layout import METRICS, SAMPLES, STRETCHES, read_entries
+from hpc.run_folder.tags import EVALUATED, tag_of
 from hpc.run_folder.terminal import Terminal
 from hpc.run_folder.trackers.feed import Feed
 from pipeline.runtime.files import add_line, line_of, not_written, replace_file

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 if __package__ in (None, ""):  # run as a script: import from the root, not from hpc/
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from hpc.run_folder.dashboard import music_tag
 from hpc.run_folder.layout import REAL, SAMPLES
+from hpc.run_folder.tags import music_tag
 from pipeline.runtime.command import Parser, signals_interrupt
 
 if TYPE_CHECKING:
