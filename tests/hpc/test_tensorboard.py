@@ -139,7 +139,8 @@ def test_the_terminal_of_mpirun_shows_short_lines_and_a_bar_with_an_eta(runs: Pa
     assert re.fullmatch(r"step 16/16 valid: loss [\d.]+, perplexity [\d.]+", lines[-1])
     bars = [line for line in shown if line.startswith("training")]
     assert re.search(r"\d+/16 [\d:-]+$", bars[0])
-    assert max(map(len, shown)) <= COLUMNS
+    # A path is not broken: pytest's can be long.
+    assert max(len(line) for line in shown if str(runs) not in line) <= COLUMNS
     log = (runs / "pair" / "logs" / "rank-0.log").read_text()
     assert "training" not in log and "\x1b" not in log
     assert lines[-1] in log
