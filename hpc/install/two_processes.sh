@@ -19,6 +19,8 @@ has_mpi || PATH=$venv/bin:$PATH # the same choice as horovod.sh
 if [ "$(id -u)" -eq 0 ]; then
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 fi
+# Both are on this host: they need no network, and it may have none.
+export OMPI_MCA_btl=${OMPI_MCA_btl:-^tcp}
 export OMPI_MCA_rmaps_base_oversubscribe=1 PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe
 export OMPI_MCA_hwloc_base_binding_policy=none PRTE_MCA_hwloc_default_binding_policy=none
 exec mpirun -np 2 "$@"
