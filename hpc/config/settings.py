@@ -140,7 +140,7 @@ class WorkerSettings:
     )
     compression: str = option(
         "none",
-        "how gradients travel: none (float32), fp16, or powersgd:RANK, such as powersgd:4",
+        "how gradients travel: none (float32), fp16, or powersgd:RANK, such as powersgd:32",
     )
     collective: Literal["auto", "ring", "nccl"] = option(
         "auto", "multiworker: implementation of its allreduce", free=True
@@ -189,7 +189,7 @@ class WorkerSettings:
             return 0
         raise ValueError(
             f"--compression is {self.compression!r}; give none, fp16 or powersgd:RANK, such as "
-            "powersgd:4"
+            "powersgd:32"
         )
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from hpc.config.settings import WorkerSettings
 
 Message = list[tf.TensorSpec]  # what a worker sends in one collective
-ADVISED = ("none", "fp16", "powersgd:4")  # forms of --compression, the mildest first
+ADVISED = ("none", "fp16", "powersgd:32")  # forms of --compression, the mildest first
 
 
 def messages_of(compression: str, shapes: Sequence[Sequence[int]]) -> list[Message]:
