@@ -63,7 +63,12 @@ def harmonise(
         rows = ids.numpy().reshape(*forced.shape, drafts)  # [frames, tokens of a frame, drafts]
         free = _history(rows, parents.numpy(), min(chosen, drafts - 1))
         whole = np.concatenate([composer.vocabulary.opening, free, [END]]).astype(np.int32)
-        composed.append(ComposedPiece(index, whole, int((forced == FREE).sum()), True))
+        num_free = int((forced == FREE).sum())
+        composed.append(
+            ComposedPiece(
+                index, whole, num_free, True, num_drawn=num_free * drafts, num_drafts=drafts
+            )
+        )
     return composed
 
 

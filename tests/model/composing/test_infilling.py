@@ -77,6 +77,9 @@ def test_all_but_the_notes_that_begin_in_the_gap_stays(
     assert sounding[20:24].max() <= 1  # tenor alone
     assert sounding.max() <= 2
     said = capsys.readouterr().out
+    # Frames of the gap: 16 of tenor; of alto's 20 the first 4 are its held note's. 32 drafts.
+    assert "composed 1024 tokens in " in said
+    assert "32 drafts from " in said
     assert "the model does not hear 1 of 28 notes; written they stay" in said  # the drum
 
 
