@@ -119,6 +119,8 @@ def parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"--steps is {flags.steps}; at least {FEWEST_STEPS} are needed")
     if flags.step_ms is not None and flags.step_ms <= 0:
         parser.error(f"--step-ms is {flags.step_ms:g}; give milliseconds above 0")
+    if flags.like and flags.train_flags:
+        parser.error("--like predicts for the run's own network; leave the flags behind -- out")
     if flags.link < 0:
         parser.error(f"--link is {flags.link:g}; give Gbit/s above 0")
     flags.command = shlex.join(["python", *sys.argv] if argv is None else [__file__, *argv])

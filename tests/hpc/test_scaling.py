@@ -46,6 +46,18 @@ def test_an_unknown_strategy_is_named(capsys: pytest.CaptureFixture[str]) -> Non
     assert names_of(("a", "b"))("b,a,b") == ["b", "a"]
 
 
+def test_a_prediction_refuses_flags_that_it_would_not_use(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for flags, said in (
+        (["--step-ms=0"], "--step-ms is 0; give milliseconds above 0"),
+        (["--like=runs/a", "--", "--preset=base"], "leave the flags behind -- out"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            main(flags)
+        assert said in capsys.readouterr().err
+
+
 def test_from_the_time_of_a_step_it_predicts_what_the_network_leaves(
     tiny_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
