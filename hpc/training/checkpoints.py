@@ -173,11 +173,16 @@ def restore(variables: dict[str, Variables], bundle: Bundle | None, strategy: St
 def gather_own(own: Variables, strategy: Strategy) -> Arrays:
     """The values of variables that each worker has of its own: [workers, ...], in rank order.
 
-    A collective, for all ranks to call.
+    One collective, for all ranks to call; none where there are no such variables.
     """
+    if not own:
+        return {}
+    values = [_copy(variable).ravel() for variable in own.values()]
+    rows = strategy.gather(np.concatenate(values))
+    parts = np.split(rows, np.cumsum([value.size for value in values[:-1]]), axis=1)
     return {
-        path: strategy.gather(_copy(variable).ravel()).reshape(-1, *variable.shape)
-        for path, variable in own.items()
+        path: part.reshape(-1, *variable.shape)
+        for (path, variable), part in zip(own.items(), parts, strict=True)
     }
 
 
