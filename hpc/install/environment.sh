@@ -8,6 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . hpc/install/python.sh
 NEEDED_MB=4500              # 2.8 GB in .venv, and what pip downloads and unpacks meanwhile
 unfinished=.venv/unfinished # stands while pip installs
+versions=$SETUP_DIR/constraints.txt # those that .venv was made of
 
 damaged_packages() { .venv/bin/python hpc/install/damaged_packages.py; }
 
@@ -32,6 +33,11 @@ if [ -e "$unfinished" ] && damaged=$(damaged_packages) && [ -n "$damaged" ]; the
     echo "The last installation into .venv was cut off within ${damaged:0:60}: .venv is made anew."
     rm -rf .venv
 fi
+# Some packages lose files when pip replaces them: TensorFlow 2.18 takes the command tensorboard along.
+if [ -e "$SETUP_DIR/environment" ] && ! cmp --silent constraints.txt "$versions"; then
+    echo "constraints.txt names other versions than those in .venv: .venv is made anew."
+    rm -rf .venv
+fi
 if ! [ -e .venv/bin/python ] && [ "$(free_mb)" -lt $NEEDED_MB ]; then
     echo "error: $(free_mb) MB are free in $PWD, the Python packages need $NEEDED_MB MB: make room there" >&2
     exit 1
@@ -51,4 +57,5 @@ rm "$unfinished"
     echo "MIDI ports were left out: python-rtmidi was not built. --live synth and --live stdout work. As root on" \
         "Debian or Ubuntu: apt-get install libasound2-dev pkg-config g++ python3-dev; then $PWD/.venv/bin/python" \
         "-m pip install --constraint constraints.txt --editable '.[ports]'"
+cp constraints.txt "$versions"
 touch "$SETUP_DIR/environment"

@@ -42,7 +42,7 @@ esac
 TOO_NEW = """#!/bin/bash
 [ "$1" = --version ] && echo Python 3.14.0
 """
-TOOLS = ("bash", "cat", "cut", "df", "dirname", "env", "grep", "head", "id", "mkdir", "mktemp")
+TOOLS = ("bash", "cat", "cmp", "cut", "df", "dirname", "env", "grep", "head", "id", "mkdir", "mktemp")
 TOOLS += ("readlink", "rm", "sed", "seq", "sleep", "tail", "touch", "tr", "nproc", "ln", "mv", "cp")
 TOOLS += ("timeout",)
 
@@ -54,7 +54,8 @@ class Clone:
         self.folder = folder
         (folder / "bin").mkdir()
         shutil.copytree(REPOSITORY / INSTALL, folder / INSTALL)
-        shutil.copy(REPOSITORY / "setup.cfg", folder)
+        for name in ("setup.cfg", "constraints.txt"):
+            shutil.copy(REPOSITORY / name, folder)
         self.script("bin/stand-in", PYTHON)
         self.script("bin/mpirun", "#!/bin/sh\necho mpirun 4.1.4\n")
         for name in ("mpicxx", "g++", "cmake"):
@@ -137,6 +138,19 @@ def test_an_environment_that_is_whole_is_kept_after_a_failure(clone: Clone) -> N
     assert done.returncode == 0, done.stdout
     assert "anew" not in done.stdout
     assert (clone.folder / ".venv/kept").exists()
+
+
+def test_an_environment_of_other_versions_is_made_anew_and_said(clone: Clone) -> None:
+    assert clone.run("environment.sh").returncode == 0
+    (clone.folder / ".venv/kept").touch()
+    again = clone.run("environment.sh")  # setup.cfg has changed, say
+    assert "anew" not in again.stdout
+    assert (clone.folder / ".venv/kept").exists()
+    (clone.folder / "constraints.txt").write_text("tensorflow==2.22.0\n")
+    done = clone.run("environment.sh")
+    assert done.returncode == 0, done.stdout
+    assert "other versions than those in .venv: .venv is made anew" in done.stdout
+    assert not (clone.folder / ".venv/kept").exists()
 
 
 def test_too_little_room_is_said_before_anything_is_fetched(clone: Clone) -> None:
