@@ -24,12 +24,13 @@ class StopRequest:
 
     def __init__(self, place: Place) -> None:
         self.asked = 0
+        self._speaks = place.is_chief  # mpirun signals all ranks
         self._screen = open_terminal(place)
         for number in SIGNALS:
             signal.signal(number, self._ask)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        if not self.asked:
+        if not self.asked and self._speaks:
             # Not print(): the signal may arrive in the middle of another print().
             name = signal.Signals(number).name
             if self._screen:  # which shows "^C", and a bar

@@ -22,7 +22,7 @@ from hpc.distributed.launcher import (
 )
 from hpc.distributed.processor import binding_was_asked_for, processor
 from hpc.distributed.rendezvous import Roll, meet, require_equal, require_sound
-from hpc.distributed.watchdog import Watchdog
+from hpc.distributed.watchdog import FAREWELL_SECONDS, Watchdog
 from hpc.run_folder.layout import CONFIG, lock_run
 from hpc.run_folder.trackers.feed import require_library
 from hpc.training.checkpoints import newest_bundle
@@ -116,18 +116,26 @@ def rendezvous(config: TrainConfig, local: LocalState, watchdog: Watchdog) -> Ro
 
 
 def require_agreement(roll: Roll, place: Place) -> None:
-    """Raise ValueError, naming the rank that differs, unless all ranks can train one model."""
-    require_sound(roll, place.rank)
-    require_equal(
-        roll,
-        {
-            "strategy": "name one with --strategy",
-            "commit": "check the same commit out on every host",
-            "flags": "start every rank with the same flags",
-            "data set": "copy the data folder of rank 0 to every host",
-            "versions": "run make setup on every host (that rank runs {python})",
-        },
-    )
+    """Raise ValueError, naming the rank that differs, unless all ranks can train one model.
+
+    Rank 0 says it for all: its watchdog then ends the others, which wait for that.
+    """
+    try:
+        require_sound(roll, place.rank)
+        require_equal(
+            roll,
+            {
+                "strategy": "name one with --strategy",
+                "commit": "check the same commit out on every host",
+                "flags": "start every rank with the same flags",
+                "data set": "copy the data folder of rank 0 to every host",
+                "versions": "run make setup on every host (that rank runs {python})",
+            },
+        )
+    except ValueError:
+        if not place.is_chief:
+            time.sleep(FAREWELL_SECONDS)
+        raise
 
 
 def _shards_to_read(manifest: Manifest, place: Place) -> list[Any]:

@@ -197,6 +197,14 @@ def test_a_worker_that_hangs_is_named_after_longer_than_tensorflow_would_wait(
         assert "Traceback" not in errors
 
 
+def test_what_no_rank_can_do_is_said_once(tiny_shards: Path, tmp_path: Path) -> None:
+    done = run_training(3, f"--data={tiny_shards}", f"--run={tmp_path / 'run'}")
+    assert done.returncode == 1
+    assert "error: rank 0 on " in done.stderr
+    assert done.stderr.count("do not divide the 4 lanes") == 1, done.stderr
+    assert "SIGTERM" not in done.stderr  # which mpirun sends to the others
+
+
 @pytest.mark.parametrize("strategy", ["horovod", "multiworker"])
 def test_the_masks_of_dropout_do_not_depend_on_the_workers_either(
     strategy: str, alone_with_dropout: Path, tiny_shards: Path, tmp_path: Path
