@@ -98,9 +98,9 @@ def speed_table(runs: Sequence[RecordedRun]) -> Table:
     columns = (
         *("hosts", "devices of rank 0", "strategy", ">workers"),
         *(("model and batch",) if several else ()),
-        *(">tokens/s", ">per worker", ">of the fastest", ">windows", "stretches"),
+        *(">tokens/s", ">per worker", ">of best", ">windows", "stretch"),
     )
-    notes = ["The fastest is that of the same model and batch."] if several else []
+    notes = ["The best is that of the same model and batch."] if several else []
     if not rows:
         notes.append("No stretch has two windows yet: the first does not count.")
     return Table("Speed by server and strategy", columns, tuple(rows), tuple(notes))

@@ -13,7 +13,7 @@ NOTHING = "-"  # in a cell that has no value
 NUMBERS = ">"  # begins the heading of a column of numbers, which stand at its right edge
 
 PIPED_WIDTH = 200  # columns when no terminal gives a width
-LONGEST_WORD = 10  # columns; longer ones may be broken
+LONGEST_WORD = 13  # columns; longer ones may be broken
 UNLIMITED_WIDTH = 100_000  # columns: no cell is wrapped
 
 
@@ -103,12 +103,12 @@ def print_tables(tables: Sequence[Table]) -> None:
             padding=(0, 1, 0, 0),
             pad_edge=False,
         )
-        for name, least in zip(table.columns, _least_widths(table, console.width), strict=True):
+        for name, width in zip(table.columns, _widths(table, console.width), strict=True):
             grid.add_column(
                 Text(name.removeprefix(NUMBERS)),
                 justify="right" if name.startswith(NUMBERS) else "left",
                 overflow="fold",
-                min_width=least,
+                width=width,
             )
         for row in table.rows:
             grid.add_row(*map(Text, row))
@@ -121,17 +121,29 @@ def print_tables(tables: Sequence[Table]) -> None:
         console.print()
 
 
-def _least_widths(table: Table, width: int) -> list[int]:
-    """The least width of each column: a narrow terminal breaks lines between words where it can.
+def _widths(table: Table, width: int) -> list[int]:
+    """The widths of the columns: a narrow terminal breaks lines between words where it can.
 
-    That of its longest word, but no more than `LONGEST_WORD`, and less where all columns together
-    would be wider than the terminal.
+    The widest columns are narrowed until all fit, but none below its longest word (of those in
+    cells, `LONGEST_WORD` characters count) while there is another one to narrow.
     """
     headings = [name.removeprefix(NUMBERS) for name in table.columns]
-    columns = [" ".join(cells).split() for cells in zip(headings, *table.rows, strict=True)]
-    longest = [max([1, *map(len, words)]) for words in columns]
-    for most in range(LONGEST_WORD, 1, -1):
-        least = [min(word, most) for word in longest]
-        if sum(least) + 2 * len(least) + 1 <= width:  # a space and a border beside each column
-            return least
-    return [1] * len(longest)
+    columns = list(zip(headings, *table.rows, strict=True))
+    least = [
+        max(_longest_word(heading), min(_longest_word(" ".join(cells)), LONGEST_WORD))
+        for heading, *cells in columns
+    ]
+    widths = [max(map(len, column)) for column in columns]
+    room = width - 2 * len(widths)  # a space and a border beside each column
+    for limits in (least, [1] * len(widths)):
+        while sum(widths) > room:
+            spare = [have > limit for have, limit in zip(widths, limits, strict=True)]
+            if not any(spare):
+                break
+            widest = max(range(len(widths)), key=lambda i: spare[i] * widths[i])
+            widths[widest] -= 1
+    return widths
+
+
+def _longest_word(text: str) -> int:
+    return max(map(len, text.split()), default=1)

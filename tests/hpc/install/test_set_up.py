@@ -42,9 +42,8 @@ esac
 TOO_NEW = """#!/bin/bash
 [ "$1" = --version ] && echo Python 3.14.0
 """
-TOOLS = ("bash", "cat", "cmp", "cut", "df", "dirname", "env", "grep", "head", "id", "mkdir", "mktemp")
-TOOLS += ("readlink", "rm", "sed", "seq", "sleep", "tail", "touch", "tr", "nproc", "ln", "mv", "cp")
-TOOLS += ("timeout",)
+TOOLS = "bash cat cmp cp cut df dirname env grep head id ln mkdir mktemp mv nproc readlink rm sed"
+TOOLS += " seq sleep tail timeout touch tr"
 
 
 class Clone:
@@ -83,7 +82,7 @@ class Clone:
 
     def only_ours(self) -> str:
         """A PATH of the stand-ins and the tools of a minimal system: no Python, no compiler."""
-        for tool in TOOLS:
+        for tool in TOOLS.split():
             (self.folder / "bin" / tool).symlink_to(shutil.which(tool) or tool)
         return str(self.folder / "bin")
 

@@ -60,3 +60,16 @@ def test_a_wide_table_fits_the_terminal_and_breaks_words_only_where_it_must(
     assert sum(map(str.isalnum, shown)) == sum(
         map(str.isalnum, "".join(("Speed", *headings, *cells)))
     )
+
+
+def test_a_heading_stays_whole_while_breaking_words_in_cells_is_enough(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "PIPED_WIDTH", 80)
+    headings = ("hosts", "devices of rank 0", "strategy", ">workers", ">tokens/s", ">per worker")
+    headings += (">of best", ">windows", "stretch")
+    cells = ("vm", "CPU, cores 0, 1", "multiworker", "2", "59,772 (46.7k-67.5k)", "59,772")
+    print_tables([Table("Speed", headings, ((*cells, "100%", "6", "s1/1, s2/1"),))])
+    words = capsys.readouterr().out.split()
+    assert {"devices", "strategy", "workers", "tokens/s", "windows", "stretch"} <= set(words)
+    assert {"59,772", "cores", "100%", "s1/1,", "s2/1"} <= set(words)
