@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any, NoReturn, TypeVar
 
+from pipeline.runtime.tables import print_lines
+
 T = TypeVar("T")
 NUMBERS: dict[Any, str] = {int: "a whole number", float: "a number"}  # types of flags, in words
 
@@ -32,13 +34,13 @@ def run_command(work: Callable[[], int | None], who: str = "") -> int:
         left = str(stop) or "nothing half-written was left behind"
         if sys.stderr.isatty():  # which shows "^C", perhaps behind an unfinished line
             print(file=sys.stderr)
-        print(f"{prefix}interrupted; {left}", file=sys.stderr)
+        print_lines([f"{prefix}interrupted; {left}"], sys.stderr)
         return 130
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
-        print(f"{prefix}{error.strerror or error}{where}", file=sys.stderr)
+        print_lines([f"{prefix}{error.strerror or error}{where}"], sys.stderr)
     except (ValueError, RuntimeError) as error:
-        print(f"{prefix}{' '.join(str(error).split())}", file=sys.stderr)
+        print_lines([prefix + " ".join(str(error).split())], sys.stderr)
     return 1
 
 
@@ -77,7 +79,9 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """End the program with code 2 and one line."""
         end = "" if message.endswith("?") else "."
-        self.exit(2, f"error: {message.removeprefix('argument ')}{end} See {self.prog} --help\n")
+        line = f"error: {message.removeprefix('argument ')}{end} See {self.prog} --help"
+        print_lines([line], sys.stderr)
+        self.exit(2)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """The flags; ends the program for one that does not exist."""

@@ -8,6 +8,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TextIO
 
 NOTHING = "-"  # in a cell that has no value
 NUMBERS = ">"  # begins the heading of a column of numbers, which stand at its right edge
@@ -55,11 +56,12 @@ def broken(line: str, columns: int | None) -> str:
     )
 
 
-def print_lines(lines: Iterable[str]) -> None:
-    """Print lines; on a terminal that is narrower, broken between words."""
-    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+def print_lines(lines: Iterable[str], stream: TextIO | None = None) -> None:
+    """Print lines, to standard output by default; on a narrower terminal broken between words."""
+    stream = stream or sys.stdout
+    columns = shutil.get_terminal_size().columns if stream.isatty() else None
     for line in lines:
-        print(broken(line, columns), flush=True)
+        print(broken(line, columns), file=stream, flush=True)
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

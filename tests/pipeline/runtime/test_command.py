@@ -11,7 +11,7 @@ from hpc.scaling import parse_flags as scaling_flags
 from model.generate import parse_arguments as generate_flags
 from pipeline.preprocess import parse_arguments as preprocess_flags
 from tests.conftest import REPOSITORY
-from tests.terminals import lines_on, run_on_terminal
+from tests.terminals import COLUMNS, lines_on, run_on_terminal
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,16 @@ raise SystemExit(run_command(work))
         "[3/10] something ... ^C",
         "error: interrupted; nothing half-written was left behind",
     ]
+
+
+def test_a_long_error_is_broken_between_words_on_a_terminal() -> None:
+    program = (
+        "from pipeline.runtime.command import run_command\n"
+        "def fail(): raise ValueError('one-word-of-thirty-characters- ' * 6)\n"
+        "raise SystemExit(run_command(fail))"
+    )
+    code, terminal = run_on_terminal([sys.executable, "-c", program], PYTHONPATH=str(REPOSITORY))
+    shown = lines_on(terminal)
+    assert code == 1
+    assert len(shown) == 3 and max(map(len, shown)) <= COLUMNS
+    assert all(line.count("one-word-of-thirty-characters-") == 2 for line in shown)
