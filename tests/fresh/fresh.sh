@@ -72,12 +72,15 @@ inside() {
     unshare --mount --pid --fork --kill-child bash -c '
         set -e
         root=$1; shift
+        mount --bind "$root" "$root"
         mount -t proc proc "$root/proc"
         for folder in /dev /sys; do mount --rbind "$folder" "$root$folder"; done
         for folder in $FRESH_BIND; do
             mkdir -p "$root$folder" && mount --bind -o ro "$folder" "$root$folder"
         done
-        exec chroot "$root" "$@"' inside "$root" \
+        # Not chroot: the hosts of the testbed have namespaces of their own, whose root is the old one.
+        cd "$root" && pivot_root . mnt && umount --lazy /mnt
+        exec "$@"' inside "$root" \
         setpriv --reuid "$user" --regid "$user" --clear-groups env -i \
         "HOME=$(awk -F: -v user="$user" '$1 == user {print $6}' "$root/etc/passwd")" \
         "PATH=$path" TERM=dumb "${settings[@]}" \
