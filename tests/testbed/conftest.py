@@ -46,6 +46,17 @@ def testbed(running_testbed: Testbed) -> Iterator[Testbed]:
         running_testbed.restore()
 
 
+@pytest.fixture
+def no_settings(testbed: Testbed, tmp_path: Path) -> Iterator[None]:
+    """All hosts without the settings of Open MPI 4 and 5 that a lab makes once."""
+    (tmp_path / "no-settings").mkdir()
+    for name in testbed.hosts:
+        testbed.run(name, ["mount", "--bind", str(tmp_path / "no-settings"), "/etc/openmpi"])
+    yield
+    for name in testbed.hosts:
+        testbed.run(name, ["umount", "--lazy", "/etc/openmpi"])
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The root of the repository."""

@@ -49,6 +49,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {"HOME": str(tmp_path), **root}
 
 
+@pytest.mark.usefixtures("no_settings")  # of the testbed, which Debian 13's Open MPI reads
 def test_its_processes_are_not_bound_and_have_the_path_and_the_network(
     mpirun: str, environment: dict[str, str], testbed: Testbed
 ) -> None:

@@ -55,9 +55,12 @@ def test_every_mpirun_of_ours_notices_a_cut_link_within_seconds(
 
 def test_slurm_and_the_testbed_have_the_same_settings() -> None:
     site = (REPOSITORY / "slurm/site.env").read_text()
-    testbed = (REPOSITORY / "tests/testbed/etc/openmpi/openmpi-mca-params.conf").read_text()
+    testbed = REPOSITORY / "tests/testbed/etc/openmpi"
+    open_mpi = (testbed / "openmpi-mca-params.conf").read_text()
+    launcher_of_5 = (testbed / "prte-mca-params.conf").read_text()
     for name, value in KEEPALIVE.items():
         assert f"OMPI_MCA_{name}={value} PRTE_MCA_{name}={value}\n" in site
-        assert f"{name} = {value}\n" in testbed
+        assert f"{name} = {value}\n" in open_mpi and f"{name} = {value}\n" in launcher_of_5
     assert f'SSH_OPTIONS="{SSH}"\n' in site
-    assert f"plm_rsh_args = {SSH}\n" in testbed
+    assert f"plm_rsh_args = {SSH}\n" in open_mpi
+    assert f"plm_ssh_args = {SSH}\n" in launcher_of_5
