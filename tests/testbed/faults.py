@@ -96,7 +96,7 @@ FAULTS = {
     "launch": Fault("link cut while mpirun's ssh starts", Case.cut, when=Case.is_launching),
     "start": Fault("link cut while both ranks start", Case.cut, when=Case.has_begun),
     "host": Fault("all processes on bath killed", Case.kill_host),
-    "disk": Fault("disk of the run folder full", Case.fill_disk, "could not be written (No space"),
+    "disk": Fault("disk of the run folder full", Case.fill_disk, "No space left"),
     "stall-5": Fault("rank 1 stopped for 5 s", lambda case: case.stop(5.0)),
     "stall-20": Fault("rank 1 stopped for 20 s", lambda case: case.stop(20.0)),
     "link-5": Fault("link of bath cut for 5 s", lambda case: case.cut(5.0)),

@@ -110,8 +110,9 @@ def test_a_run_whose_second_host_died_twice_ends_as_one_that_was_moved_by_hand(
         by_hand(testbed, checkout, stretch["workers"], last)
     moved = checkout / "runs/moved"
     assert [s["first_step"] for s in stretches(moved)] == [s["first_step"] for s in found]
-    for split in ("train", "valid"):
-        np.testing.assert_array_equal(losses(run, split), losses(moved, split))
+    np.testing.assert_array_equal(losses(run), losses(moved))
+    # Not equal bit for bit: what a cut interrupted was evaluated by one worker, here by two.
+    np.testing.assert_allclose(losses(run, "valid"), losses(moved, "valid"), rtol=1e-6)
     expected, weights = final_weights(moved), final_weights(run)
     assert weights.keys() == expected.keys()
     for name in expected:

@@ -75,5 +75,5 @@ def test_a_full_disk_is_measured_end_to_end(tiny_shards: Path, tmp_path: Path) -
     )
     (row,) = json.loads((tmp_path / "work/rows.json").read_text())
     assert (row["code"], row["again"], row["identical"]) == (1, 0, True), row["said"]
-    assert "could not be written" in row["named"]
+    assert "could not be written" in row["named"] and "No space left" in row["named"]
     assert not (tmp_path / "state").exists()
