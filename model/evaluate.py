@@ -32,7 +32,8 @@ from pipeline.runtime.tables import print_lines
 if TYPE_CHECKING:
     from pipeline.sources.json_frames import FrameSet
 
-SOURCES = ("jsb", "nottingham")
+SOURCES = ("jsb", "nottingham", "musedata", "pianomidi")
+WRITTEN = " or ".join(f"{name}:PATH" for name in SOURCES)
 NOTE_BASELINES = ("uniform", "unigram", "hold", "bigram")
 BASELINES = (*NOTE_BASELINES, "bernoulli")
 
@@ -49,7 +50,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("runs", type=Path, nargs="*", metavar="RUN", help="run folders or checkpoints, averaged")
     add("--model", choices=BASELINES, help="no network, but this baseline, fitted on train")
-    add("--data", metavar="SOURCE", help="jsb:PATH or nottingham:PATH")
+    add("--data", metavar="SOURCE", help=WRITTEN)
     add("--split", choices=SPLITS, default="valid", help="default: valid")
     add("--pieces", type=int, metavar="N", help="only the first N pieces of the split")
     add("--transpositions", type=int, default=1, metavar="N", help="averaged (default: 1, none)")
@@ -75,7 +76,7 @@ def _refuse_combinations(flags: argparse.Namespace, parser: argparse.ArgumentPar
     if flags.samples is not None and (len(flags.runs) > 1 or flags.split == "train"):
         parser.error("--samples composes with one RUN, and compares with train and another split")
     if flags.data is None and (flags.samples or flags.json or not flags.plots):
-        parser.error("--data is needed: jsb:PATH or nottingham:PATH")
+        parser.error(f"--data is needed: {WRITTEN}")
 
 
 def evaluate(flags: argparse.Namespace) -> None:
@@ -108,8 +109,8 @@ def _read_source(text: str) -> FrameSet:
     name, _, place = text.partition(":")
     if name not in SOURCES or not place:
         raise ValueError(
-            f"--data {text}: the protocols are stated for {' and '.join(SOURCES)}. Write jsb:PATH "
-            f"or nottingham:PATH, PATH a .json file of frames{meant(name, SOURCES)}"
+            f"--data {text}: the protocols are stated for {', '.join(SOURCES)}. Write {WRITTEN}, "
+            f"PATH a .json file of frames{meant(name, SOURCES)}"
         )
     return read_frames(Path(place))
 
