@@ -4,11 +4,13 @@ python model/evaluate.py runs/chorales --data jsb:Jsb16thSeparated.json --split 
 python model/evaluate.py runs/a runs/b --transpositions 7 --data jsb:Jsb16thSeparated.json
 python model/evaluate.py runs/a --data jsb:Jsb16thSeparated.json --samples 200 --plots pictures
 python model/evaluate.py --model bigram --data jsb:Jsb16thSeparated.json --split test
+python model/evaluate.py runs/a --data jsb:Jsb16thSeparated.json --listening-test 10
 
 Several RUNs, and several transpositions of each piece, are averaged: the mean of the probabilities
 of every note. --samples composes pieces and compares them with real ones: metrics, voice leading,
 and copies from train. --plots draws where the model is surprised, the composed pieces beside real
-ones, and a map of its pitches; the map alone needs no --data.
+ones, and a map of its pitches; the map alone needs no --data. --listening-test writes a page on
+which people say of N composed and N real excerpts which is which, and a file with the key.
 """
 
 from __future__ import annotations
@@ -22,7 +24,13 @@ from typing import TYPE_CHECKING, Any
 if __package__ in (None, ""):  # run as a script: import from the root, not from model/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from model.evaluation.networks import draw_pitches, evaluate_networks, open_networks
+from model.evaluation.networks import (
+    LISTENING_PAGE,
+    draw_pitches,
+    evaluate_networks,
+    listening_test,
+    open_networks,
+)
 from model.networks.checkpoint import require_checkpoint
 from pipeline.dataset.manifest import SPLITS
 from pipeline.runtime.command import described_parser, meant, run_command
@@ -32,9 +40,11 @@ from pipeline.runtime.tables import print_lines
 if TYPE_CHECKING:
     from pipeline.sources.json_frames import FrameSet
 
-SOURCES = ("jsb", "nottingham")
+SOURCES = ("jsb", "nottingham", "musedata", "pianomidi")
+WRITTEN = " or ".join(f"{name}:PATH" for name in SOURCES)
 NOTE_BASELINES = ("uniform", "unigram", "hold", "bigram")
 BASELINES = (*NOTE_BASELINES, "bernoulli")
+FEWEST, MOST = 3, 30  # excerpts of a kind: guesses at two are too often right; 60 are 15 MB
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,11 +59,20 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("runs", type=Path, nargs="*", metavar="RUN", help="run folders or checkpoints, averaged")
     add("--model", choices=BASELINES, help="no network, but this baseline, fitted on train")
-    add("--data", metavar="SOURCE", help="jsb:PATH or nottingham:PATH")
+    add("--data", metavar="SOURCE", help=WRITTEN)
     add("--split", choices=SPLITS, default="valid", help="default: valid")
     add("--pieces", type=int, metavar="N", help="only the first N pieces of the split")
     add("--transpositions", type=int, default=1, metavar="N", help="averaged (default: 1, none)")
     add("--samples", type=int, metavar="N", help="compose N pieces and compare them with real ones")
+    add(
+        "--listening-test",
+        type=int,
+        metavar="N",
+        help=f"write a page with N composed and N real excerpts ({FEWEST} to {MOST}), and its key",
+    )
+    page = f"of --listening-test (default: {LISTENING_PAGE})"
+    add("--page", type=Path, metavar="FILE", help=page)
+    add("--soundfont", type=Path, metavar="FILE", help="of --listening-test")
     add("--seed", type=int, default=1, help="of the pieces composed (default: 1)")
     add("--temperature", type=float, default=1.0, help="of the pieces composed (default: 1)")
     add("--top-p", type=float, default=1.0, help="of the pieces composed (default: 1, all tokens)")
@@ -74,8 +93,16 @@ def _refuse_combinations(flags: argparse.Namespace, parser: argparse.ArgumentPar
         parser.error(f"{', '.join(name for name in asked if asked[name])} need a RUN, no --model")
     if flags.samples is not None and (len(flags.runs) > 1 or flags.split == "train"):
         parser.error("--samples composes with one RUN, and compares with train and another split")
+    if flags.listening_test is None:
+        if flags.page or flags.soundfont:
+            parser.error("--page and --soundfont go with --listening-test")
+    elif len(flags.runs) != 1 or any(asked.values()) or flags.json or not flags.data:
+        parser.error(
+            "--listening-test needs one RUN and --data, and goes without --samples, --plots, "
+            "--transpositions and --json"
+        )
     if flags.data is None and (flags.samples or flags.json or not flags.plots):
-        parser.error("--data is needed: jsb:PATH or nottingham:PATH")
+        parser.error(f"--data is needed: {WRITTEN}")
 
 
 def evaluate(flags: argparse.Namespace) -> None:
@@ -92,6 +119,13 @@ def evaluate(flags: argparse.Namespace) -> None:
         frame_set = _first_pieces(frame_set, flags.split, flags.pieces)
     if flags.transpositions < 1:
         raise ValueError(f"--transpositions is {flags.transpositions}; it must be 1 or more")
+    if flags.listening_test is not None:
+        if not FEWEST <= flags.listening_test <= MOST:
+            raise ValueError(
+                f"--listening-test is {flags.listening_test}; it must be {FEWEST} to {MOST}"
+            )
+        listening_test(flags, frame_set)
+        return
     if flags.model:
         contents = _baseline_report(flags.model, frame_set, flags.split)
         print_lines(describe(contents).splitlines())
@@ -108,8 +142,8 @@ def _read_source(text: str) -> FrameSet:
     name, _, place = text.partition(":")
     if name not in SOURCES or not place:
         raise ValueError(
-            f"--data {text}: the protocols are stated for {' and '.join(SOURCES)}. Write jsb:PATH "
-            f"or nottingham:PATH, PATH a .json file of frames{meant(name, SOURCES)}"
+            f"--data {text}: the protocols are stated for {', '.join(SOURCES)}. Write {WRITTEN}, "
+            f"PATH a .json file of frames{meant(name, SOURCES)}"
         )
     return read_frames(Path(place))
 

@@ -23,7 +23,6 @@ sound goes into MP3 files beside it: send these too.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import secrets
 import sys
 import time
@@ -43,6 +42,7 @@ from model.rendering.write_pieces import (
     add_file_flags,
     choose_engraver,
     choose_soundfont,
+    require_libraries,
     require_notes,
     write_pieces,
 )
@@ -185,11 +185,7 @@ def parse_bars(text: str) -> int | tuple[int, int]:
 def check_values(flags: argparse.Namespace) -> None:
     """Raise ValueError for values that no piece can be made with, before anything slow begins."""
     needed = ("mido",) if flags.live and not (flags.primer or flags.input) else LIBRARIES
-    missing = [name for name in needed if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ValueError(
-            f"{', '.join(missing)} not installed; composing needs it. Run: pip install '.[compose]'"
-        )
+    require_libraries(*needed)
     for name in ("num_pieces", "beats_per_bar", "bars", "length_tokens", "primer_bars"):
         value = getattr(flags, name)
         if isinstance(value, int) and value < 1:

@@ -20,6 +20,7 @@ BESIDE_THE_CODE = (
     "model/pretrained/chorales/bundle.json",
     "model/pretrained/chorales/weights.npz",
     "model/rendering/listening_page.html",
+    "model/rendering/listening_test.html",
     "hpc/presets/chorales.toml",
 )
 

@@ -14,8 +14,7 @@ from pipeline.sources.json_frames import SILENT, piano_roll
 LOWEST_PITCH, HIGHEST_PITCH = 36, 81  # of the JSB Chorales
 NUM_SYMBOLS = HIGHEST_PITCH - LOWEST_PITCH + 2  # 46 pitches and the rest
 STEPS_PER_QUARTER = 4
-NUM_KEYS = 88  # of the piano, 21 .. 108: the frames of Boulanger-Lewandowski 2012
-LOWEST_KEY = 21
+LOWEST_KEY, HIGHEST_KEY = 21, 108  # of the piano: the frames of Boulanger-Lewandowski 2012
 
 Pieces = Sequence[np.ndarray]
 
@@ -25,12 +24,7 @@ def symbols(frames: np.ndarray) -> np.ndarray:
 
     Raises ValueError for a pitch outside the protocol's 36..81.
     """
-    sounding = frames[frames != SILENT]
-    if sounding.size and (sounding.min() < LOWEST_PITCH or sounding.max() > HIGHEST_PITCH):
-        raise ValueError(
-            f"pitches {sounding.min()}..{sounding.max()}; the 16th-grid protocol has "
-            f"{LOWEST_PITCH}..{HIGHEST_PITCH}"
-        )
+    _require_pitches(frames, LOWEST_PITCH, HIGHEST_PITCH, "the 16th-grid protocol")
     return np.where(frames == SILENT, 0, frames - LOWEST_PITCH + 1).astype(np.int64)
 
 
@@ -101,7 +95,8 @@ def bigram(train: Pieces, pieces: Pieces) -> list[np.ndarray]:
 def bernoulli(train: Pieces, pieces: Pieces) -> list[np.ndarray]:
     """Nats [num_frames, 1] of each piece if every key sounds independently of the others.
 
-    The protocol of Boulanger-Lewandowski et al. 2012 (arXiv 1206.6392) for 88 keys.
+    The protocol of Boulanger-Lewandowski et al. 2012 (arXiv 1206.6392) for 88 keys. Raises
+    ValueError for a pitch outside them: its nats would be missing.
     """
     roll = np.concatenate([_keys(piece) for piece in train])
     share = (roll.sum(0) + 1) / (len(roll) + 2)
@@ -114,7 +109,19 @@ def bernoulli(train: Pieces, pieces: Pieces) -> list[np.ndarray]:
 
 
 def _keys(frames: np.ndarray) -> np.ndarray:
-    return piano_roll(frames)[:, LOWEST_KEY : LOWEST_KEY + NUM_KEYS]
+    _require_pitches(frames, LOWEST_KEY, HIGHEST_KEY, "the protocol of 88 keys")
+    return piano_roll(frames)[:, LOWEST_KEY : HIGHEST_KEY + 1]
+
+
+def _require_pitches(frames: np.ndarray, lowest: int, highest: int, protocol: str) -> None:
+    """Raise ValueError for a pitch that the protocol does not have."""
+    sounding = frames[frames != SILENT]
+    outside = (sounding < lowest) | (sounding > highest)
+    if outside.any():
+        raise ValueError(
+            f"pitches outside {lowest}..{highest}, all that {protocol} has: {outside.sum()} of a "
+            f"piece within {sounding.min()}..{sounding.max()}; a likelihood cannot leave them out"
+        )
 
 
 def _unigram_logs(train: Pieces) -> np.ndarray:

@@ -13,6 +13,7 @@ from pipeline.vocabulary.grammar import END, PAD
 from pipeline.vocabulary.grid import REST, GridVocabulary
 
 PIECES_AT_ONCE = 8
+LOGITS_AT_ONCE = 1 << 27  # 0.5 GiB: one piece of 4,000 frames of 15 voices has 0.4
 
 
 class Likelihood:
@@ -56,9 +57,7 @@ class Likelihood:
         """Nats [num_frames, voices] of pieces of ids; pieces of similar length share a batch."""
         vocabulary = self.vocabulary
         result: list[np.ndarray] = [np.empty(0)] * len(ids)
-        by_length = sorted(range(len(ids)), key=lambda index: len(ids[index]))
-        for first in range(0, len(ids), PIECES_AT_ONCE):
-            chosen = by_length[first : first + PIECES_AT_ONCE]
+        for chosen in _batches([len(piece) for piece in ids], vocabulary.size):
             longest = len(ids[chosen[-1]])
             targets = np.full((len(chosen), longest), PAD, np.int32)
             for row, index in zip(targets, chosen, strict=True):
@@ -69,6 +68,17 @@ class Likelihood:
                 music = row[vocabulary.opening.size : len(ids[index]) - 1]
                 result[index] = music.reshape(-1, vocabulary.tokens_per_frame)[:, 1:]
         return result
+
+
+def _batches(lengths: Sequence[int], vocab_size: int) -> list[list[int]]:
+    """The numbers of pieces of these lengths in batches, the shortest first, that fit in memory."""
+    batches: list[list[int]] = [[]]
+    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
+        most = min(PIECES_AT_ONCE, LOGITS_AT_ONCE // (lengths[index] * vocab_size))
+        if batches[-1] and len(batches[-1]) >= most:
+            batches.append([])
+        batches[-1].append(index)
+    return [batch for batch in batches if batch]
 
 
 def frame_nats(

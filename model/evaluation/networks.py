@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from pipeline.vocabulary.grid import GridVocabulary
 
 
+LISTENING_PAGE = Path("listening-test.html")
+
+
 def evaluate_networks(flags: argparse.Namespace, frame_set: FrameSet) -> dict[str, Any]:
     """The report of trained networks; also prints it and draws the plots asked for."""
     composers = open_networks(flags.runs)  # first, because it loads TensorFlow without log lines
@@ -50,6 +53,34 @@ def evaluate_networks(flags: argparse.Namespace, frame_set: FrameSet) -> dict[st
     if flags.samples is not None:
         contents["music"] = _compose(flags, composers[0], vocabulary, splits, frame_set.has_voices)
     return contents
+
+
+def listening_test(flags: argparse.Namespace, frame_set: FrameSet) -> None:
+    """Write the page of a listening test, and its key. Raises ValueError or OSError."""
+    from model.rendering.write_pieces import choose_soundfont, require_libraries
+
+    # Look for everything that may be missing before the seconds of loading TensorFlow.
+    require_libraries("mido", "midi2audio", "soundfile")
+    soundfont = choose_soundfont(flags)
+    (composer,) = open_networks(flags.runs)
+    from model.composing.sampling import Sampling
+    from model.evaluation import listening_test as test
+
+    count, seed, split = flags.listening_test, flags.seed, flags.split
+    vocabulary = _one_grid([composer], flags.runs, frame_set)
+    real = test.real_excerpts(frame_set, split, vocabulary, count, seed)
+    sampling = Sampling(temperature=flags.temperature, top_p=flags.top_p)
+    composed, num_short = test.composed_excerpts(composer, count, sampling, seed)
+    page = flags.page or LISTENING_PAGE
+    key = test.write_listening_test(page, [*composed, *real], vocabulary, soundfont, seed)
+    lines = [
+        f"page: {page} ({page.stat().st_size / 1e6:.1f} MB, the sound is in it): {2 * count} "
+        f"excerpts of {test.QUARTERS} quarters, half of them composed",
+        f"key: {key}, not to be sent with the page",
+    ]
+    if num_short:
+        lines.append(f"{num_short} composed pieces ended before {test.QUARTERS} quarters: left out")
+    print_lines(lines)
 
 
 def open_networks(runs: Sequence[Path]) -> list[Composer]:

@@ -146,7 +146,7 @@ def as_mp3(wav_path: Path) -> bytes:
 
     # As floats: libsndfile 1.2.2 turns 16-bit stereo into noise (its pull request 1106).
     samples, rate = soundfile.read(wav_path, dtype="float32", always_2d=True)
-    return _encoded(samples, rate, format="MP3", bitrate_mode="VARIABLE", compression_level=0.5)
+    return encode_sound(samples, rate, format="MP3", bitrate_mode="VARIABLE", compression_level=0.5)
 
 
 def write_mp3(wav_path: Path, mp3_path: Path) -> None:
@@ -155,7 +155,7 @@ def write_mp3(wav_path: Path, mp3_path: Path) -> None:
         partial.write_bytes(as_mp3(wav_path))
 
 
-def _encoded(samples: np.ndarray, rate: int, **options: Any) -> bytes:
+def encode_sound(samples: np.ndarray, rate: int, **options: Any) -> bytes:
     """Samples [num_frames, channels] int16 or float32 as the bytes of a sound file."""
     import soundfile
 
@@ -189,7 +189,7 @@ def _write_wav(samples: np.ndarray, wav_path: Path) -> None:
     """Write samples [num_frames, channels] int16: whole or not at all. Raises OSError."""
     try:
         with new_file(wav_path) as partial:
-            partial.write_bytes(_encoded(samples, SAMPLE_RATE, format="WAV", subtype="PCM_16"))
+            partial.write_bytes(encode_sound(samples, SAMPLE_RATE, format="WAV", subtype="PCM_16"))
     except OSError as error:
         raise OSError(f"could not write {wav_path}: {error.strerror or error}") from error
 

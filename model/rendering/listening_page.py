@@ -61,7 +61,9 @@ def write_page(
         for file, mp3 in zip(beside, mp3s, strict=True):
             with new_file(file) as partial:
                 partial.write_bytes(mp3)
-    sources = [_relative(file, path) for file in beside] or [_data("audio/mpeg", m) for m in mp3s]
+    sources = [_relative(file, path) for file in beside] or [
+        data_url("audio/mpeg", m) for m in mp3s
+    ]
     articles = [
         _article(number, piece, score, source, renderer)
         for number, ((piece, score), source) in enumerate(zip(pieces, sources, strict=True), 1)
@@ -71,20 +73,25 @@ def write_page(
         "settings": _terms({name: value for name, value in settings.items() if value is not None}),
         "pieces": "\n".join(articles),
     }
-    text = TEMPLATE.read_text(encoding="utf-8")
+    write_from_template(path, TEMPLATE, parts)
+    return Page(path, tuple(beside))
+
+
+def write_from_template(path: Path, template: Path, parts: Mapping[str, str]) -> None:
+    """Write a template with a part for each {{name}}: whole or not at all. Raises OSError."""
+    text = template.read_text(encoding="utf-8")
     for name, value in parts.items():
         text = text.replace("{{" + name + "}}", value)
     path.parent.mkdir(parents=True, exist_ok=True)
     with new_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
-    return Page(path, tuple(beside))
 
 
 def _relative(file: Path, page: Path) -> str:
     return quote(Path(os.path.relpath(file, page.parent)).as_posix())
 
 
-def _data(kind: str, contents: bytes) -> str:
+def data_url(kind: str, contents: bytes) -> str:
     """A URL that holds the contents themselves."""
     return f"data:{kind};base64,{base64.b64encode(contents).decode()}"
 
@@ -99,7 +106,7 @@ def _article(
     # The script gives the MP3 link the player's address: the sound is in the page only once.
     downloads = f'<a class="sound" href="#" download="{escape(piece.name)}.mp3">MP3</a>'
     if piece.midi:
-        midi = _data("audio/midi", Path(piece.midi).read_bytes())
+        midi = data_url("audio/midi", Path(piece.midi).read_bytes())
         downloads += f', <a href="{midi}" download="{escape(piece.name)}.mid">MIDI</a>'
     figures = {
         "notes": piece.num_notes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -41,6 +42,15 @@ def add_file_flags(group: argparse._ArgumentGroup) -> None:
     )
     add("--page", type=Path, metavar="FILE", help="a page to see and hear the pieces (.html)")
     add("--data", type=Path, help="print music metrics beside those of this data set's pieces")
+
+
+def require_libraries(*names: str) -> None:
+    """Raise ValueError for a library of the extra `compose` that is not installed."""
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ValueError(
+            f"{', '.join(missing)} not installed; composing needs it. Run: pip install '.[compose]'"
+        )
 
 
 def choose_soundfont(flags: argparse.Namespace) -> Path:

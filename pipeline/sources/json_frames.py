@@ -1,4 +1,4 @@
-"""Music stored as frames of sounding pitches: the JSON files of the JSB Chorales and Nottingham.
+"""Music stored as frames of sounding pitches: JSON files of JSB Chorales, Nottingham and others.
 
 A file is {split: [piece]}, a piece is a list of frames of equal length, and a frame is either one
 pitch per voice (-1: silent) or the sounding pitches of all voices. Frames do not tell a held note
@@ -59,9 +59,15 @@ def read_frames(path: Path) -> FrameSet:
     """The frames of a JSON file, its official splits train, valid and test kept.
 
     Sources: github.com/czhuang/JSB-Chorales-dataset (`Jsb16thSeparated.json`, one pitch per voice,
-    and `jsb-chorales-quarter.json`, sounding pitches) and, in the second form, Nottingham.
+    and `jsb-chorales-quarter.json`, sounding pitches) and, in the second form, Nottingham, MuseData
+    and Piano-midi.de.
     Raises ValueError for a file of another form, OSError for one that cannot be opened.
     """
+    if path.suffix.lower() == ".mat":
+        raise ValueError(
+            f"{path} is a MATLAB file, which is not read. docs/data-sets.md says how to "
+            "make a .json file of it"
+        )
     units = [unit for unit in STEPS_PER_QUARTER if unit in path.name]
     if len(units) != 1:
         raise ValueError(

@@ -36,7 +36,7 @@ from pipeline.vocabulary.grammar import END, MARKS, START, check_grammar
 REST = 0  # in frames; every other value is a MIDI key
 FIRST_PROGRAM = 40  # voice i plays program 40 + i (violin, viola, cello, contrabass): its own track
 CHOIR = ("Soprano", "Alto", "Tenor", "Bass")
-MAX_VOICES = 9  # the most pitches of a frame of Nottingham; program 48 is a string ensemble
+MAX_VOICES = 15  # the most pitches of a frame of MuseData; MIDI has as many melodic channels
 QUARTERS_PER_BAR = 4
 
 

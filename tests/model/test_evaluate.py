@@ -15,6 +15,7 @@ from pipeline.sources.json_frames import FrameSet, read_frames
 JSB = "jsb/Jsb16thSeparated.json"
 QUARTERS = "jsb/jsb-chorales-quarter.json"
 NOTTINGHAM = "nottingham/nottingham-8th.json"
+MUSEDATA, PIANOMIDI = (f"polyphony/{name}-8th.json" for name in ("musedata", "pianomidi"))
 
 
 @pytest.fixture(scope="module")
@@ -44,19 +45,77 @@ def test_floors_on_sixteenths_are_the_known_ones(
     assert mean(fitted(splits["train"], splits["test"])) == pytest.approx(test, abs=0.01)
 
 
-@pytest.mark.parametrize(("file", "nats"), [(QUARTERS, 11.06), (NOTTINGHAM, 10.25)])
+@pytest.mark.parametrize(
+    ("source", "file", "nats"),
+    [
+        ("jsb", QUARTERS, 11.06),
+        ("nottingham", NOTTINGHAM, 10.25),
+        ("musedata", MUSEDATA, 11.51),
+        ("pianomidi", PIANOMIDI, 11.05),
+    ],
+)
 def test_the_bernoulli_floor_on_frames_is_the_known_one(
-    shared_data: Path, file: str, nats: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    shared_data: Path,
+    source: str,
+    file: str,
+    nats: float,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    path = shared_data / file
+    if not path.is_file():
+        pytest.skip(f"no {path}")
     written = tmp_path / "baseline.json"
-    source = f"{file.partition('/')[0]}:{shared_data / file}"
-    flags = ["--model", "bernoulli", "--data", source, "--split", "test", "--json", str(written)]
+    data = f"{source}:{path}"
+    flags = ["--model", "bernoulli", "--data", data, "--split", "test", "--json", str(written)]
     assert evaluate.main(flags) == 0
     contents = json.loads(written.read_text())
     assert contents["nats_per_frame"] == pytest.approx(nats, abs=0.01)
     assert contents["nats_per_note"] is None
     assert "independent outputs" in contents["comparable"]
     assert "test split" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("source", ["musedata", "pianomidi"])
+def test_the_bernoulli_floor_of_a_few_frames_is_the_one_worked_out_by_hand(
+    source: str, tmp_path: Path
+) -> None:
+    path, written = tmp_path / f"{source}-8th.json", tmp_path / "baseline.json"
+    path.write_text(
+        json.dumps({"train": [[[60], [60, 64]]], "valid": [], "test": [[[60, 64]], [[]]]})
+    )
+    flags = ["--model", "bernoulli", "--data", f"{source}:{path}", "--split", "test"]
+    assert evaluate.main([*flags, "--json", str(written)]) == 0
+    # With 1 added to each count: 60 has 3 of 4, 64 has 2 of 4, each of the 86 other keys 1 of 4.
+    others = -86 * np.log(3 / 4)
+    chord, silence = -np.log(3 / 4) - np.log(2 / 4), -np.log(1 / 4) - np.log(2 / 4)
+    expected = others + (chord + silence) / 2
+    assert expected == pytest.approx(26.2707, abs=1e-4)
+    assert json.loads(written.read_text())["nats_per_frame"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("outside", [20, 109])
+def test_a_pitch_that_no_piano_has_is_refused_rather_than_passed_over(
+    outside: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "pianomidi-8th.json"
+    frames = [[sorted([outside, 60])]]
+    path.write_text(json.dumps({"train": [[[60]]], "valid": frames, "test": []}))
+    assert evaluate.main(["--model", "bernoulli", "--data", f"pianomidi:{path}"]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "pitches outside 21..108" in said and "1 of a piece" in said and str(outside) in said
+
+
+def test_a_matlab_file_is_one_line_that_says_how_to_make_json_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "MuseData.mat"
+    path.write_bytes(b"MATLAB 5.0 MAT-file, Platform: PCWIN64".ljust(128))
+    assert evaluate.main(["--model", "bernoulli", "--data", f"musedata:{path}"]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "is a MATLAB file" in said and "docs/data-sets.md" in said
 
 
 def test_a_quarter_of_the_test_chorales_share_their_tune_with_train(sixteenths: FrameSet) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from itertools import product
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from model import evaluate
 from model.evaluation.likelihood import Likelihood, frame_nats, transpositions
 from model.networks.registry import Network, build_network, network_config
 from pipeline.vocabulary.grid import GridVocabulary
+from tests.model.tiny_run import write_tiny_run
 
 VOCABULARY = GridVocabulary(lowest_pitch=60, highest_pitch=71, voices=2)
 SYMBOLS = (0, *range(60, 72))
@@ -80,3 +84,27 @@ def test_a_transposition_that_leaves_the_range_counts_no_more_from_there_on(
     assert mean[2, 0] == pytest.approx(expected, rel=1e-5)
     expected = -np.log(np.mean(np.exp([-same[2, 1], -np.inf])))
     assert mean[2, 1] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(("num_voices", "code"), [(15, 0), (14, 1)])
+def test_frames_of_fifteen_pitches_need_a_model_of_as_many_voices(
+    num_voices: int, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chord = [*range(30, 105, 5)]
+    pieces = [[chord, [], [60], chord], [[21, 108]]]
+    path = tmp_path / "musedata-8th.json"
+    path.write_text(json.dumps({"train": [], "valid": pieces, "test": []}))
+    grid = GridVocabulary(
+        steps_per_quarter=2, lowest_pitch=21, highest_pitch=108, voices=num_voices
+    )
+    run = write_tiny_run(tmp_path / "run", grid)
+    written = tmp_path / "likelihood.json"
+    flags = [str(run), "--data", f"musedata:{path}", "--json", str(written)]
+    assert evaluate.main(flags) == code
+    if code:
+        assert "15 pitches and the model 14 voices" in capsys.readouterr().err
+        return
+    contents = json.loads(written.read_text())
+    # Random weights: close to even over the ids of all voices, and so over those of each.
+    assert contents["frames"] == 5
+    assert contents["nats_per_frame"] == pytest.approx(15 * np.log(grid.size), rel=0.1)

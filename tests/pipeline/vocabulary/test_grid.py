@@ -59,6 +59,25 @@ def test_a_piano_gives_its_highest_pitch_to_the_first_voice() -> None:
     }
 
 
+def test_fifteen_voices_hold_the_fullest_frame_and_what_is_above_is_counted() -> None:
+    widest = GridVocabulary(steps_per_quarter=2, lowest_pitch=21, highest_pitch=108, voices=15)
+    keys = [*range(30, 105, 5)]  # 15 of them
+    full = make_notes([(0, 0, pitch, 2, 80) for pitch in keys])
+    fitted, adjustments = widest.fit(Score(full, 2))
+    assert adjustments == {}
+    assert widest.frames(fitted).tolist() == [keys[::-1]] * 2
+    np.testing.assert_array_equal(widest.decode_frames(widest.encode(fitted)), [keys[::-1]] * 2)
+    above = make_notes([(0, 0, pitch, 2, 80) for pitch in (*keys, 21)])
+    fitted, adjustments = widest.fit(Score(above, 2))
+    assert widest.frames(fitted)[0].tolist() == [*keys[:0:-1], 21]
+    assert adjustments == {
+        "pitches beyond the voices left out": 2,
+        "notes that begin beyond the voices left out": 1,
+    }
+    with pytest.raises(ValueError, match="1 to 15 voices are needed"):
+        GridVocabulary(voices=16)
+
+
 def test_steps_count_the_places_of_the_bar() -> None:
     names = [DUET.token_name(int(i)) for i in DUET.encode_frames(np.full((5, 2), [72, 0]))]
     frame = ["VOICE 1 72", "VOICE 2 REST"]
