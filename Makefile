@@ -41,11 +41,11 @@ horovod: ## Build Horovod again, after its build failed or the MPI changed
 demo: setup ## From Bach's chorales to new music in at most 10 minutes
 	$(VENV_PYTHON) pipeline/preprocess.py bach --out data/bach
 	hpc/install/two_processes.sh $(VENV_PYTHON) hpc/train.py --data data/bach --run runs/demo $(DEMO_TRAIN)
-	$(VENV_PYTHON) model/generate.py runs/demo --data data/bach --out out --seed 1 --top-p 0.95 --bars 16 $(NO_WAV)
+	$(VENV_PYTHON) model/generate.py runs/demo --data data/bach --out out/demo --seed 1 --top-p 0.95 --bars 16 $(NO_WAV)
 	@echo "Beside it, the model that comes with the program, which learned for longer:"
-	$(VENV_PYTHON) model/generate.py model/pretrained/chorales --out out/pretrained --seed 1 --temperature 0.9 --bars 16 $(NO_WAV)
+	$(VENV_PYTHON) model/generate.py model/pretrained/chorales --out out/demo/pretrained --seed 1 --temperature 0.9 --bars 16 $(NO_WAV)
 	@echo "The training run (.venv/bin/tensorboard --logdir runs) and the music:"
-	@find "$(CURDIR)/runs/demo" -maxdepth 0; find "$(CURDIR)/out" -name '*.mid' -o -name '*.wav' -o -name '*.png' | sort
+	@find "$(CURDIR)/runs/demo" -maxdepth 0; find "$(CURDIR)/out/demo" -name '*.mid' -o -name '*.wav' -o -name '*.png' | sort
 
 # Where the data set lies: Jsb16thSeparated.json of github.com/czhuang/JSB-Chorales-dataset.
 JSB ?= Jsb16thSeparated.json
@@ -70,7 +70,7 @@ notebooks: setup ## Execute notebooks/ into build/notebooks, for make docs: half
 	$(VENV_PYTHON) -m jupyter execute $(wildcard notebooks/*.ipynb) --output='../build/notebooks/{notebook_name}'
 
 SYSTEM ?= bookworm
-fresh: ## README's commands on a bare SYSTEM=bookworm, trixie or noble: a table; root, debootstrap, an hour
+fresh: ## README's commands on a bare SYSTEM=bookworm, trixie or noble: a table; root, debootstrap, hours
 	nice -n 10 tests/fresh/fresh.sh $(SYSTEM)
 
 docs: $(DONE)/environment ## README, docs/, notebooks/ and the results as a site in build/docs; a broken link is an error

@@ -122,9 +122,12 @@ class Manifest:
         """
         path = data_dir / FILE_NAME
         if not data_dir.is_dir() or not path.is_file():
+            is_used = data_dir.is_dir() and any(data_dir.iterdir())
+            scores, out = (data_dir, "data/NAME") if is_used else ("bach", data_dir)
             raise ValueError(
-                f"no data set in {data_dir} ({FILE_NAME} is missing). Make one with: "
-                f"python pipeline/preprocess.py bach --out {data_dir}"
+                f"no data set in {data_dir} ({FILE_NAME} is missing). Make one"
+                f"{' of the scores in it' * is_used} with: "
+                f"python pipeline/preprocess.py {scores} --out {out}"
             )
         try:
             contents = json.loads(path.read_text())

@@ -6,12 +6,13 @@ import argparse
 import os
 import signal
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any, NoReturn, TypeVar
 
-from pipeline.runtime.tables import print_lines
+from pipeline.runtime.tables import broken, print_lines
 
 T = TypeVar("T")
 NUMBERS: dict[Any, str] = {int: "a whole number", float: "a number"}  # types of flags, in words
@@ -115,14 +116,23 @@ def meant(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
+class _ParagraphsFormatter(argparse.HelpFormatter):
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """The paragraphs as wide as the terminal; commands and indented lines stay lines."""
+        shown = []
+        for paragraph in text.strip("\n").split("\n\n"):
+            lines = paragraph.split("\n")
+            if any(line.startswith((" ", "python ")) for line in lines):
+                shown += ["\n".join(broken(line, width) for line in lines)]
+            else:
+                shown += [textwrap.fill(" ".join(lines), width)]
+        return "\n\n".join(shown)
+
+
 def described_parser(doc: str | None) -> Parser:
-    """A parser whose help text is the command's docstring, with its line breaks."""
+    """A parser whose help text is the command's docstring."""
     summary, _, rest = (doc or "").removeprefix("Command: ").partition("\n")
-    return Parser(
-        description=summary,
-        epilog=rest.strip(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    return Parser(description=summary, epilog=rest, formatter_class=_ParagraphsFormatter)
 
 
 class DefaultsFormatter(argparse.ArgumentDefaultsHelpFormatter):

@@ -15,6 +15,7 @@ NUMBERS = ">"  # begins the heading of a column of numbers, which stand at its r
 
 PIPED_WIDTH = 200  # columns when no terminal gives a width
 LONGEST_WORD = 13  # columns; longer ones may be broken
+NO_BREAK = "\N{NO-BREAK SPACE}"  # a command to copy begins on the line of its program
 UNLIMITED_WIDTH = 100_000  # columns: no cell is wrapped
 
 
@@ -48,12 +49,12 @@ def broken(line: str, columns: int | None) -> str:
         return line
     indent = line[: len(line) - len(line.lstrip())] + "  "
     return textwrap.fill(
-        line,
+        line.replace("python ", f"python{NO_BREAK}"),
         columns,
         subsequent_indent=indent,
         break_long_words=False,
         break_on_hyphens=False,
-    )
+    ).replace(NO_BREAK, " ")
 
 
 def print_lines(lines: Iterable[str], stream: TextIO | None = None) -> None:

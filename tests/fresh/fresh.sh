@@ -9,14 +9,14 @@
 #
 #   FRESH_DIR    where the systems lie (default: /var/tmp/chorale-fresh); SYSTEM.tar there is kept
 #   FRESH_AS     "root user": as whom (default: both)
-#   FRESH_TESTS  what runs for `make test`, which takes far longer (default: pytest, the quick tests)
+#   FRESH_TESTS  what runs instead of `make test`, such as ".venv/bin/python -m pytest -q", the quick tests
 #   FRESH_BIND   folders of this machine that are seen inside too, such as one of wheels
 #   MIRROR, KEYRING   of the system's packages (default: debootstrap's own)
 set -euo pipefail
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 system=${1:?which system? bookworm, trixie or noble}
 dir=${FRESH_DIR:-/var/tmp/chorale-fresh}
-tests=${FRESH_TESTS:-.venv/bin/python -m pytest -q}
+tests=${FRESH_TESTS:-make test}
 clone=/srv/chorale
 
 die() { echo "error: $*" >&2 && exit 1; }

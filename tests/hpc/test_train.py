@@ -244,7 +244,11 @@ def test_a_missing_data_folder_is_named_with_the_command_that_makes_it(
 ) -> None:
     line = refusal(capsys, tmp_path / "run", tmp_path / "nowhere")
     assert "no data set in" in line
-    assert "pipeline/preprocess.py" in line
+    assert "pipeline/preprocess.py bach --out" in line
+    (tmp_path / "my-midi").mkdir()
+    (tmp_path / "my-midi/tune.mid").touch()
+    line = refusal(capsys, tmp_path / "run", tmp_path / "my-midi")
+    assert f"of the scores in it with: python pipeline/preprocess.py {tmp_path}/my-midi" in line
 
 
 def damage_by_flipping_a_byte(shard: Path) -> None:

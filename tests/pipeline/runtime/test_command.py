@@ -77,3 +77,13 @@ def test_a_long_error_is_broken_between_words_on_a_terminal() -> None:
     assert code == 1
     assert len(shown) == 3 and max(map(len, shown)) <= COLUMNS
     assert all(line.count("one-word-of-thirty-characters-") == 2 for line in shown)
+
+
+def test_help_is_as_wide_as_the_terminal_and_keeps_the_lines_of_commands() -> None:
+    command = [sys.executable, str(REPOSITORY / "model/generate.py"), "--help"]
+    code, terminal = run_on_terminal(command)
+    shown = terminal.replace("\r", "").split("\n")
+    assert code == 0 and max(map(len, shown)) <= COLUMNS
+    assert "python model/generate.py runs/a --live synth" in shown
+    words = " ".join(shown).split()
+    assert " ".join(words).count("an upper bound: the piece may end before.") == 1

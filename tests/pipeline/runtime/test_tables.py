@@ -18,6 +18,7 @@ def test_a_long_line_is_broken_between_words_below_its_own_indent() -> None:
     assert tables.broken(line, 20) == "  valid: 3 ids are\n    in no train\n    piece"
     assert tables.broken(line, 36) == tables.broken(line, None) == line
     assert tables.broken("a/path/that/is/longer", 8) == "a/path/that/is/longer"
+    assert tables.broken("make it: python a.py b", 16) == "make it:\n  python a.py b"
 
 
 def test_lines_without_headings_begin_with_the_first_row_and_a_short_row_ends_early() -> None:
