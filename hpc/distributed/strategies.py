@@ -165,6 +165,9 @@ class Horovod(Strategy):
         settings = {
             "HOROVOD_FUSION_THRESHOLD": config.fusion_threshold * 2**20 or None,
             "HOROVOD_CYCLE_TIME": config.cycle_time or None,
+            # Else gradients of several groups share a buffer when they happen to be ready together,
+            # and the order of their sums would depend on that.
+            "HOROVOD_DISABLE_GROUP_FUSION": 1,
             "HOROVOD_AUTOTUNE": 1 if config.autotune else None,
             "HOROVOD_TIMELINE": "DYNAMIC" if config.timeline else None,  # started after set-up
         }

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -245,6 +246,18 @@ def test_horovod_tells_its_settings_and_writes_its_timeline_where_it_says(
     assert "NEGOTIATE_ALLREDUCE" in names
     assert "MPI_ALLREDUCE" in names
 
+    # A step's gradient leaves in two groups, and never in one buffer: logits' weights and bias, the
+    # LSTM's bias and recurrent kernel with the scalars; then its kernel and the embedding.
+    tensors = {
+        event["pid"]: event["args"].get("name", "")
+        for event in events
+        if event.get("name") == "process_name"
+    }
+    fused = [
+        tensors[event["pid"]] for event in events if event.get("name") == "MEMCPY_IN_FUSION_BUFFER"
+    ]
+    assert Counter(name.rpartition("of")[2] for name in fused) == {"5": 5 * 4, "2": 2 * 4}
+
 
 def test_horovods_timeline_is_refused_where_another_strategy_runs(
     tiny_shards: Path, tmp_path: Path
@@ -268,6 +281,8 @@ def test_horovods_thread_gives_way_and_stays_on_the_cores_of_its_own_worker() ->
     assert len(workers) == 2
     for worker in workers:
         assert worker["of_horovod"]
+        # One computes while the other begins to send what has been computed.
+        assert worker["of_tensorflow"] == max(len(worker["cores"]), 2)
         for niceness, cores in worker["of_horovod"]:
             assert (niceness, cores) == (19, worker["cores"])
         assert all(set(cores) <= set(worker["cores"]) for _, cores in worker["others"])
