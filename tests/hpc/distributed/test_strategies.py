@@ -238,7 +238,7 @@ def test_horovod_tells_its_settings_and_writes_its_timeline_where_it_says(
     done = run_training(2, f"--data={tiny_shards}", f"--run={run_dir}", *flags)
     assert done.returncode == 0, done.stderr
     (told,) = [line for line in done.stdout.splitlines() if "collectives:" in line]
-    for setting in ("Horovod over MPI, which yields", "cycle 2", "128 MiB (default)", "nice 19"):
+    for setting in ("Horovod over MPI, which yields", "cycle 2", "128 MiB (default)", "nice 10"):
         assert setting in told
     recorded = (run_dir / "horovod-timeline.json").read_text().rstrip().rstrip(",")
     events = json.loads(recorded if recorded.endswith("]") else recorded + "]")
@@ -284,7 +284,7 @@ def test_horovods_thread_gives_way_and_stays_on_the_cores_of_its_own_worker() ->
         # One computes while the other begins to send what has been computed.
         assert worker["of_tensorflow"] == max(len(worker["cores"]), 2)
         for niceness, cores in worker["of_horovod"]:
-            assert (niceness, cores) == (19, worker["cores"])
+            assert (niceness, cores) == (10, worker["cores"])
         assert all(set(cores) <= set(worker["cores"]) for _, cores in worker["others"])
     if len(os.sched_getaffinity(0)) > 1:
         assert not set(workers[0]["cores"]) & set(workers[1]["cores"])
