@@ -45,7 +45,10 @@ class Link:
         )
 
     def advise(self, step_seconds: float) -> str:
-        """The share of a step that is not this allreduce; with advice where it is not ENOUGH."""
+        """The share of a step that is not this allreduce; with advice where it is not ENOUGH.
+
+        The least efficiency: the part of the allreduce that a step hides is not known.
+        """
         if self.seconds >= step_seconds:
             return (
                 f"the allreduce timed before step 1 took {self.seconds * 1000:.1f} ms, a whole "
@@ -53,7 +56,7 @@ class Link:
                 "work then, and the link is not known"
             )
         efficiency = 1 - self.seconds / step_seconds
-        line = f"this link allows {efficiency:.0%} efficiency at this batch size"
+        line = f"this link allows at least {efficiency:.0%} efficiency at this batch size"
         if efficiency >= ENOUGH:
             return line
         computing = step_seconds - self.seconds

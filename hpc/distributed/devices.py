@@ -27,6 +27,9 @@ def use_devices(place: Place, *, unbind: bool = False) -> str:
     for thread in Path("/proc/self/task").iterdir():
         with suppress(ProcessLookupError):  # it has ended since
             os.sched_setaffinity(int(thread.name), cores)
+    if place.size > 1:
+        # The only thread of one core would begin to send gradients when all are computed.
+        os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(max(len(cores), 2)))
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
         return f"CPU, cores {_listed(cores)}" + _bound_by_the_launcher(place, cores, bound)

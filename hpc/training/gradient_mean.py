@@ -13,18 +13,28 @@ import numpy as np
 import tensorflow as tf
 
 from hpc.config.settings import WorkerSettings
-from hpc.distributed.messages import is_thin
+from hpc.distributed.messages import groups_of, is_thin
 from hpc.distributed.strategies import Strategy
 
 Variables = dict[str, keras.Variable]
 
 
 class GradientMean:
-    """Every gradient is sent whole, in float32 or float16."""
+    """Every gradient is sent whole, in float32 or float16.
 
-    def __init__(self, strategy: Strategy, wire: tf.DType = tf.float32) -> None:
+    They leave in groups, the last layer's first: a group is on the network while the backward pass
+    makes the next ones. The groups never change, and so neither does the order of the sums.
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        weights: Sequence[keras.Variable],
+        wire: tf.DType = tf.float32,
+    ) -> None:
         self._strategy = strategy
         self._wire = wire
+        self._groups = groups_of([tf.TensorSpec(weight.shape, wire) for weight in weights])
 
     def __call__(
         self, gradients: list[tf.Tensor], scalars: tf.Tensor
@@ -33,9 +43,15 @@ class GradientMean:
 
         The first collective carries the scalars, so that all workers get them in the same step.
         """
-        sent = [tf.cast(gradient, self._wire) for gradient in gradients]
-        *means, scalars = self._strategy.mean([*sent, scalars])
-        return [tf.cast(mean, tf.float32) for mean in means], scalars
+        results: dict[int, tf.Tensor] = {}
+        for group in self._groups:
+            sent = [tf.cast(gradients[i], self._wire) for i in group]
+            with_scalars = [] if results else [scalars]
+            means = self._strategy.mean([*sent, *with_scalars])
+            if with_scalars:
+                scalars = means.pop()
+            results |= zip(group, (tf.cast(mean, tf.float32) for mean in means), strict=True)
+        return [results[i] for i in range(len(gradients))], scalars
 
     def shared_variables(self) -> Variables:
         """State that is equal on all workers, by path."""
@@ -61,7 +77,7 @@ class PowerSGD(GradientMean):
     def __init__(
         self, strategy: Strategy, weights: Sequence[keras.Variable], rank: int, seed: int
     ) -> None:
-        super().__init__(strategy)
+        super().__init__(strategy, weights)
         self._thin = [i for i, weight in enumerate(weights) if is_thin(weight.shape, rank)]
         self._factors: Variables = {}  # Q of each thin gradient
         self._losses: Variables = {}  # what the steps so far have lost of it, on this worker
@@ -117,4 +133,4 @@ def gradient_mean(
         return PowerSGD(strategy, weights, config.powersgd_rank, seed)
     is_wired = strategy.place.size > 1
     wire = tf.float16 if is_wired and config.compression == "fp16" else tf.float32
-    return GradientMean(strategy, wire)
+    return GradientMean(strategy, weights, wire)

@@ -35,6 +35,7 @@ def main() -> None:
     found = threads()
     line = {
         "cores": cores,
+        "of_tensorflow": int(os.environ["TF_NUM_INTEROP_THREADS"]),
         "of_horovod": [found[number] for number in found if number not in before],
         "others": [found[number] for number in found if number in before],
     }

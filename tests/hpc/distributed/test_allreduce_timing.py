@@ -5,8 +5,10 @@ from hpc.distributed.allreduce_timing import Link
 
 def test_the_link_allows_the_share_of_a_step_that_is_not_the_allreduce() -> None:
     link = Link(megabytes=8.0, seconds=0.03, size=2)
-    assert link.advise(0.3) == "this link allows 90% efficiency at this batch size"
-    assert "allows 70% efficiency at this batch size: raise --global-batch" in link.advise(0.1)
+    assert link.advise(0.3) == "this link allows at least 90% efficiency at this batch size"
+    assert "allows at least 70% efficiency at this batch size: raise --global-batch" in link.advise(
+        0.1
+    )
 
 
 def test_an_allreduce_longer_than_a_whole_step_says_nothing_of_the_link() -> None:

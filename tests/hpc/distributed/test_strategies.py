@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -245,13 +246,25 @@ def test_horovod_tells_its_settings_and_writes_its_timeline_where_it_says(
     done = run_training(2, f"--data={tiny_shards}", f"--run={run_dir}", *flags)
     assert done.returncode == 0, done.stderr
     (told,) = [line for line in done.stdout.splitlines() if "collectives:" in line]
-    for setting in ("Horovod over MPI, which yields", "cycle 2", "128 MiB (default)", "nice 19"):
+    for setting in ("Horovod over MPI, which yields", "cycle 2", "128 MiB (default)", "nice 10"):
         assert setting in told
     recorded = (run_dir / "horovod-timeline.json").read_text().rstrip().rstrip(",")
     events = json.loads(recorded if recorded.endswith("]") else recorded + "]")
     names = {event.get("name") for event in events}
     assert "NEGOTIATE_ALLREDUCE" in names
     assert "MPI_ALLREDUCE" in names
+
+    # A step's gradient leaves in two groups, and never in one buffer: logits' weights and bias, the
+    # LSTM's bias and recurrent kernel with the scalars; then its kernel and the embedding.
+    tensors = {
+        event["pid"]: event["args"].get("name", "")
+        for event in events
+        if event.get("name") == "process_name"
+    }
+    fused = [
+        tensors[event["pid"]] for event in events if event.get("name") == "MEMCPY_IN_FUSION_BUFFER"
+    ]
+    assert Counter(name.rpartition("of")[2] for name in fused) == {"5": 5 * 4, "2": 2 * 4}
 
 
 def test_horovods_timeline_is_refused_where_another_strategy_runs(
@@ -276,8 +289,10 @@ def test_horovods_thread_gives_way_and_stays_on_the_cores_of_its_own_worker() ->
     assert len(workers) == 2
     for worker in workers:
         assert worker["of_horovod"]
+        # One computes while the other begins to send what has been computed.
+        assert worker["of_tensorflow"] == max(len(worker["cores"]), 2)
         for niceness, cores in worker["of_horovod"]:
-            assert (niceness, cores) == (19, worker["cores"])
+            assert (niceness, cores) == (10, worker["cores"])
         assert all(set(cores) <= set(worker["cores"]) for _, cores in worker["others"])
     if len(os.sched_getaffinity(0)) > 1:
         assert not set(workers[0]["cores"]) & set(workers[1]["cores"])

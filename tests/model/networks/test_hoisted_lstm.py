@@ -214,3 +214,29 @@ def test_a_mask_is_refused():
     inputs = problem(2, 3)[0]
     with pytest.raises(ValueError, match="mask"):
         layer(inputs, mask=tf.constant([[True, True, False]] * 2))
+
+
+def test_the_gradient_of_the_inputs_is_computed_after_those_of_the_weights():
+    """Then the layer below goes on, while these are on their way to other workers."""
+    _, layer = pair_of_layers()
+    made = []
+
+    @tf.function
+    def gradients(inputs):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            loss = tf.reduce_sum(layer(inputs)[0])
+        found = tape.gradient(loss, [inputs, *(w.value for w in layer.trainable_variables)])
+        made.extend(gradient.op for gradient in found)
+        return found
+
+    gradients(problem(2, 3)[0])
+    of_inputs, *of_weights = made
+    before, found = set(), [of_inputs]
+    while found:
+        op = found.pop()
+        if op not in before:
+            before.add(op)
+            found += [*op.control_inputs, *(tensor.op for tensor in op.inputs)]
+    products = {op.inputs[0].op if op.type == "StridedSlice" else op for op in of_weights}
+    assert len(products) == 3 and products <= before
