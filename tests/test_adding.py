@@ -24,22 +24,52 @@ SOURCE, ENTRY, STRATEGY = re.findall(
 )
 
 
-def test_the_source_of_the_page_is_read_with_its_splits(
-    tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def divided(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enter the source of the page."""
+    names: dict[str, Any] = vars(catalogue).copy()
+    exec(SOURCE, names)
+    source = eval(ENTRY, names)
+    monkeypatch.setitem(catalogue.NAMED_SOURCES, source.name, source)
+
+
+def preprocessed(tmp_path: Path) -> int:
+    """The exit code of preprocess.py on the folder music/ by the source of the page."""
+    flags = [f"divided:{tmp_path / 'music'}", "--out", str(tmp_path / "data"), "--processes", "1"]
+    return preprocess.main(flags)
+
+
+@pytest.mark.usefixtures("divided")
+def test_the_source_of_the_page_is_read_with_its_splits(tiny_corpus: Path, tmp_path: Path) -> None:
     counts = {"train": 4, "valid": 2, "test": 1}
     for split, count in counts.items():
         (tmp_path / "music" / split).mkdir(parents=True)
         for name in TINY_SPLITS[split][:count]:
             shutil.copy(tiny_corpus / f"{name}.mid", tmp_path / "music" / split)
-    names: dict[str, Any] = vars(catalogue).copy()
-    exec(SOURCE, names)
-    source = eval(ENTRY, names)
-    monkeypatch.setitem(catalogue.NAMED_SOURCES, source.name, source)
-    flags = [f"divided:{tmp_path / 'music'}", "--out", str(tmp_path / "data"), "--processes", "1"]
-    assert preprocess.main(flags) == 0
+    assert preprocessed(tmp_path) == 0
     manifest = Manifest.load(tmp_path / "data")
     assert {split: manifest.num_pieces(split) for split in counts} == counts
+
+
+@pytest.mark.usefixtures("divided")
+def test_a_source_without_pieces_or_with_another_split_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    music = tmp_path / "music"
+    music.mkdir()
+    assert preprocessed(tmp_path) == 1
+    assert capsys.readouterr().err == (
+        f"error: source divided:{music} has no pieces; needed: a folder with train/, valid/ and "
+        "test/, from yourself\n"
+    )
+    for name in ("train/a.mid", "validation/b.mid"):
+        (music / name).parent.mkdir()
+        (music / name).touch()
+    assert preprocessed(tmp_path) == 1
+    assert capsys.readouterr().err == (
+        "error: source divided puts piece validation/b.mid into the split 'validation'; needed: "
+        "train, valid or test, or None, by which the piece is divided by its content\n"
+    )
 
 
 @pytest.mark.mpi
