@@ -1,4 +1,7 @@
-"""What docs/adding.md says: a source and a strategy are each one piece of code and one name."""
+"""What docs/adding.md says: a source and a strategy are each one piece of code and one name.
+
+The tracker of docs/trackers.md is linted here, and run by tests/hpc/run_folder/test_trackers.py.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,56 @@ from pipeline.sources import catalogue
 from tests.conftest import REPOSITORY, TINY_SPLITS
 from tests.hpc.launching import MPI_ENVIRONMENT, TINY_FLAGS, losses
 
-SOURCE, ENTRY, STRATEGY = re.findall(
-    r"```python\n(.*?)```", (REPOSITORY / "docs/adding.md").read_text(), re.DOTALL
+
+def examples(page: str) -> list[str]:
+    """The pieces of Python on a page."""
+    return re.findall(r"```python\n(.*?)```", (REPOSITORY / page).read_text(), re.DOTALL)
+
+
+SOURCE, ENTRY, STRATEGY = examples("docs/adding.md")
+(TRACKER,) = examples("docs/trackers.md")
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the program with the source, the strategy and the tracker of the pages."""
+    folder = tmp_path_factory.mktemp("program")
+    for package in ("hpc", "model", "pipeline"):
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(REPOSITORY / package, folder / package, ignore=ignore)
+    (folder / "pipeline/sources/divided.py").write_text(SOURCE)
+    (folder / "hpc/run_folder/trackers/csvfile.py").write_text(TRACKER)
+    replace(
+        folder / "hpc/distributed/strategies.py", "STRATEGIES = ", f"{STRATEGY}\n\nSTRATEGIES = "
+    )
+    replace(folder / "hpc/config/settings.py", '"multiworker"]', '"multiworker", "mpi"]')
+    return folder
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["ruff", "check", "--no-cache", f"--config={REPOSITORY}/pyproject.toml"],
+        ["ruff", "format", "--check", "--no-cache", f"--config={REPOSITORY}/pyproject.toml"],
+        # Without what they import, whose types would take a minute.
+        ["mypy", "--follow-imports=skip", f"--config-file={REPOSITORY}/setup.cfg"],
+    ],
+    ids=["check", "format", "mypy"],
 )
+def test_the_examples_of_the_pages_pass_lint(command: list[str], program: Path) -> None:
+    files = (
+        "pipeline/sources/divided.py",
+        "hpc/run_folder/trackers/csvfile.py",
+        "hpc/distributed/strategies.py",
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", *command, *files],
+        cwd=program,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.fixture
@@ -74,16 +124,8 @@ def test_a_source_without_pieces_or_with_another_split_is_refused_in_one_line(
 
 @pytest.mark.mpi
 def test_two_workers_of_the_strategy_of_the_page_learn_as_one_process(
-    tiny_shards: Path, tmp_path: Path
+    program: Path, tiny_shards: Path, tmp_path: Path
 ) -> None:
-    for package in ("hpc", "model", "pipeline"):
-        ignore = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(REPOSITORY / package, tmp_path / package, ignore=ignore)
-    replace(
-        tmp_path / "hpc/distributed/strategies.py", "STRATEGIES = ", f"{STRATEGY}\n\nSTRATEGIES = "
-    )
-    replace(tmp_path / "hpc/config/settings.py", '"multiworker"]', '"multiworker", "mpi"]')
-
     for run, launch in (
         ("one", []),
         ("two", ["mpirun", "-np", "2", "--bind-to", "none"]),
@@ -92,8 +134,8 @@ def test_two_workers_of_the_strategy_of_the_page_learn_as_one_process(
         flags += ["--strategy=mpi"] if launch else []
         subprocess.run(
             [*launch, sys.executable, "hpc/train.py", f"--run={tmp_path / run}", *flags],
-            env={**os.environ, **MPI_ENVIRONMENT, "PYTHONPATH": str(tmp_path)},
-            cwd=tmp_path,
+            env={**os.environ, **MPI_ENVIRONMENT, "PYTHONPATH": str(program)},
+            cwd=program,
             check=True,
             timeout=600,
         )
