@@ -142,6 +142,47 @@ def test_two_workers_of_the_strategy_of_the_page_learn_as_one_process(
     np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=1e-5)
 
 
+@pytest.mark.mpi
+def test_a_strategy_that_sums_over_other_workers_than_srun_started_is_refused_in_one_line(
+    program: Path, tiny_shards: Path, tmp_path: Path
+) -> None:
+    """As under srun without --mpi=pmix, where each process is an MPI world of its own."""
+    step = {
+        "SLURM_JOB_ID": str(os.getpid()),
+        "SLURM_STEP_ID": "0",
+        "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_STEP_TASKS_PER_NODE": "2",
+        "CHORALE_SECRET": "0123456789abcdef",
+    }
+    flags = [*TINY_FLAGS, "--steps=3", f"--data={tiny_shards}", f"--run={tmp_path / 'run'}"]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "hpc/train.py", *flags, "--strategy=mpi"],
+            env={
+                **os.environ,
+                **MPI_ENVIRONMENT,
+                **step,
+                "SLURM_PROCID": str(rank),
+                "SLURM_LOCALID": str(rank),
+                "PYTHONPATH": str(program),
+            },
+            cwd=program,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        errors = "".join(process.communicate(timeout=600)[1] for process in processes)
+    finally:
+        for process in processes:
+            process.kill()
+    assert {process.returncode for process in processes} == {1}, errors
+    assert "sums over 1 of the 2 processes that srun started" in errors
+    assert errors.count("error:") == errors.count("\n"), errors
+
+
 def replace(file: Path, old: str, new: str) -> None:
     """Replace a text that stands once in a file."""
     content = file.read_text()
