@@ -198,7 +198,7 @@ def test_a_run_without_an_evaluation_is_compared_by_what_it_has(
     assert "want of an evaluation in early" in out
 
 
-def test_speed_is_the_median_over_windows_without_the_first_of_each_stretch(
+def test_speed_is_the_median_over_intervals_without_the_first_of_each_stretch(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rates = [1.0, 1000.0, 2000.0, 4000.0, 3000.0]
@@ -208,6 +208,7 @@ def test_speed_is_the_median_over_windows_without_the_first_of_each_stretch(
     assert speed["total"] == {"median": 2500, "low": 1750, "high": 3250, "num_values": 4}
     assert "2,500 (1.8k-3.2k)" in (out := capsys.readouterr().out)
     assert "1,250" in out  # per worker
+    assert "intervals between log lines" in out and "window" not in out
 
 
 def test_speeds_are_pooled_by_server_and_strategy(tmp_path: Path) -> None:
