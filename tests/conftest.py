@@ -53,7 +53,12 @@ TINY_SPLITS = {
 NUM_LANES = 4
 MAX_WORKERS = 4
 
-SIGNALS = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR2)}
+# A script starts a program in the background (&) with SIGINT ignored; children would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+SIGNALS = {
+    number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT)
+}
 
 
 @pytest.fixture(autouse=True)

@@ -30,7 +30,7 @@ from model.networks.checkpoint import (
     BEST,
     FILE_NAME,
     Bundle,
-    find_checkpoint,
+    open_checkpoint,
     read_best,
     read_bundle,
     step_folder,
@@ -176,10 +176,10 @@ def test_a_changed_step_of_the_best_checkpoint_is_found(
     intact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = shutil.copytree(intact, tmp_path / "copy")
-    assert find_checkpoint(folder) == step_folder(folder, 20)
+    assert open_checkpoint(folder)[0] == step_folder(folder, 20)
     text = (folder / BEST).read_text()
     (folder / BEST).write_text(text.replace("20", "10", 1))
-    assert find_checkpoint(folder) == step_folder(folder, 30)
+    assert open_checkpoint(folder)[0] == step_folder(folder, 30)
     assert "best.json is damaged" in capsys.readouterr().err
 
 

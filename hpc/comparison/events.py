@@ -44,7 +44,7 @@ def _scalars(run: RecordedRun, stretch: Stretch) -> Iterator[tuple[int, float, A
                 }
                 for name, position in positions.items():
                     yield position, point.seconds, scalar_pb(f"{name}/{split}", point.loss)
-    for window in stretch.windows:
-        per_worker = window.rate / stretch.workers
-        for name, rate in (("all workers", window.rate), ("per worker", per_worker)):
-            yield window.step, window.seconds, scalar_pb(f"tokens_per_second/{name}", rate)
+    for interval in stretch.intervals:
+        per_worker = interval.rate / stretch.workers
+        for name, rate in (("all workers", interval.rate), ("per worker", per_worker)):
+            yield interval.step, interval.seconds, scalar_pb(f"tokens_per_second/{name}", rate)

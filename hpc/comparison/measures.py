@@ -51,8 +51,8 @@ def best_common_loss(runs: Sequence[RecordedRun]) -> float | None:
 def speeds(runs: Sequence[RecordedRun]) -> list[Speed]:
     """Tokens per second by servers, devices, strategy and workers; the fastest first.
 
-    Windows of stretches with the same of all these are pooled. A stretch without windows is left
-    out.
+    Intervals (between log lines) of stretches with the same of all these are pooled. A stretch
+    without intervals is left out.
     """
     alike: dict[tuple[str, str, str, int, str], list[Stretch]] = {}
     for run in runs:

@@ -100,7 +100,7 @@ def speed_figure(runs: Sequence[RecordedRun]) -> Figure:
     ]
     key += [
         Line2D([], [], color=GREY, linewidth=5, alpha=0.5, label="quartiles"),
-        Line2D([], [], color=GREY, marker="|", linestyle="", alpha=0.7, label="a window"),
+        Line2D([], [], color=GREY, marker="|", linestyle="", alpha=0.7, label="an interval"),
     ]
     figure.legend(handles=key, loc="outside upper left", ncols=len(key), frameon=False)
     return figure
@@ -183,7 +183,7 @@ def _explain(figure: Figure, runs: Sequence[RecordedRun], target: float | None) 
 
 
 def _draw_rates(panel: Axes, row: int, rates: Sequence[float], colour: str, mark: str) -> None:
-    """Draw one row of the speed figure: every window, quartiles, the median and its value."""
+    """Draw one row of the speed figure: every interval, quartiles, the median and its value."""
     middle = spread(rates)
     assert middle is not None, "stretches without rates are not shown"
     panel.plot(rates, [row] * len(rates), "|", color=colour, markersize=13, alpha=0.35)

@@ -26,7 +26,7 @@ def stretches_table(runs: Sequence[RecordedRun]) -> Table:
     notes = [
         "Time: training time, from the end of set-up to the last line in metrics.jsonl (compiling, "
         "evaluations and checkpoints included), without gaps between stretches and steps that a "
-        "kill undid. Tokens per second: median and quartiles over the windows between log lines, "
+        "kill undid. Tokens per second: median and quartiles over the intervals between log lines, "
         "without the first of each stretch and without evaluations."
     ]
     for run in runs:
@@ -98,11 +98,11 @@ def speed_table(runs: Sequence[RecordedRun]) -> Table:
     columns = (
         *("hosts", "devices of rank 0", "strategy", ">workers"),
         *(("model and batch",) if several else ()),
-        *(">tokens/s", ">per worker", ">of best", ">windows", "stretch"),
+        *(">tokens/s", ">per worker", ">of best", ">log lines", "stretch"),
     )
     notes = ["The best is that of the same model and batch."] if several else []
     if not rows:
-        notes.append("No stretch has two windows yet: the first does not count.")
+        notes.append("No stretch has two log lines with a speed yet: the first does not count.")
     return Table("Speed by server and strategy", columns, tuple(rows), tuple(notes))
 
 

@@ -186,7 +186,7 @@ def chief_address(
     except (ImportError, RuntimeError) as error:
         raise ValueError(
             f"started by {place.launcher} with {place.size} processes, but mpi4py cannot be used "
-            f"({error}). Install it: pip install -e '.[horovod]'"
+            f"({error}). Install it: pip install -c constraints.txt -e '.[horovod]'"
         ) from None
     world = MPI.COMM_WORLD
     if world.Get_size() != place.size:

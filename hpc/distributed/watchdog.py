@@ -190,7 +190,7 @@ class Watchdog:
             self._say(f"warning: {loss}; {self.place} waits for it until that is {patience:.0f} s")
 
     def _somebody_is_silent(self) -> bool:
-        """Has a peer missed two heartbeats?"""
+        """Has a peer been silent for three heartbeats?"""
         return any(
             peer.silent_seconds > 3 * HEARTBEAT_SECONDS and not peer.left
             for peer in self._peers.values()

@@ -52,7 +52,7 @@ def write_plot(
 def scaling_figure(
     found: Sequence[EfficiencyRow], foreseen: Sequence[Forecast], title: str
 ) -> Figure:
-    """A line of panels for each scaling: speed, efficiency against solo and independent.
+    """A line of panels for each scaling: speed, efficiency against one alone and independent.
 
     Below them is a panel for each strategy that has a cost model, with its predictions.
     """

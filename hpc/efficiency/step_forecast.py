@@ -100,7 +100,7 @@ def forecast_of_flags(config: TrainConfig, data: Path, step_seconds: float) -> S
 
 
 def _recorded_step(folder: Path) -> float:
-    """The seconds of a step of a run of one worker: the median over its windows."""
+    """The seconds of a step of a run of one worker: the median over its intervals."""
     stretches = read_run(folder, str(folder)).stretches
     if (workers := max(stretch.workers for stretch in stretches)) > 1:
         raise ValueError(

@@ -130,9 +130,10 @@ def _efficiency_table(found: Sequence[EfficiencyRow], scaling: str) -> Table:
         if row.scaling == scaling
     ]
     what = ("strategy", ">workers", "hosts", ">windows each", ">tokens/s", ">per worker")
-    shares = (">against solo", ">against independent", ">repetitions")
+    shares = (">against one alone", ">against independent", ">repetitions")
     notes = (
-        FORMULA + ". Against solo: rate_1 is one process alone on the worker's host (n x rate_1 is "
+        FORMULA
+        + ". Against one alone: rate_1 is one process alone on the worker's host (n x rate_1 is "
         "the sum over the workers' hosts)"
         + (", with the whole batch" if scaling == "strong" else "")
         + ". Against independent: n x rate_1 is the rate of n independent processes at the same "

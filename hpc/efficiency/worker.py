@@ -124,10 +124,12 @@ def record(run_dir: Path) -> dict[str, Any]:
         line["step"]: line for line in read_lines(run_dir / METRICS) if line["split"] == "train"
     }
     windows = []
-    for window in stretch.windows:
-        line = lines[window.step]
+    for interval in stretch.intervals:
+        line = lines[interval.step]
         parts = [line[f"{part}_seconds"] for part in PARTS]
-        windows.append([line["time"], *(float(f"{value:.5g}") for value in (window.rate, *parts))])
+        windows.append(
+            [line["time"], *(float(f"{value:.5g}") for value in (interval.rate, *parts))]
+        )
     facts, link = stretch.facts, stretch.facts["link"]
     if link:
         from hpc.distributed.allreduce_timing import Link

@@ -81,7 +81,10 @@ class Journal:
             self._feed = Feed(self._tracker, self._run_dir, settings, facts, self.say)
 
     def scalars(self, step: int, split: str, **values: float) -> None:
-        """Record scalars of a step; a loss also gives its perplexity."""
+        """Record scalars of a step; a loss also gives its perplexity.
+
+        Raises OSError naming the file if it cannot be written (a full disk, say).
+        """
         if not self._place.is_chief:
             return
         if "loss" in values:

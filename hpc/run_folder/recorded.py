@@ -33,7 +33,7 @@ SPLITS = ("train", "valid")
 
 
 @dataclass(frozen=True)
-class Window:
+class Interval:
     """The speed between two lines of metrics.jsonl."""
 
     step: int  # its last
@@ -52,13 +52,13 @@ class Stretch:
     started_seconds: float  # training time of the stretches before it
     seconds: float  # training time
     uncounted_steps: int  # whose time is not recorded
-    windows: tuple[Window, ...]  # the first is left out: it warms up
+    intervals: tuple[Interval, ...]  # the first is left out: it warms up
     facts: dict[str, Any]
 
     @property
     def rates(self) -> list[float]:
-        """Tokens per second over all workers, by window."""
-        return [window.rate for window in self.windows]
+        """Tokens per second over all workers, by interval."""
+        return [interval.rate for interval in self.intervals]
 
     @property
     def name(self) -> str:
@@ -212,17 +212,17 @@ def _in_training_time(
         if last_step < first_step:  # it ended before a step that counts
             continue
         own = [line for line in lines if first_step <= line["step"] <= last_step]
-        windows = []
+        intervals = []
         for line in own:
             step, elapsed = line["step"], seconds + line["time"] - facts["time"]
             done = tokens + tokens_per_step(facts) * (step - first_step + 1)
             point = Point(step, done, elapsed, line["loss"], len(stretches) + 1)
             curves.setdefault(line["split"], []).append(point)
             if line["split"] == "train" and "tokens_per_second" in line:
-                windows.append(Window(step, elapsed, line["tokens_per_second"]))
+                intervals.append(Interval(step, elapsed, line["tokens_per_second"]))
         recorded = own[-1]["time"] - facts["time"] if own else 0.0
         unrecorded = last_step - (own[-1]["step"] if own else first_step - 1)
-        rates = [window.rate for window in windows]
+        rates = [interval.rate for interval in intervals]
         pace = tokens_per_step(facts) / statistics.median(rates) if rates else 0.0
         stretch = Stretch(
             run=name,
@@ -232,7 +232,7 @@ def _in_training_time(
             started_seconds=seconds,
             seconds=recorded + unrecorded * pace,
             uncounted_steps=0 if rates else unrecorded,
-            windows=tuple(windows[1:]),
+            intervals=tuple(intervals[1:]),
             facts=facts,
         )
         stretches.append(stretch)

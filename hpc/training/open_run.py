@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from hpc.config.train_config import TrainConfig
 from hpc.distributed.launcher import Place
 from hpc.distributed.rendezvous import Roll
@@ -100,7 +102,23 @@ def _open_devices_and_collectives(
     asked = {facts.get("binding was asked for") for facts in roll}
     devices = use_devices(place, unbind=False in asked and True not in asked)
     workers = [f"{facts['address']}:{facts['worker_port']}" for facts in roll]
-    return devices, open_strategy(roll[0]["strategy"], place, config, workers)
+    strategy = open_strategy(roll[0]["strategy"], place, config, workers)
+    if place.size > 1:
+        _require_all_workers(strategy)
+    return devices, strategy
+
+
+def _require_all_workers(strategy: Strategy) -> None:
+    """Raise ValueError unless the strategy sums over the processes that the launcher started."""
+    place = strategy.place
+    # From 1: a rank 0 that is not there would look like one that is.
+    numbers = strategy.gather(np.array([place.rank + 1]))[:, 0]
+    num_found = np.count_nonzero(numbers == np.arange(1, place.size + 1))
+    if num_found < place.size:
+        raise ValueError(
+            f"--strategy {strategy.name} sums over {num_found} of the {place.size} processes that "
+            f"{place.launcher} started. Use the launcher of its library, or --strategy multiworker"
+        )
 
 
 def _plan_batches(

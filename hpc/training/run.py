@@ -73,14 +73,17 @@ class Run:
         return self.manifest.num_pieces("valid") > 0
 
     def training_batches(self) -> Iterator[tf.Tensor]:
-        """This worker's batches from the next step on."""
+        """This worker's endless batches [rows, sequence_length + 1] int32 from the next step on."""
         from pipeline.dataset.batches import training_batches
 
         epoch, step = divmod(self.progress.step, self.plan.steps_per_epoch)
         return iter(training_batches(self.config.data, self.plan, epoch=epoch, step=step))
 
     def evaluation_batches(self, split: str) -> tf.data.Dataset:
-        """This worker's part of a split: tokens and weights."""
+        """This worker's part of a split: tokens [rows, sequence_length + 1] and their weights.
+
+        Weights [rows, sequence_length] are of the targets. Raises ValueError for an empty split.
+        """
         from pipeline.dataset.batches import evaluation_batches
 
         return evaluation_batches(self.config.data, self.plan, split)

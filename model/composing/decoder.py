@@ -75,7 +75,11 @@ class Decoder:
         return tf.fill([batch_size], tf.constant(primer_ids[-1], tf.int32)), tiled
 
     def start(self, primer_ids: np.ndarray, batch_size: int) -> Start:
-        """What `sample_ids` continues from, after a primer."""
+        """What `sample_ids` continues from, after a primer [num_tokens] of ids, for all pieces.
+
+        That is the last id [batch], the network's state, the grid step reached [batch] int32, and
+        what is due by the plan of conditions; () without a plan.
+        """
         reached = self._vocabulary.opening_time + self._vocabulary.steps[primer_ids].sum()
         time = tf.fill([batch_size], tf.constant(reached, tf.int32))
         due = self._plan.begin(primer_ids, batch_size) if self._plan else ()

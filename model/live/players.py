@@ -239,7 +239,7 @@ def _fluidsynth() -> Any:
     except ImportError as error:  # it also raises this where the C library is missing
         raise ValueError(
             f"--live synth needs pyfluidsynth and FluidSynth's library ({error}). Run: pip install "
-            "'.[live]' and, on Debian or Ubuntu, apt install fluidsynth"
+            "-c constraints.txt -e '.[live]' and, on Debian or Ubuntu, apt install fluidsynth"
         ) from None
     return fluidsynth
 

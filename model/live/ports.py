@@ -49,7 +49,9 @@ def _midi_system() -> Iterator[Any]:
     try:
         import mido
     except ImportError:
-        raise ValueError("MIDI ports need mido. Run: pip install '.[ports]'") from None
+        raise ValueError(
+            "MIDI ports need mido. Run: pip install -c constraints.txt -e '.[ports]'"
+        ) from None
     from model.rendering.audio import captured_output
 
     try:
@@ -57,7 +59,8 @@ def _midi_system() -> Iterator[Any]:
             yield mido
     except ImportError as error:
         raise ValueError(
-            f"MIDI ports need python-rtmidi ({error}). Run: pip install '.[ports]'"
+            f"MIDI ports need python-rtmidi ({error}). Run: pip install -c constraints.txt -e "
+            "'.[ports]'"
         ) from None
     except ValueError:
         raise

@@ -175,21 +175,6 @@ def require_checkpoint(path: Path) -> None:
     raise _none_whole(path, 0)
 
 
-def find_checkpoint(path: Path) -> Path:
-    """The folder that `open_checkpoint` would open; of a run, all its files have been checked."""
-    if (path / FILE_NAME).is_file():
-        return path
-    candidates = _candidates(path)
-    for candidate in candidates:
-        try:
-            _verified_contents(candidate, FILES)
-        except ValueError as error:
-            print(f"warning: {error}", file=sys.stderr)
-            continue
-        return candidate
-    raise _none_whole(path, len(candidates))
-
-
 def _candidates(run_dir: Path) -> list[Path]:
     """The checkpoints of a run in the order of preference: the best one, then the newest first."""
     newest_first = list_checkpoints(run_dir)[::-1]

@@ -49,7 +49,8 @@ def require_libraries(*names: str) -> None:
     missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:
         raise ValueError(
-            f"{', '.join(missing)} not installed; composing needs it. Run: pip install '.[compose]'"
+            f"{', '.join(missing)} not installed; composing needs it. Run: pip install "
+            "-c constraints.txt -e '.[compose]'"
         )
 
 

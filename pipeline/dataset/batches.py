@@ -97,7 +97,7 @@ def evaluation_batches(data_dir: Path, plan: BatchPlan, split: str) -> tf.data.D
     Every token of the split but START has weight 1 exactly once over all ranks, in its own key and
     stored order; where a lane has ended the rows are PAD with weight 0. The windows are the same
     on any number of workers, and every rank has `plan.evaluation_steps` batches. With
-    `whole_pieces` a batch is cut to its longest piece.
+    `whole_pieces` a batch is cut to its longest piece. Raises ValueError for an empty split.
     """
     if not plan.manifest.num_pieces(split):
         raise ValueError(f"the {split} split of {data_dir} has no piece to evaluate on")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from pipeline.dataset.manifest import SPLITS
 from pipeline.sources.commu import commu_pieces
 from pipeline.sources.json_frames import frames_pieces
 from pipeline.sources.maestro import maestro_pieces
@@ -36,7 +37,8 @@ class NamedSource:
         """The pieces at `place`, the text after the colon (None: no colon).
 
         Folders that `unpack` returns must exist until the pieces are read. Raises ValueError if the
-        place is missing, not expected, or not what the data set needs.
+        place is missing, not expected, or not what the data set needs, if there are no pieces, or
+        if one has a split that is not of SPLITS.
         """
         if bool(place) != bool(self.needs):
             wanted = f"PATH, {self.needs}" if self.needs else "no path"
@@ -46,7 +48,21 @@ class NamedSource:
             raise ValueError(
                 f"{path} does not exist; {self} needs {self.needs}, from {self.origin}"
             )
-        return self.read(path, unpack)
+        pieces = self.read(path, unpack)
+        if not pieces:
+            shown = f"{self.name}:{place}" if place else self.name
+            raise ValueError(
+                f"source {shown} has no pieces; needed: {self.needs or 'pieces'}, from "
+                f"{self.origin}"
+            )
+        for piece in pieces:
+            if piece.split not in (None, *SPLITS):
+                raise ValueError(
+                    f"source {self.name} puts piece {piece.id} into the split {piece.split!r}; "
+                    "needed: train, valid or test, or None, by which the piece is divided by its "
+                    "content"
+                )
+        return pieces
 
 
 def _bach(_path: Path, _unpack: Unpack) -> list[Piece]:

@@ -25,6 +25,7 @@ def vgmidi_pieces(folder: Path, _: Callable[..., Path]) -> list[Piece]:
     """The whole pieces, split by game; a label is kept where all phrases of the piece have it.
 
     A file without a row is kept without labels, and a row without a file is left out, with a line.
+    Raises ValueError where there are no files, or the table cannot be read.
     """
     rows = read_table(folder / TABLE, COLUMNS)
     files = {path.name: path for path in sorted((folder / "labelled" / "midi").glob("*.mid"))}
@@ -51,7 +52,8 @@ def vgmidi_pieces(folder: Path, _: Callable[..., Path]) -> list[Piece]:
 def vgmidi_phrases(folder: Path, unpack: Callable[..., Path]) -> list[Piece]:
     """The phrases that were judged, split by game, each with its own labels.
 
-    A row without a file and a file without a row are left out, with a line each.
+    A row without a file and a file without a row are left out, with a line each. Raises ValueError
+    where there is neither phrases.zip nor a folder phrases, or the table cannot be read.
     """
     rows = read_table(folder / TABLE, COLUMNS)
     phrases = folder / "labelled" / "phrases"

@@ -137,7 +137,10 @@ class EventTokens:
         return self.follows[self.opening[-1]] & (self.steps == 0)
 
     def token_name(self, token: int) -> str:
-        """Readable name of an id, for plots and messages: 'SHIFT 12', 'NOTE 60'."""
+        """Readable name of an id, for plots and messages: 'SHIFT 12', 'NOTE 60'.
+
+        Raises ValueError for an id that is not in the vocabulary.
+        """
         if token < MARKS:
             return ("PAD", "START", "END")[token]
         for kind, block in self.blocks.items():

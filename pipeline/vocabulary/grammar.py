@@ -27,7 +27,7 @@ class Tokens(Protocol):
         """[size, size] bool: may the column's token follow the row's?"""
 
     def token_name(self, token: int) -> str:
-        """Readable name of an id."""
+        """Readable name of an id. Raises ValueError for one that is not in the vocabulary."""
 
 
 def check_grammar(vocabulary: Tokens, ids: np.ndarray, ends: bool = True) -> None:

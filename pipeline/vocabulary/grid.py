@@ -138,7 +138,10 @@ class GridVocabulary:
         return may_begin
 
     def token_name(self, token: int) -> str:
-        """Readable name of an id: 'STEP 0', 'VOICE 1 60', 'VOICE 4 REST'."""
+        """Readable name of an id: 'STEP 0', 'VOICE 1 60', 'VOICE 4 REST'.
+
+        Raises ValueError for an id that is not in the vocabulary.
+        """
         if token < MARKS:
             return ("PAD", "START", "END")[token]
         for kind, block in self.blocks.items():

@@ -6,9 +6,11 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.conftest import REPOSITORY, SEARCH_PATH
 
@@ -49,6 +51,17 @@ def run_training(
         text=True,
         timeout=timeout,
     )
+
+
+def refusal(
+    main: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str], *flags: object
+) -> str:
+    """The one line on stderr with which a command refuses."""
+    assert main([*map(str, flags)]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    return lines[0]
 
 
 def losses(run_dir: Path, split: str = "train") -> np.ndarray:

@@ -19,7 +19,7 @@ from hpc import train
 from hpc.compare import main
 from hpc.reports.event_files import FOLDER
 from tests.conftest import REPOSITORY
-from tests.hpc.launching import TINY_FLAGS
+from tests.hpc.launching import TINY_FLAGS, refusal
 
 TOKENS_PER_STEP = 4 * 8  # of the made-up runs
 ON_DORCHESTER = {"strategy": "single", "workers": 1, "hosts": ["dorchester"]}
@@ -119,15 +119,6 @@ def numbers(tmp_path: Path, *flags: object) -> dict[str, Any]:
     return told
 
 
-def refusal(capsys: pytest.CaptureFixture[str], *flags: object) -> str:
-    """The one line on stderr with which the command refuses."""
-    assert main([*map(str, flags)]) == 1
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith("error: ")
-    return lines[0]
-
-
 def test_runs_of_train_are_told_apart_by_stretch_and_by_setting(
     real_runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -207,7 +198,7 @@ def test_a_run_without_an_evaluation_is_compared_by_what_it_has(
     assert "want of an evaluation in early" in out
 
 
-def test_speed_is_the_median_over_windows_without_the_first_of_each_stretch(
+def test_speed_is_the_median_over_intervals_without_the_first_of_each_stretch(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rates = [1.0, 1000.0, 2000.0, 4000.0, 3000.0]
@@ -217,6 +208,7 @@ def test_speed_is_the_median_over_windows_without_the_first_of_each_stretch(
     assert speed["total"] == {"median": 2500, "low": 1750, "high": 3250, "num_values": 4}
     assert "2,500 (1.8k-3.2k)" in (out := capsys.readouterr().out)
     assert "1,250" in out  # per worker
+    assert "intervals between log lines" in out and "window" not in out
 
 
 def test_speeds_are_pooled_by_server_and_strategy(tmp_path: Path) -> None:
@@ -318,9 +310,9 @@ def test_a_foreign_line_is_named_by_file_and_number(
     run = simple_run(tmp_path / "a", [3.0])
     text = (run / "metrics.jsonl").read_text()
     (run / "metrics.jsonl").write_text("<<<<<<< HEAD\n" + text)
-    assert f"line 1 of {run / 'metrics.jsonl'} is no JSON object" in refusal(capsys, run)
+    assert f"line 1 of {run / 'metrics.jsonl'} is no JSON object" in refusal(main, capsys, run)
     (run / "metrics.jsonl").write_text(text + '{"step": 3}\n')
-    assert "metrics.jsonl lacks split, time" in refusal(capsys, run)
+    assert "metrics.jsonl lacks split, time" in refusal(main, capsys, run)
 
 
 @pytest.mark.parametrize("missing", ["config.json", "metrics.jsonl", "stretches.jsonl"])
@@ -329,20 +321,22 @@ def test_a_folder_that_lacks_a_file_is_refused_with_its_name(
 ) -> None:
     run = simple_run(tmp_path / "a", [3.0])
     (run / missing).unlink()
-    assert f"{run} has no {missing}" in refusal(capsys, run)
+    assert f"{run} has no {missing}" in refusal(main, capsys, run)
 
 
 def test_what_cannot_be_compared_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = simple_run(tmp_path / "a", [3.0])
-    assert f"no run folder {tmp_path / 'nowhere'}" in refusal(capsys, run, tmp_path / "nowhere")
-    assert "given more than once" in refusal(capsys, run, run / ".")
-    assert "--loss is -1.0" in refusal(capsys, run, "--loss", "-1")
+    assert f"no run folder {tmp_path / 'nowhere'}" in refusal(
+        main, capsys, run, tmp_path / "nowhere"
+    )
+    assert "given more than once" in refusal(main, capsys, run, run / ".")
+    assert "--loss is -1.0" in refusal(main, capsys, run, "--loss", "-1")
     empty = write_run(tmp_path / "empty", [stretch(1, 1000)], [])
-    assert "holds no loss yet" in refusal(capsys, run, empty)
+    assert "holds no loss yet" in refusal(main, capsys, run, empty)
     later = write_run(tmp_path / "later", [stretch(50, 1000)], [trained(5, 1010, 16.0)])
-    assert "does not tell where step 5 ran" in refusal(capsys, later)
+    assert "does not tell where step 5 ran" in refusal(main, capsys, later)
 
 
 def test_runs_without_a_common_loss_are_refused_with_what_each_has(
@@ -350,7 +344,7 @@ def test_runs_without_a_common_loss_are_refused_with_what_each_has(
 ) -> None:
     a = write_run(tmp_path / "a", [stretch(1, 1000)], [trained(5, 1010, 16.0)])
     b = write_run(tmp_path / "b", [stretch(1, 1000)], [evaluated(5, 1010, 2.0)])
-    assert "a has train loss; b has valid loss" in refusal(capsys, a, b)
+    assert "a has train loss; b has valid loss" in refusal(main, capsys, a, b)
 
 
 def test_tables_and_pictures_are_written(real_runs: tuple[Path, Path], tmp_path: Path) -> None:
@@ -424,7 +418,7 @@ def test_what_is_not_installed_is_said(
     assert "no TensorBoard view" in capsys.readouterr().out
     assert sorted(path.name for path in out.iterdir()) == ["comparison.md", "loss.png"]
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    assert "need matplotlib" in refusal(capsys, run, "--out", tmp_path / "other")
+    assert "need matplotlib" in refusal(main, capsys, run, "--out", tmp_path / "other")
 
 
 def composed(folder: Path, mean: float, inside: bool) -> Path:
@@ -458,4 +452,4 @@ def test_a_file_of_composed_music_that_is_not_whole_is_named(
 ) -> None:
     run = simple_run(tmp_path / "run", [2.0])
     (run / "music.json").write_text('{"split": "test"')
-    assert "music.json lacks copies, metrics" in refusal(capsys, run)
+    assert "music.json lacks copies, metrics" in refusal(main, capsys, run)

@@ -14,27 +14,19 @@ from hpc.scaling import main, names_of
 from hpc.train import main as train
 from pipeline.runtime.files import add_line, read_lines
 from tests.conftest import NUM_LANES, REPOSITORY, SEARCH_PATH
-
-
-def refusal(capsys: pytest.CaptureFixture[str], *flags: object) -> str:
-    """The one line on stderr with which the command refuses."""
-    assert main([*map(str, flags)]) == 1
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith("error: ")
-    return lines[0]
+from tests.hpc.launching import refusal
 
 
 def test_what_cannot_be_measured_is_refused_in_a_line_before_anything_starts(
     tiny_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     common = [f"--data={tiny_shards}", f"--out={tmp_path / 'out'}", "-H", "localhost:2"]
-    assert "4 workers for 2 slots" in refusal(capsys, *common, "--workers=1,4")
-    assert "one worker only" in refusal(capsys, *common, "--workers=1")
-    assert f"{NUM_LANES} lanes" in refusal(capsys, *common, "--local-batch-size=6")
-    assert "--steps behind --" in refusal(capsys, *common, "--", "--steps", "3")
-    assert "no-such-folder" in refusal(capsys, *common, "--data", tmp_path / "no-such-folder")
-    assert "mpirun takes them" in refusal(capsys, *common, "-H", "a:0")
+    assert "4 workers for 2 slots" in refusal(main, capsys, *common, "--workers=1,4")
+    assert "one worker only" in refusal(main, capsys, *common, "--workers=1")
+    assert f"{NUM_LANES} lanes" in refusal(main, capsys, *common, "--local-batch-size=6")
+    assert "--steps behind --" in refusal(main, capsys, *common, "--", "--steps", "3")
+    assert "no-such-folder" in refusal(main, capsys, *common, "--data", tmp_path / "no-such-folder")
+    assert "mpirun takes them" in refusal(main, capsys, *common, "-H", "a:0")
     assert not (tmp_path / "out").exists()
 
 
@@ -89,7 +81,7 @@ def test_from_the_time_of_a_step_it_predicts_what_the_network_leaves(
     (entry,) = read_lines(stretches)
     stretches.unlink()
     add_line(stretches, {**entry, "workers": 2})
-    assert "trained by 2 workers" in refusal(capsys, f"--like={tmp_path / 'run'}")
+    assert "trained by 2 workers" in refusal(main, capsys, f"--like={tmp_path / 'run'}")
 
 
 @pytest.mark.mpi

@@ -6,6 +6,7 @@ LIBRARY, the module that it needs, and `open_tracker`. All calls come from one t
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -34,9 +35,17 @@ def require_library(name: str) -> None:
     library = _file_of(name).LIBRARY
     if importlib.util.find_spec(library) is None:
         raise ValueError(
-            f"--tracker {name} needs {library}, which is not installed here. "
-            f"Run: pip install -c constraints.txt -e '.[{name}]'"
+            f"--tracker {name} needs {library}, which is not installed here. Run: pip install "
+            + (f"-c constraints.txt -e '.[{name}]'" if name in _extras() else library)
         )
+
+
+def _extras() -> list[str]:
+    """The extras of this program; none where it runs uninstalled."""
+    try:
+        return importlib.metadata.metadata("chorale-hpc").get_all("Provides-Extra") or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
 
 
 class Feed:

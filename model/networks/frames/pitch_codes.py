@@ -59,12 +59,15 @@ class PitchCodes:
         return self.one_hots(moves, self.num_moves + 1)
 
     def interval(self, pitch: tf.Tensor, origin: tf.Tensor) -> tf.Tensor:
-        """Index of the move from `origin` to `pitch`; `num_moves` if either is no pitch."""
+        """Index [...] of the move from `origin` to `pitch`, pitch indices of equal shapes [...].
+
+        It is `num_moves` if either is no pitch.
+        """
         both = self.is_pitch(pitch) & self.is_pitch(origin)
         return tf.where(both, pitch - origin + self.num_pitches, self.num_moves)
 
     def class_of(self, pitch: tf.Tensor) -> tf.Tensor:
-        """The pitch class; 12 for a rest or an unknown pitch."""
+        """The pitch classes [...] of pitch indices [...]; 12 for a rest or an unknown pitch."""
         return tf.where(self.is_pitch(pitch), (pitch - 1) % NUM_CLASSES, NO_CLASS)
 
     def logits_of_moves(self, moves: tf.Tensor, origin: tf.Tensor) -> tf.Tensor:
@@ -85,7 +88,7 @@ class PitchCodes:
 
 
 def above(classes: tf.Tensor, roots: tf.Tensor) -> tf.Tensor:
-    """Semitones from roots up to pitch classes, 0..11; 12 if either is none."""
+    """Semitones [...] from roots [...] up to pitch classes [...], 0..11; 12 if either is none."""
     both = (classes < NO_CLASS) & (roots < NO_CLASS)
     return tf.where(both, (classes - roots) % NUM_CLASSES, NO_CLASS)
 

@@ -172,3 +172,9 @@ def test_a_tracker_whose_library_is_missing_is_refused_before_training(
     assert main([*TINY_FLAGS, *flags]) == 1
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("error: --tracker mlflow needs no_such_library, which is not installed")
+
+
+@pytest.mark.parametrize("added_tracker", ['LIBRARY = "no_such_library"'], indirect=True)
+def test_without_an_extra_of_its_name_a_tracker_asks_for_its_library(added_tracker: Path) -> None:
+    with pytest.raises(ValueError, match=r"not installed here\. Run: pip install no_such_library$"):
+        feed.require_library("added")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hpc.config.train_config import TrainConfig
-from model.networks.checkpoint import find_checkpoint, list_checkpoints, read_bundle
+from model.networks.checkpoint import list_checkpoints, open_checkpoint, read_bundle
 from tests.hpc.training.checkpointing import (
     SmallRun,
     flip_byte,
@@ -38,7 +38,7 @@ def test_the_newest_and_the_best_are_kept(run: SmallRun) -> None:
     run.train(14)
     assert run.marked_best() == 12
     assert saved_steps(run.run_dir) == [12, 27, 30]
-    assert find_checkpoint(run.run_dir).name == "step-00000012"
+    assert open_checkpoint(run.run_dir)[0].name == "step-00000012"
 
 
 def test_minutes_ask_for_a_checkpoint_between_the_steps(

@@ -10,7 +10,7 @@ import pytest
 
 from hpc.train import main
 from model.composing.composer import Composer
-from model.networks.checkpoint import find_checkpoint, read_bundle, step_folder
+from model.networks.checkpoint import open_checkpoint, read_bundle, step_folder
 from model.release import release
 from pipeline.dataset.manifest import FILE_NAME, Manifest
 from pipeline.dataset.records import write_shard
@@ -120,7 +120,7 @@ def test_a_release_composes_from_half_the_bytes(finished: Path, tmp_path: Path) 
         "optimizer.npz",
         "weights.npz",
     ]
-    given, run = read_bundle(out), read_bundle(find_checkpoint(finished))
+    given, run = read_bundle(out), open_checkpoint(finished)[1]
     assert not given.optimizer
     assert all(values.dtype == np.float16 for values in given.weights.values())
     weights = Composer.load(out).model.named_weights()

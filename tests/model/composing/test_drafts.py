@@ -132,6 +132,19 @@ def test_the_first_good_draft_is_taken_else_the_best_with_a_remark(
     assert said in "".join(piece.remarks) and bool(said) == bool(piece.remarks)
 
 
+@pytest.mark.parametrize(
+    ("prepared", "num_drafts"),
+    [([LIVELY, FROZEN], 1), ([FROZEN, LIVELY], 2), ([FROZEN, FROZEN, FROZEN, LIVELY], 4)],
+)
+def test_a_frozen_draft_of_any_length_is_drawn_again_until_one_is_lively(
+    prepared: list[Sequence[int]], num_drafts: int
+) -> None:
+    composer = Drafts(*[(list(onsets), True) for onsets in prepared])
+    (piece,) = compose_pieces(composer, [7], Sampling(), Length(600), 1, BAR)  # type: ignore[arg-type]
+    assert composer.score(piece).notes["onset"].max() == 56
+    assert (piece.num_drafts, composer.asked, piece.remarks) == (num_drafts, num_drafts, ())
+
+
 def test_the_longest_gap_counts_from_the_primer_to_the_end() -> None:
     score = Score(make_notes([(0, 0, 60, 4, 80), (30, 0, 62, 4, 80), (40, 0, 64, 50, 80)]), 4)
     assert longest_gap(score) == 50  # from 40 to 90, the end of the last note

@@ -12,7 +12,6 @@ from model.networks.checkpoint import (
     BEST,
     FILE_NAME,
     Bundle,
-    find_checkpoint,
     list_checkpoints,
     open_checkpoint,
     read_bundle,
@@ -82,16 +81,16 @@ def test_a_full_disk_leaves_the_earlier_checkpoint_and_nothing_else(tmp_path: Pa
         with pytest.raises(OSError, match=r"step-00000002 could not be written \(No space left"):
             write_bundle(step_folder(disk, 2), BUNDLE)
         assert [path.name for path in (disk / "checkpoints").iterdir()] == ["step-00000001"]
-        assert read_bundle(find_checkpoint(disk)).progress == BUNDLE.progress
+        assert open_checkpoint(disk)[1].progress == BUNDLE.progress
 
 
 def test_the_best_checkpoint_is_found_before_the_newest(tmp_path: Path) -> None:
     for step in (1, 2, 3):
         write_bundle(step_folder(tmp_path, step), BUNDLE)
-    assert find_checkpoint(tmp_path) == step_folder(tmp_path, 3)
+    assert open_checkpoint(tmp_path)[0] == step_folder(tmp_path, 3)
     (tmp_path / BEST).write_text('{"step": 2}')
-    assert find_checkpoint(tmp_path) == step_folder(tmp_path, 2)
-    assert find_checkpoint(step_folder(tmp_path, 1)) == step_folder(tmp_path, 1)
+    assert open_checkpoint(tmp_path)[0] == step_folder(tmp_path, 2)
+    assert open_checkpoint(step_folder(tmp_path, 1))[0] == step_folder(tmp_path, 1)
     assert list_checkpoints(tmp_path) == [step_folder(tmp_path, step) for step in (1, 2, 3)]
 
 
@@ -101,7 +100,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_named(
     for step in (1, 2):
         write_bundle(step_folder(tmp_path, step), BUNDLE)
     change_byte(step_folder(tmp_path, 2) / "weights.npz")
-    assert find_checkpoint(tmp_path) == step_folder(tmp_path, 1)
+    assert open_checkpoint(tmp_path)[0] == step_folder(tmp_path, 1)
     assert "step-00000002/weights.npz is damaged" in capsys.readouterr().err
 
 
@@ -112,7 +111,7 @@ def test_a_damaged_best_json_is_named_and_the_newest_checkpoint_is_used(
     for step in (1, 2):
         write_bundle(step_folder(tmp_path, step), BUNDLE)
     (tmp_path / BEST).write_text(damaged)
-    assert find_checkpoint(tmp_path) == step_folder(tmp_path, 2)
+    assert open_checkpoint(tmp_path)[0] == step_folder(tmp_path, 2)
     said = capsys.readouterr().err
     assert "best.json is damaged" in said
     assert said.count("\n") == 1
@@ -125,11 +124,10 @@ def test_damage_counts_only_in_what_is_read(tmp_path: Path) -> None:
     assert path == step_folder(tmp_path, 1)
     assert bundle.weights.keys() == BUNDLE.weights.keys()
     assert bundle.optimizer == {}
-    for opener in (open_checkpoint, find_checkpoint):
-        with pytest.raises(ValueError, match="no whole checkpoint"):
-            opener(tmp_path)
+    with pytest.raises(ValueError, match="no whole checkpoint"):
+        open_checkpoint(tmp_path)
 
 
 def test_a_folder_without_a_checkpoint_says_how_to_train_one(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no whole checkpoint in .*hpc/train\.py"):
-        find_checkpoint(tmp_path)
+        open_checkpoint(tmp_path)
