@@ -38,6 +38,7 @@ from model.composing.wishes import add_wish_flags, join_emotion, wishes_of
 from model.live.session import add_live_flags, run_live
 from model.networks.checkpoint import require_checkpoint
 from model.rendering.formats import SOUND, parse_formats
+from model.rendering.output_files import keep_inputs
 from model.rendering.write_pieces import (
     add_file_flags,
     choose_engraver,
@@ -221,6 +222,7 @@ def run(flags: argparse.Namespace) -> None:
         print(list_ports())
         return
     check_values(flags)
+    keep_inputs(flags)
     require_checkpoint(flags.run)
     if flags.live:
         run_live(flags)

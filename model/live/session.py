@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from model.composing.wishes import wishes_of
 from model.live.players import Player, open_player
+from model.rendering.output_files import live_sound
 from pipeline.runtime.tensorflow_loading import load_tensorflow
 from pipeline.scores.notes import DEFAULT_TEMPO, Score
 
@@ -46,8 +47,7 @@ def run_live(flags: argparse.Namespace) -> None:
 
     Ctrl-C ends an endless performance; it is no error.
     """
-    file_driver = flags.live == "synth" and flags.audio_driver == "file"
-    audio_file = flags.audio_file or flags.out / "live.wav" if file_driver else None
+    audio_file = live_sound(flags)
     player = open_player(flags.live, flags.soundfont, flags.audio_driver, audio_file)
     try:
         _perform(flags, player)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -166,6 +167,30 @@ def test_what_cannot_be_filled_is_refused_in_one_line(
     held = tmp_path / "held.mid"
     write_midi(Score(make_notes([(0, 0, 60, 12 * Q, 80)]), Q), held)
     assert "no note of" in refused(capsys, untrained, held, "--bars=2:3")
+
+
+def test_a_file_that_is_read_is_not_overwritten(
+    untrained: Path, piece: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "piece-002.mid"
+    shutil.copy(piece, file)
+    linked = tmp_path / "link"
+    linked.symlink_to(tmp_path)
+    for flags in (
+        ["--infill", str(file), "--bars=2"],
+        ["--given", str(file), "--out", str(linked)],
+        ["--primer", str(linked / file.name)],
+        ["--primer", str(file), "--out", str(tmp_path / "new"), "--json", str(file)],
+        ["--input", str(file), "--live=stdout", "--json", str(file)],
+    ):
+        command = [str(untrained), "--num-pieces=2", "--formats=mid", f"--out={tmp_path}", *flags]
+        assert main(command) == 1
+        error = capsys.readouterr().err
+        assert f"error: {flags[0]} {flags[1]} would be overwritten" in error
+        assert error.count("\n") == 1
+        assert "name another " in error
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "piece-002.mid"]
+    assert file.read_bytes() == piece.read_bytes()
 
 
 @pytest.mark.parametrize(

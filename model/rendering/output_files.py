@@ -1,0 +1,44 @@
+"""The files that generate.py will write: looked at before anything is composed."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pipeline.scores.formats import SCORE_SUFFIXES
+
+
+def piece_name(index: int) -> str:
+    """The name of the files of a piece, without suffix; `index` counts from 0."""
+    return f"piece-{index + 1:03d}"
+
+
+def files_to_write(flags: argparse.Namespace) -> list[Path]:
+    """The files that the flags ask for; of a printed score the first page."""
+    files = [path for path in (flags.json, flags.page) if path]
+    if flags.live:
+        return [*files, *([sound] if (sound := live_sound(flags)) else [])]
+    names = [piece_name(index) for index in range(flags.num_pieces)]
+    return [flags.out / f"{name}.{kind}" for name in names for kind in flags.formats] + files
+
+
+def live_sound(flags: argparse.Namespace) -> Path | None:
+    """The sound file that --live synth writes; None where it plays to a sound card."""
+    if flags.live != "synth" or flags.audio_driver != "file":
+        return None
+    sound: Path = flags.audio_file or flags.out / "live.wav"
+    return sound
+
+
+def keep_inputs(flags: argparse.Namespace) -> None:
+    """Raise ValueError where a file that would be written is one that a flag names as its input."""
+    named = {flags.json: "file with --json", flags.page: "file with --page"}
+    named[flags.audio_file] = "file with --audio-file"
+    for name in ("infill", "given", "primer", "input"):
+        path = Path(getattr(flags, name) or "")  # of --primer it may be notes, of --input a port
+        if path.suffix.lower() not in SCORE_SUFFIXES or not path.is_file():
+            continue
+        for written in files_to_write(flags):
+            if written.exists() and written.samefile(path):
+                another = named.get(written, "folder with --out")
+                raise ValueError(f"--{name} {path} would be overwritten: name another {another}")
