@@ -46,8 +46,12 @@ class RenderedPiece:
             f"{self.name}: {self.num_notes} notes, {self.num_pitches} pitches, "
             f"{self.seconds:.1f} s, {self.key}"
         )
+        return "\n  ".join((summary, *self.files()))
+
+    def files(self) -> list[str]:
+        """The paths of the files, in the order of the report."""
         files = (self.midi, self.wav, self.mp3, self.png, self.musicxml, *self.printed)
-        return "\n  ".join((summary, *filter(None, files)))
+        return list(filter(None, files))
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,12 @@ def write_pieces(
     speed: dict[str, float],
 ) -> None:
     """Write the pieces, and what else the flags ask for: a comparison, JSON, a page."""
+    earlier = set(flags.out.glob("piece-*"))
     rendered = _render(renderer, pieces, scores)
+    replaced = earlier & {Path(file) for piece in rendered for file in piece.files()}
+    if replaced:
+        count = f"{len(replaced)} file{'s' if len(replaced) > 1 else ''}"
+        print_lines([f"replaced {count} of the same name in {flags.out}"])
     if flags.data:
         _compare(flags.data, scores)
     if flags.json:

@@ -172,6 +172,18 @@ def test_the_json_file_says_what_was_written(run_dir: Path, tmp_path: Path) -> N
         assert piece["metrics"]["pitch entropy"] > 0
 
 
+def test_files_of_an_earlier_call_are_replaced_and_counted(
+    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--bars", "2", "--formats", "mid,png"]
+    generate(run_dir, tmp_path, *flags, "--seed", "5")
+    assert "replaced" not in capsys.readouterr().out
+    generate(run_dir, tmp_path, *flags, "--seed", "6", "--num-pieces", "2")
+    assert f"replaced 2 files of the same name in {tmp_path}\n" in capsys.readouterr().out
+    generate(run_dir, tmp_path, "--bars", "2", "--formats", "mid")
+    assert f"replaced 1 file of the same name in {tmp_path}\n" in capsys.readouterr().out
+
+
 def test_metrics_are_printed_beside_those_of_real_pieces(
     run_dir: Path, tiny_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
