@@ -28,6 +28,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,7 @@ from model.composing.wishes import add_wish_flags, join_emotion, wishes_of
 from model.live.session import add_live_flags, run_live
 from model.networks.checkpoint import require_checkpoint
 from model.rendering.formats import SOUND, parse_formats
-from model.rendering.output_files import keep_inputs
+from model.rendering.output_files import input_files, keep_inputs
 from model.rendering.write_pieces import (
     add_file_flags,
     choose_engraver,
@@ -51,6 +52,7 @@ from pipeline.dataset.manifest import Manifest
 from pipeline.runtime.command import described_parser, flag_type, run_command
 from pipeline.runtime.tables import print_lines
 from pipeline.runtime.tensorflow_loading import load_tensorflow
+from pipeline.scores.metre import MOST_BEATS, quarters_per_bar
 from pipeline.scores.midi.writer import FASTEST, SLOWEST
 from pipeline.scores.notes import DEFAULT_TEMPO, Score
 from pipeline.scores.parts import Parts
@@ -62,7 +64,6 @@ if TYPE_CHECKING:
 
 # The extra `compose`: absent on a training node.
 LIBRARIES = ("mido", "midi2audio", "music21", "soundfile")
-MOST_BEATS = 64  # quarters in a bar
 LONGEST_SECONDS = 24 * 3600
 SHORTEST_LOOK_AHEAD, LONGEST_LOOK_AHEAD = 0.05, 60.0  # seconds
 
@@ -91,7 +92,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     bars = "end within bar N; with --infill the bars to compose, as 5:8"
     length.add_argument("--bars", type=flag_type(parse_bars), metavar="N", help=bars)
     length.add_argument("--seconds", type=float, metavar="S", help="end within a bar of S seconds")
-    add("--beats-per-bar", type=int, default=4, help="quarters in a bar (default: 4)")
+    beats = "quarters in a bar (default: those of the score file that is read, else 4)"
+    add("--beats-per-bar", type=int, help=beats)
     add("--tempo", type=float, help="quarters a minute (default: the primer's, else 100)")
     add("--primer", help="a score file to continue, or notes: 'C4 E4 G4'")
     add("--primer-bars", type=int, metavar="N", help="only the first N bars of the primer")
@@ -191,7 +193,7 @@ def check_values(flags: argparse.Namespace) -> None:
         value = getattr(flags, name)
         if isinstance(value, int) and value < 1:
             raise ValueError(f"--{name.replace('_', '-')} is {value}; it must be 1 or more")
-    if flags.beats_per_bar > MOST_BEATS:
+    if (flags.beats_per_bar or 1) > MOST_BEATS:
         raise ValueError(f"--beats-per-bar is {flags.beats_per_bar}; it must be 1 to {MOST_BEATS}")
     if flags.program is not None and not 0 <= flags.program <= 127:
         raise ValueError(
@@ -224,10 +226,19 @@ def run(flags: argparse.Namespace) -> None:
     check_values(flags)
     keep_inputs(flags)
     require_checkpoint(flags.run)
+    flags.beats_per_bar = flags.beats_per_bar or _beats_per_bar(flags)
     if flags.live:
         run_live(flags)
     else:
         generate(flags)
+
+
+def _beats_per_bar(flags: argparse.Namespace) -> int:
+    """Quarters in a bar of the score file that is read; 4 without one."""
+    # With --live standard output may carry the music.
+    say = partial(print, file=sys.stderr) if flags.live else print
+    files = input_files(flags).values()
+    return next((quarters_per_bar(path, say) for path in files), 4)
 
 
 def generate(flags: argparse.Namespace) -> None:

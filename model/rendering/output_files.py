@@ -1,4 +1,4 @@
-"""The files that generate.py will write: looked at before anything is composed."""
+"""The files that generate.py reads and will write: looked at before anything is composed."""
 
 from __future__ import annotations
 
@@ -30,15 +30,24 @@ def live_sound(flags: argparse.Namespace) -> Path | None:
     return sound
 
 
+def input_files(flags: argparse.Namespace) -> dict[str, Path]:
+    """The score files that exist and are read, by their flags."""
+    # --primer may be notes, and --input a port.
+    names = ("infill", "given", "primer", "input")
+    paths = {f"--{name}": Path(getattr(flags, name) or "") for name in names}
+    return {
+        flag: path
+        for flag, path in paths.items()
+        if path.suffix.lower() in SCORE_SUFFIXES and path.is_file()
+    }
+
+
 def keep_inputs(flags: argparse.Namespace) -> None:
     """Raise ValueError where a file that would be written is one that a flag names as its input."""
     named = {flags.json: "file with --json", flags.page: "file with --page"}
     named[flags.audio_file] = "file with --audio-file"
-    for name in ("infill", "given", "primer", "input"):
-        path = Path(getattr(flags, name) or "")  # of --primer it may be notes, of --input a port
-        if path.suffix.lower() not in SCORE_SUFFIXES or not path.is_file():
-            continue
+    for name, path in input_files(flags).items():
         for written in files_to_write(flags):
             if written.exists() and written.samefile(path):
                 another = named.get(written, "folder with --out")
-                raise ValueError(f"--{name} {path} would be overwritten: name another {another}")
+                raise ValueError(f"{name} {path} would be overwritten: name another {another}")

@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import mido
 import numpy as np
 import pytest
 
@@ -13,6 +14,7 @@ from model.composing.infilling import read_piece_with_gap
 from model.generate import main
 from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import DRUMS, Score, make_notes
+from pipeline.scores.parts import Parts
 from pipeline.scores.reading import read_score
 from pipeline.vocabulary.grid import FIRST_PROGRAM, GridVocabulary
 from tests.model.tiny_run import VOCABULARY, write_tiny_run
@@ -110,6 +112,41 @@ def test_voices_that_the_files_programs_name_are_those_of_their_programs(
     assert set(replaced["pitch"].tolist()) == {70}
     after = infilled(untrained, file, tmp_path / "out", "--voices=alto")
     assert (after.notes["program"] == FIRST_PROGRAM).sum() == 4
+
+
+def test_bars_are_those_of_the_files_metre_and_it_is_written_again(
+    untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two bars in 4/2, of eight quarters each, of a melody in quarters."""
+    rows = [(Q * beat, 0, SOPRANO, Q, 90) for beat in range(16)]
+    file = tmp_path / "long_bars.mid"
+    write_midi(Score(make_notes(rows), Q), file, Parts())
+    written = mido.MidiFile(file)
+    place, metre = next(
+        (at, event) for at, event in enumerate(written.tracks[0]) if event.type == "time_signature"
+    )
+    written.tracks[0][place] = metre.copy(numerator=4, denominator=2)
+    written.save(file)
+    kept = notes_of(read_score(file)) - Counter(
+        {(float(beat), 1.0, SOPRANO, 90): 1 for beat in range(8, 16)}
+    )
+
+    after = notes_of(infilled(untrained, file, tmp_path / "out", "--bars=2", "--voices=1"))
+    assert f"{file} is in 4/2: a bar is counted as 8 quarters" in capsys.readouterr().out
+    assert kept - after == Counter()
+    assert all(onset >= 8 for onset, *_ in after - kept)
+    # --beats-per-bar comes first: bar 2 is then quarters 4 to 8.
+    flags = ["--bars=2", "--beats-per-bar=4"]
+    four = notes_of(infilled(untrained, file, tmp_path / "four", *flags))
+    assert "a bar is counted" not in capsys.readouterr().out
+    assert sum(kept[note] for note in four) == 4
+    metres = [
+        (event.numerator, event.denominator)
+        for name in ("out", "four")
+        for event in mido.MidiFile(tmp_path / name / "piece-001.mid").tracks[0]
+        if event.type == "time_signature"
+    ]
+    assert metres == [(8, 4), (4, 4)]
 
 
 @pytest.mark.slow
