@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from model.composing.given_voice import FREE, read_given_score, voice_index
-from pipeline.scores.notes import DRUMS, NOTE, Score, snapped, sort_notes
+from pipeline.scores.notes import DRUMS, NOTE, Score, one_note_per_key, snapped, sort_notes
 from pipeline.vocabulary.fitting import move_into_range
 from pipeline.vocabulary.grid import FIRST_PROGRAM, REST, GridVocabulary
 from pipeline.vocabulary.registry import Vocabulary
@@ -43,7 +43,8 @@ class PieceWithGap:
 
         `composed` is on the vocabulary's grid, voice i plays program FIRST_PROGRAM + i. The result
         is on a grid that both fit. A note that is kept has the onset, duration, pitch and velocity
-        of the file.
+        of the file. Where two notes of a part sound on one key at once, one is in another part. If
+        all parts sound on this key, it is cut or left out, and a line says so.
         """
         resolution = math.lcm(self.score.resolution, composed.resolution)
         kept = self.score.notes[self.is_kept].copy()
@@ -61,7 +62,13 @@ class PieceWithGap:
             for voice in range(self.frames.shape[1])
             for first, last, pitch, velocity in self._composed_notes(composed, voice)
         ]
-        notes = sort_notes(np.concatenate([kept, np.array(rows, NOTE)]))
+        notes = _apart(np.concatenate([kept, np.array(rows, NOTE)]), self.frames.shape[1])
+        notes, num_doubled, num_cut = one_note_per_key(notes)
+        if num_doubled or num_cut:
+            print(
+                f"notes on a key that sounds in all parts: left out {num_doubled}, cut where the "
+                f"key is struck again {num_cut}"
+            )
         return Score(notes, resolution, composed.tempo)
 
     def _composed_notes(self, composed: Score, voice: int) -> list[tuple[int, int, int, int]]:
@@ -178,6 +185,23 @@ def _voices(heard: np.ndarray, num_voices: int) -> np.ndarray:
             place = num_voices - 1
         voices[index] = place if place < num_voices else -1
     return voices
+
+
+def _apart(notes: np.ndarray, num_voices: int) -> np.ndarray:
+    """The notes, each in a part where its key is up when it begins: its own, or a voice's.
+
+    One part is one MIDI channel, on which a key sounds once. Percussion stays as it is.
+    """
+    apart = sort_notes(notes)
+    ends: dict[tuple[int, int], int] = {}  # (program, pitch) -> when the key is up again
+    for note in apart:
+        own, pitch, onset = int(note["program"]), int(note["pitch"]), int(note["onset"])
+        voices = range(FIRST_PROGRAM, FIRST_PROGRAM + num_voices)
+        parts = [own] if own == DRUMS else [own, *voices]
+        part = next((part for part in parts if ends.get((part, pitch), 0) <= onset), own)
+        note["program"] = part
+        ends[part, pitch] = max(ends.get((part, pitch), 0), onset + int(note["duration"]))
+    return sort_notes(apart)
 
 
 def _frames(heard: np.ndarray, voices: np.ndarray, num_voices: int) -> np.ndarray:

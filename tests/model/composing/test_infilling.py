@@ -114,6 +114,56 @@ def test_voices_that_the_files_programs_name_are_those_of_their_programs(
     assert (after.notes["program"] == FIRST_PROGRAM).sum() == 4
 
 
+def test_two_tracks_that_hold_one_key_at_once_keep_both_notes(
+    untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Tenor holds C4 for a bar. Alto comes to it a quarter later, where it is the lower of two."""
+    tracks = [
+        [(0, 16, SOPRANO)],
+        [(0, 4, 67), (4, 4, 60), (8, 8, 67)],
+        [(0, 16, 60), (16, 16, 64)],
+        [(0, 16, 48), (16, 16, 50)],
+        [(4 * beat, 4, 48) for beat in range(4)],  # the same keys as bass, which holds them
+    ]
+    written = mido.MidiFile(ticks_per_beat=4)
+    for notes in tracks:
+        events = [(at, "note_on", pitch) for at, _, pitch in notes]
+        events += [(at + length, "note_off", pitch) for at, length, pitch in notes]
+        track, now = mido.MidiTrack(), 0
+        for at, kind, pitch in sorted(events, key=lambda event: (event[0], event[1] == "note_on")):
+            track.append(mido.Message(kind, note=pitch, velocity=70, time=at - now))
+            now = at
+        written.tracks.append(track)
+    file = tmp_path / "unisons.mid"
+    written.save(file)
+    before = notes_of(read_score(file))
+    assert sum(before.values()) == 12
+
+    after = notes_of(infilled(untrained, file, tmp_path / "out", "--bars=2"))
+    outside = Counter({note: count for note, count in before.items() if note[0] < 4})
+    assert sum(outside.values()) == 10
+    assert outside - after == Counter()
+    assert "sounds in all parts" not in capsys.readouterr().out
+
+    # A key struck six times at once: the model has four voices, and the file a program.
+    for place in range(6):
+        written.tracks[place:] = [
+            mido.MidiTrack(
+                [
+                    mido.Message("note_on", note=60, velocity=70),
+                    mido.Message("note_off", note=60, time=2 + place),
+                    mido.Message("note_on", note=72, velocity=70, time=14 - place),
+                    mido.Message("note_off", note=72, time=4),
+                ]
+            )
+        ]
+    written.save(file)
+    after = notes_of(infilled(untrained, file, tmp_path / "many", "--bars=2"))
+    assert sum(count for note, count in after.items() if note[0] < 4) == 5
+    said = capsys.readouterr().out
+    assert "key that sounds in all parts: left out 1, cut where the key is struck again 0" in said
+
+
 def test_bars_are_those_of_the_files_metre_and_it_is_written_again(
     untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
