@@ -39,7 +39,7 @@ from model.composing.wishes import add_wish_flags, join_emotion, wishes_of
 from model.live.session import add_live_flags, run_live
 from model.networks.checkpoint import require_checkpoint
 from model.rendering.formats import SOUND, parse_formats
-from model.rendering.output_files import input_files, keep_inputs
+from model.rendering.output_files import input_files, keep_inputs, require_folders
 from model.rendering.write_pieces import (
     add_file_flags,
     choose_engraver,
@@ -226,6 +226,7 @@ def run(flags: argparse.Namespace) -> None:
     check_values(flags)
     keep_inputs(flags)
     require_checkpoint(flags.run)
+    require_folders(flags)
     flags.beats_per_bar = flags.beats_per_bar or _beats_per_bar(flags)
     if flags.live:
         run_live(flags)

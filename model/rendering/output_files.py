@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
 from pathlib import Path
 
 from pipeline.scores.formats import SCORE_SUFFIXES
@@ -44,10 +45,39 @@ def input_files(flags: argparse.Namespace) -> dict[str, Path]:
 
 def keep_inputs(flags: argparse.Namespace) -> None:
     """Raise ValueError where a file that would be written is one that a flag names as its input."""
-    named = {flags.json: "file with --json", flags.page: "file with --page"}
-    named[flags.audio_file] = "file with --audio-file"
     for name, path in input_files(flags).items():
         for written in files_to_write(flags):
             if written.exists() and written.samefile(path):
-                another = named.get(written, "folder with --out")
-                raise ValueError(f"{name} {path} would be overwritten: name another {another}")
+                another = _another(flags, written)
+                raise ValueError(f"{name} {path} would be overwritten: name {another}")
+
+
+def require_folders(flags: argparse.Namespace) -> None:
+    """Raise ValueError unless files can be written where the flags say; nothing is left there.
+
+    A folder that is missing is made later: the one in which it will be made is looked at.
+    """
+    for written in files_to_write(flags):
+        for folder in written.parents:
+            try:
+                if folder.exists() and not folder.is_dir():
+                    raise NotADirectoryError("it is a file, and a folder is needed")
+                if folder.is_dir():
+                    tempfile.TemporaryFile(dir=folder).close()
+                    break
+            except OSError as error:
+                reason = error.strerror or error
+                raise ValueError(
+                    f"{written.name} cannot be written to {folder} ({reason}): name "
+                    f"{_another(flags, written)}"
+                ) from None
+
+
+def _another(flags: argparse.Namespace, written: Path) -> str:
+    """What to name in place of a file that cannot be written, and with which flag."""
+    named = {
+        flags.json: "another file with --json",
+        flags.page: "another file with --page",
+        flags.audio_file: "another file with --audio-file",
+    }
+    return named.get(written, "another folder with --out")

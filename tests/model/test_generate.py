@@ -351,6 +351,38 @@ def test_a_data_set_in_place_of_a_run_is_told_before_tensorflow_is_loaded(
     assert error.count("\n") == 1
 
 
+def test_where_nothing_can_be_written_is_told_before_tensorflow_is_loaded(
+    run_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("model.generate.load_tensorflow", lambda: pytest.fail("loaded"))
+    monkeypatch.setattr("model.live.session.load_tensorflow", lambda: pytest.fail("loaded"))
+    monkeypatch.chdir(tmp_path)
+    Path("piece.mid").write_bytes(b"music")
+    out = ["--out", "piece.mid"]
+    for flags, told in (
+        (out, "001.mid cannot be written to piece.mid (it is a file, and a folder is needed)"),
+        (["--out", "piece.mid/new"], "cannot be written to piece.mid (it is a file"),
+        (["--out", "/proc/new"], "piece-001.mid cannot be written to /proc ("),
+        (["--json", "piece.mid/x"], "x cannot be written to piece.mid (it is a file"),
+        (
+            [*out, "--live", "synth", "--audio-driver", "file"],
+            "live.wav cannot be written to piece.mid (it is a file",
+        ),
+    ):
+        assert main([str(run_dir), "--no-wav", *flags]) == 1
+        error = capsys.readouterr().err
+        assert told in error
+        assert error.endswith(
+            "another file with --json\n" if "--json" in flags else "another folder with --out\n"
+        )
+        assert "space" not in error
+        assert error.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["piece.mid"]
+
+
 def test_a_checkpoint_with_one_changed_byte_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -408,7 +440,7 @@ def test_a_disk_without_room_for_the_sound_is_named(
         assert main([str(run_dir), "--out", str(disk), "--bars", "4", "--seed", "1"]) == 1
         error = capsys.readouterr().err
         assert "piece-001 could not be written" in error
-        assert "No space left on device" in error
+        assert "No space left on device). Free some space there" in error
         assert sorted(path.name for path in disk.iterdir()) == ["piece-001.mid", "piece-001.png"]
 
 
