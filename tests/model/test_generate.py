@@ -331,8 +331,16 @@ def test_a_run_without_a_checkpoint_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "nothing does not exist. Needed is a run folder" in refused(capsys, tmp_path / "nothing")
+    needed = "Needed is a run folder or a checkpoint, such as model/pretrained/chorales\n"
     (tmp_path / "empty").mkdir()
-    assert "no whole checkpoint" in refused(capsys, tmp_path / "empty")
+    error = refused(capsys, tmp_path / "empty")
+    assert f"empty is a folder without a run. {needed}" in error
+    (tmp_path / "README.md").touch()
+    assert f"README.md is a file. {needed}" in refused(capsys, tmp_path / "README.md")
+    (tmp_path / "begun" / "checkpoints").mkdir(parents=True)
+    error = refused(capsys, tmp_path / "begun")
+    assert "no whole checkpoint in " in error
+    assert "Train one with: python hpc/train.py --run " in error
 
 
 @pytest.mark.parametrize(("command", "flags"), [(main, []), (evaluate.main, ["--data", "jsb:x"])])
