@@ -52,6 +52,7 @@ from pipeline.dataset.manifest import Manifest
 from pipeline.runtime.command import described_parser, flag_type, run_command
 from pipeline.runtime.tables import print_lines
 from pipeline.runtime.tensorflow_loading import load_tensorflow
+from pipeline.scores.formats import SCORE_SUFFIXES
 from pipeline.scores.metre import MOST_BEATS, quarters_per_bar
 from pipeline.scores.midi.writer import FASTEST, SLOWEST
 from pipeline.scores.notes import DEFAULT_TEMPO, Score
@@ -130,6 +131,11 @@ def _refuse_combinations(flags: argparse.Namespace, parser: argparse.ArgumentPar
             "which run? Give a run folder or a checkpoint",
         ),
         (flags.input and not flags.live, "--input is answered by --live OUTPUT"),
+        (
+            flags.seconds and flags.input and Path(flags.input).suffix.lower() in SCORE_SUFFIXES,
+            "--input FILE is answered to its end: leave --seconds out, or give an --input PORT",
+        ),
+        (flags.bars and flags.input, "--input is answered bar for bar: leave --bars out"),
         (flags.given and flags.infill, "--given and --infill: give one of them"),
         (
             is_given and wishes,

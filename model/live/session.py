@@ -95,7 +95,7 @@ def _perform(flags: argparse.Namespace, player: Player) -> None:
             player.abandon()
     print(stage.performance.report(), file=sys.stderr)
     if answered is not None:
-        print(f"answered {answered} phrases", file=sys.stderr)
+        print(f"answered {answered} phrase{'' if answered == 1 else 's'}", file=sys.stderr)
     if flags.json:
         from pipeline.runtime.files import write_json
 
