@@ -39,7 +39,7 @@ from model.composing.wishes import add_wish_flags, join_emotion, wishes_of
 from model.live.session import add_live_flags, run_live
 from model.networks.checkpoint import require_checkpoint
 from model.rendering.formats import SOUND, parse_formats
-from model.rendering.output_files import input_files, keep_inputs, require_folders
+from model.rendering.output_files import input_files, keep_inputs, live_sound, require_folders
 from model.rendering.write_pieces import (
     add_file_flags,
     choose_engraver,
@@ -194,7 +194,7 @@ def parse_bars(text: str) -> int | tuple[int, int]:
 def check_values(flags: argparse.Namespace) -> None:
     """Raise ValueError for values that no piece can be made with, before anything slow begins."""
     needed = ("mido",) if flags.live and not (flags.primer or flags.input) else LIBRARIES
-    require_libraries(*needed)
+    require_libraries(*needed, *(("soundfile",) if live_sound(flags) else ()))
     for name in ("num_pieces", "beats_per_bar", "bars", "length_tokens", "primer_bars"):
         value = getattr(flags, name)
         if isinstance(value, int) and value < 1:

@@ -53,7 +53,10 @@ def run_live(flags: argparse.Namespace) -> None:
         _perform(flags, player)
     finally:
         player.close()
-    if audio_file:
+    if audio_file and audio_file.is_file():  # without any music there is none
+        from model.rendering.audio import make_loud
+
+        make_loud(audio_file)
         print(f"the sound is in {audio_file}", file=sys.stderr)
 
 

@@ -166,6 +166,8 @@ def test_fluidsynth_inside_the_process_makes_sound_from_the_start(
         samples = np.frombuffer(stream.readframes(stream.getnframes()), "<i2")
     assert 1.0 < seconds < 10.0
     assert np.abs(samples[: samples.size // 2].astype(int)).max() > 300
+    peak = np.abs(samples.astype(int)).max()
+    assert peak == pytest.approx(10 ** (-1 / 20) * 32767, abs=1)  # -1 dB, as of pieces in files
 
 
 # Ports --------------------------------------------------------------------------------------------
