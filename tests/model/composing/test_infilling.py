@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import mido
@@ -112,6 +113,41 @@ def test_voices_that_the_files_programs_name_are_those_of_their_programs(
     assert set(replaced["pitch"].tolist()) == {70}
     after = infilled(untrained, file, tmp_path / "out", "--voices=alto")
     assert (after.notes["program"] == FIRST_PROGRAM).sum() == 4
+
+
+def named_tracks(path: Path, names: Sequence[str], pitches: Sequence[int]) -> Path:
+    """A MIDI file of tracks with these names, each of two bars of quarters on one key."""
+    written = mido.MidiFile(ticks_per_beat=4)
+    for name, pitch in zip(names, pitches, strict=True):
+        track = mido.MidiTrack([mido.MetaMessage("track_name", name=name)])
+        for _ in range(8):
+            track.append(mido.Message("note_on", note=pitch, velocity=70))
+            track.append(mido.Message("note_off", note=pitch, time=4))
+        written.tracks.append(track)
+    written.save(path)
+    return path
+
+
+def test_tracks_that_are_named_as_voices_are_these_voices(tmp_path: Path) -> None:
+    """Alto sings above soprano: by height each would be taken for the other."""
+    said: list[str] = []
+    names, pitches = ["Soprano", "Alto", "Tenor", "Bass"], (60, 70, 55, 48)
+    file = named_tracks(tmp_path / "named.mid", names, pitches)
+    given = read_piece_with_gap(file, GridVocabulary(), voices=["alto"], say=said.append)
+    assert set(given.score.notes[~given.is_kept]["pitch"].tolist()) == {70}
+    told = "Soprano as soprano, Alto as alto, Tenor as tenor, Bass as bass"
+    assert said == [f"notes are taken as voices by their tracks' names: {told}"]
+
+
+def test_which_track_is_taken_as_which_voice_is_told(tmp_path: Path) -> None:
+    """Two tenors: no name is one voice's, and of five voices the model hears four."""
+    said: list[str] = []
+    names, pitches = ["Soprano", "", "Tenor", "Tenor", "Bass"], (72, 67, 64, 60, 48)
+    file = named_tracks(tmp_path / "two_tenors.mid", names, pitches)
+    given = read_piece_with_gap(file, GridVocabulary(), voices=["alto"], say=said.append)
+    assert set(given.score.notes[~given.is_kept]["pitch"].tolist()) == {67}
+    told = "Soprano as soprano, track 2 as alto, Tenor as tenor, Tenor as none, Bass as bass"
+    assert said[0] == f"notes are taken as voices by height: {told}"
 
 
 def test_two_tracks_that_hold_one_key_at_once_keep_both_notes(
