@@ -28,6 +28,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ from model.composing.wishes import add_wish_flags, join_emotion, wishes_of
 from model.live.session import add_live_flags, run_live
 from model.networks.checkpoint import require_checkpoint
 from model.rendering.formats import SOUND, parse_formats
+from model.rendering.output_files import input_files, keep_inputs, live_sound, require_folders
 from model.rendering.write_pieces import (
     add_file_flags,
     choose_engraver,
@@ -50,6 +52,8 @@ from pipeline.dataset.manifest import Manifest
 from pipeline.runtime.command import described_parser, flag_type, run_command
 from pipeline.runtime.tables import print_lines
 from pipeline.runtime.tensorflow_loading import load_tensorflow
+from pipeline.scores.formats import SCORE_SUFFIXES
+from pipeline.scores.metre import MOST_BEATS, quarters_per_bar
 from pipeline.scores.midi.writer import FASTEST, SLOWEST
 from pipeline.scores.notes import DEFAULT_TEMPO, Score
 from pipeline.scores.parts import Parts
@@ -61,7 +65,6 @@ if TYPE_CHECKING:
 
 # The extra `compose`: absent on a training node.
 LIBRARIES = ("mido", "midi2audio", "music21", "soundfile")
-MOST_BEATS = 64  # quarters in a bar
 LONGEST_SECONDS = 24 * 3600
 SHORTEST_LOOK_AHEAD, LONGEST_LOOK_AHEAD = 0.05, 60.0  # seconds
 
@@ -90,7 +93,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     bars = "end within bar N; with --infill the bars to compose, as 5:8"
     length.add_argument("--bars", type=flag_type(parse_bars), metavar="N", help=bars)
     length.add_argument("--seconds", type=float, metavar="S", help="end within a bar of S seconds")
-    add("--beats-per-bar", type=int, default=4, help="quarters in a bar (default: 4)")
+    beats = "quarters in a bar (default: those of the score file that is read, else 4)"
+    add("--beats-per-bar", type=int, help=beats)
     add("--tempo", type=float, help="quarters a minute (default: the primer's, else 100)")
     add("--primer", help="a score file to continue, or notes: 'C4 E4 G4'")
     add("--primer-bars", type=int, metavar="N", help="only the first N bars of the primer")
@@ -127,6 +131,11 @@ def _refuse_combinations(flags: argparse.Namespace, parser: argparse.ArgumentPar
             "which run? Give a run folder or a checkpoint",
         ),
         (flags.input and not flags.live, "--input is answered by --live OUTPUT"),
+        (
+            flags.seconds and flags.input and Path(flags.input).suffix.lower() in SCORE_SUFFIXES,
+            "--input FILE is answered to its end: leave --seconds out, or give an --input PORT",
+        ),
+        (flags.bars and flags.input, "--input is answered bar for bar: leave --bars out"),
         (flags.given and flags.infill, "--given and --infill: give one of them"),
         (
             is_given and wishes,
@@ -185,12 +194,12 @@ def parse_bars(text: str) -> int | tuple[int, int]:
 def check_values(flags: argparse.Namespace) -> None:
     """Raise ValueError for values that no piece can be made with, before anything slow begins."""
     needed = ("mido",) if flags.live and not (flags.primer or flags.input) else LIBRARIES
-    require_libraries(*needed)
+    require_libraries(*needed, *(("soundfile",) if live_sound(flags) else ()))
     for name in ("num_pieces", "beats_per_bar", "bars", "length_tokens", "primer_bars"):
         value = getattr(flags, name)
         if isinstance(value, int) and value < 1:
             raise ValueError(f"--{name.replace('_', '-')} is {value}; it must be 1 or more")
-    if flags.beats_per_bar > MOST_BEATS:
+    if (flags.beats_per_bar or 1) > MOST_BEATS:
         raise ValueError(f"--beats-per-bar is {flags.beats_per_bar}; it must be 1 to {MOST_BEATS}")
     if flags.program is not None and not 0 <= flags.program <= 127:
         raise ValueError(
@@ -221,11 +230,22 @@ def run(flags: argparse.Namespace) -> None:
         print(list_ports())
         return
     check_values(flags)
+    keep_inputs(flags)
     require_checkpoint(flags.run)
+    require_folders(flags)
+    flags.beats_per_bar = flags.beats_per_bar or _beats_per_bar(flags)
     if flags.live:
         run_live(flags)
     else:
         generate(flags)
+
+
+def _beats_per_bar(flags: argparse.Namespace) -> int:
+    """Quarters in a bar of the score file that is read; 4 without one."""
+    # With --live standard output may carry the music.
+    say = partial(print, file=sys.stderr) if flags.live else print
+    files = input_files(flags).values()
+    return next((quarters_per_bar(path, say) for path in files), 4)
 
 
 def generate(flags: argparse.Namespace) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from model.composing.given_voice import FREE, read_given_score, voice_index
-from pipeline.scores.notes import DRUMS, NOTE, Score, snapped, sort_notes
+from pipeline.scores.formats import MIDI_SUFFIXES
+from pipeline.scores.midi.track_names import tracks_of_notes
+from pipeline.scores.notes import DRUMS, NOTE, Score, one_note_per_key, snapped, sort_notes
 from pipeline.vocabulary.fitting import move_into_range
 from pipeline.vocabulary.grid import FIRST_PROGRAM, REST, GridVocabulary
 from pipeline.vocabulary.registry import Vocabulary
@@ -43,7 +46,8 @@ class PieceWithGap:
 
         `composed` is on the vocabulary's grid, voice i plays program FIRST_PROGRAM + i. The result
         is on a grid that both fit. A note that is kept has the onset, duration, pitch and velocity
-        of the file.
+        of the file. Where two notes of a part sound on one key at once, one is in another part. If
+        all parts sound on this key, it is cut or left out, and a line says so.
         """
         resolution = math.lcm(self.score.resolution, composed.resolution)
         kept = self.score.notes[self.is_kept].copy()
@@ -61,7 +65,13 @@ class PieceWithGap:
             for voice in range(self.frames.shape[1])
             for first, last, pitch, velocity in self._composed_notes(composed, voice)
         ]
-        notes = sort_notes(np.concatenate([kept, np.array(rows, NOTE)]))
+        notes = _apart(np.concatenate([kept, np.array(rows, NOTE)]), self.frames.shape[1])
+        notes, num_doubled, num_cut = one_note_per_key(notes)
+        if num_doubled or num_cut:
+            print(
+                f"notes on a key that sounds in all parts: left out {num_doubled}, cut where the "
+                f"key is struck again {num_cut}"
+            )
         return Score(notes, resolution, composed.tempo)
 
     def _composed_notes(self, composed: Score, voice: int) -> list[tuple[int, int, int, int]]:
@@ -113,7 +123,8 @@ def read_piece_with_gap(
         say(f"the model hears {moved} of {heard.size} notes in another octave; written they stay")
     start = int(heard["onset"][heard["program"] != DRUMS].min())
     heard["onset"] -= start
-    voices_of_notes = _voices(heard, vocabulary.voices)
+    voices_of_notes, told = _voices(path, score, heard, list(vocabulary.part_names.values()))
+    say(told)
     if unheard := np.count_nonzero(voices_of_notes < 0):
         say(f"the model does not hear {unheard} of {heard.size} notes; written they stay")
     frames = _frames(heard, voices_of_notes, vocabulary.voices)
@@ -156,17 +167,46 @@ def _steps(
     return (first - 1) * steps_per_bar, min(last * steps_per_bar, num_steps)
 
 
-def _voices(heard: np.ndarray, num_voices: int) -> np.ndarray:
-    """[num_notes]: the voice that sings each note, 0 for the highest; -1 for none.
+def _voices(
+    path: Path, score: Score, heard: np.ndarray, names: Sequence[str]
+) -> tuple[np.ndarray, str]:
+    """The voice of each note [num_notes], 0 for the highest, -1 for none; and how it was told.
 
-    Voices are those of the programs that composed pieces have, where the score has no others. Else
-    they go by height among the notes that sound where a note begins: the upper ones and the lowest
-    are sung.
+    Voices go by the names of a MIDI file's tracks, where each is another voice's. Else they go by
+    the programs that composed pieces have, where the score has no others, or by height.
     """
     is_melodic = heard["program"] != DRUMS
-    voices = heard["program"].astype(int) - FIRST_PROGRAM
-    if ((voices >= 0) & (voices < num_voices))[is_melodic].all():
-        return np.where(is_melodic, voices, -1)
+    tracks = np.zeros(heard.size, np.int64)
+    titles: list[str] = []
+    if path.suffix.lower() in MIDI_SUFFIXES:
+        with suppress(ValueError):
+            tracks, titles = tracks_of_notes(path, score)
+    known = [name.lower() for name in names]
+    sung = {track: titles[track].lower() for track in set(tracks[is_melodic].tolist()) if titles}
+    by_program = heard["program"].astype(int) - FIRST_PROGRAM
+    if sung and len(set(sung.values())) == len(sung) and set(sung.values()) <= set(known):
+        how = "their tracks' names"
+        of_track = np.array([known.index(sung[t]) if t in sung else -1 for t in range(len(titles))])
+        voices = np.where(is_melodic, of_track[tracks], -1)
+    elif ((by_program >= 0) & (by_program < len(names)))[is_melodic].all():
+        how, voices = "their programs", np.where(is_melodic, by_program, -1)
+    else:
+        how, voices = "height", _by_height(heard, is_melodic, len(names))
+    taken = [
+        f"{title} as {' and '.join(known[v] if v >= 0 else 'none' for v in found)}"
+        for track, title in enumerate(titles)
+        if (found := sorted(set(voices[tracks == track].tolist()), key=lambda v: (v < 0, v)))
+    ]
+    return voices, f"notes are taken as voices by {how}" + (": " if taken else "") + ", ".join(
+        taken
+    )
+
+
+def _by_height(heard: np.ndarray, is_melodic: np.ndarray, num_voices: int) -> np.ndarray:
+    """The voices [num_notes] by height among the notes that sound where a note begins.
+
+    The upper ones and the lowest are sung; of the others the voice is -1.
+    """
     order = np.argsort(-heard["pitch"], kind="stable")
     order = order[is_melodic[order]]
     onset, end = heard["onset"][order], (heard["onset"] + heard["duration"])[order]
@@ -174,10 +214,29 @@ def _voices(heard: np.ndarray, num_voices: int) -> np.ndarray:
     for index, begin in zip(order, onset, strict=True):
         together = order[(onset <= begin) & (begin < end)]
         place = int(np.flatnonzero(together == index)[0])
-        if together.size > num_voices and place == together.size - 1:
-            place = num_voices - 1
-        voices[index] = place if place < num_voices else -1
+        is_lowest = place == together.size - 1
+        if together.size <= num_voices or place < num_voices - 1:
+            voices[index] = place
+        elif is_lowest:
+            voices[index] = num_voices - 1
     return voices
+
+
+def _apart(notes: np.ndarray, num_voices: int) -> np.ndarray:
+    """The notes, each in a part where its key is up when it begins: its own, or a voice's.
+
+    One part is one MIDI channel, on which a key sounds once. Percussion stays as it is.
+    """
+    apart = sort_notes(notes)
+    ends: dict[tuple[int, int], int] = {}  # (program, pitch) -> when the key is up again
+    for note in apart:
+        own, pitch, onset = int(note["program"]), int(note["pitch"]), int(note["onset"])
+        voices = range(FIRST_PROGRAM, FIRST_PROGRAM + num_voices)
+        parts = [own] if own == DRUMS else [own, *voices]
+        part = next((part for part in parts if ends.get((part, pitch), 0) <= onset), own)
+        note["program"] = part
+        ends[part, pitch] = max(ends.get((part, pitch), 0), onset + int(note["duration"]))
+    return sort_notes(apart)
 
 
 def _frames(heard: np.ndarray, voices: np.ndarray, num_voices: int) -> np.ndarray:

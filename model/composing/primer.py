@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.scores.notes import Score, opening, sort_notes
+from pipeline.scores.notes import DRUMS, Score, opening, sort_notes
+from pipeline.vocabulary.events import EventVocabulary
 from pipeline.vocabulary.registry import Vocabulary
 
 
@@ -34,6 +35,11 @@ def read_primer(
         score = read_score(path) if is_file else notes_from_names(text)
     except ValueError as error:
         raise ValueError(f"primer {text!r}: {error}") from None
+    if bars is not None:  # what is reported is of these bars
+        has_drums = isinstance(vocabulary, EventVocabulary) and vocabulary.instruments
+        counted = score.notes[has_drums | (score.notes["program"] != DRUMS)]
+        start = int(counted["onset"].min(initial=score.end))
+        score = opening(score, start + bars * beats_per_bar * score.resolution)
     fitted, adjustments = vocabulary.fit(score)
     for rule, count in adjustments.items():
         say(f"primer: {rule}: {count} of {score.notes.size} notes")
@@ -42,7 +48,7 @@ def read_primer(
     bar = beats_per_bar * fitted.resolution
     if fitted.end <= (bars - 1) * bar:
         say(f"primer: it has {-(-fitted.end // bar)} bars; all are taken")
-    return opening(fitted, bars * bar)
+    return opening(fitted, bars * bar)  # a note may have been rounded to the end of the bars
 
 
 def without_primer(score: Score, primer: Score, bar: int) -> Score:

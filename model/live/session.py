@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from model.composing.wishes import wishes_of
 from model.live.players import Player, open_player
+from model.rendering.output_files import live_sound
 from pipeline.runtime.tensorflow_loading import load_tensorflow
 from pipeline.scores.notes import DEFAULT_TEMPO, Score
 
@@ -46,14 +47,16 @@ def run_live(flags: argparse.Namespace) -> None:
 
     Ctrl-C ends an endless performance; it is no error.
     """
-    file_driver = flags.live == "synth" and flags.audio_driver == "file"
-    audio_file = flags.audio_file or flags.out / "live.wav" if file_driver else None
+    audio_file = live_sound(flags)
     player = open_player(flags.live, flags.soundfont, flags.audio_driver, audio_file)
     try:
         _perform(flags, player)
     finally:
         player.close()
-    if audio_file:
+    if audio_file and audio_file.is_file():  # without any music there is none
+        from model.rendering.audio import make_loud
+
+        make_loud(audio_file)
         print(f"the sound is in {audio_file}", file=sys.stderr)
 
 
@@ -95,7 +98,7 @@ def _perform(flags: argparse.Namespace, player: Player) -> None:
             player.abandon()
     print(stage.performance.report(), file=sys.stderr)
     if answered is not None:
-        print(f"answered {answered} phrases", file=sys.stderr)
+        print(f"answered {answered} phrase{'' if answered == 1 else 's'}", file=sys.stderr)
     if flags.json:
         from pipeline.runtime.files import write_json
 

@@ -29,6 +29,7 @@ SCHEMA_VERSION = 1
 FILE_NAME = "bundle.json"
 WEIGHTS, OPTIMIZER, WORKERS = FILES = ("weights.npz", "optimizer.npz", "workers.npz")
 BEST = "checkpoints/best.json"  # {"step": N, ...}: the checkpoint of the lowest validation loss
+RUN_FOLDER = ("checkpoints", "config.json")  # one of them is in every folder of a run
 Arrays = dict[str, np.ndarray]
 
 
@@ -167,11 +168,6 @@ def require_checkpoint(path: Path) -> None:
             f"--data {path}, or use the model that comes with the program: "
             "model/pretrained/chorales"
         )
-    if not path.exists():
-        raise ValueError(
-            f"{path} does not exist. Needed is a run folder or a checkpoint, such as "
-            "model/pretrained/chorales"
-        )
     raise _none_whole(path, 0)
 
 
@@ -212,6 +208,19 @@ def read_best(run_dir: Path) -> int | None:
 
 
 def _none_whole(path: Path, num_candidates: int) -> ValueError:
+    """The error of a path without a whole checkpoint; how to train one is said of a run folder."""
+    what = ""
+    if not path.exists():
+        what = "does not exist"
+    elif not path.is_dir():
+        what = "is a file"
+    elif not any((path / name).exists() for name in RUN_FOLDER):
+        what = "is a folder without a run"
+    if what:
+        return ValueError(
+            f"{path} {what}. Needed is a run folder or a checkpoint, such as "
+            "model/pretrained/chorales"
+        )
     return ValueError(
         f"no whole checkpoint in {path} ({num_candidates} looked at). "
         f"Train one with: python hpc/train.py --run {path}"

@@ -99,7 +99,22 @@ def render_wav(midi_path: Path, wav_path: Path, soundfont: Path, seconds: float)
         samples = _read_samples(rendered, wav_path)
     finally:
         rendered.unlink(missing_ok=True)  # before the WAV file is written: that needs half the room
-    peak = _checked_peak(samples, wav_path, seconds)
+    return _write_loud(samples, _checked_peak(samples, wav_path, seconds), wav_path)
+
+
+def make_loud(wav_path: Path) -> None:
+    """Bring a sound file of FluidSynth's to the peak that `render_wav` gives; not a silent one.
+
+    Raises OSError if it is no sound file, or on a full disk; the file is then as before.
+    """
+    samples = _read_samples(wav_path, wav_path)
+    peak = float(np.abs(samples).max(initial=0))
+    if peak >= SILENCE:
+        _write_loud(samples, peak, wav_path)
+
+
+def _write_loud(samples: np.ndarray, peak: float, wav_path: Path) -> Sound:
+    """Write samples [num_frames, channels] float32 of this peak with a peak of LOUDEST."""
     integers = np.rint(samples * np.float32(LOUDEST / peak * FULL_SCALE)).astype("<i2")
     _write_wav(integers, wav_path)
     return Sound(len(samples) / SAMPLE_RATE, int(np.abs(integers).max()) / (FULL_SCALE + 1))

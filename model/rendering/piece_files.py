@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,8 +48,12 @@ class RenderedPiece:
             f"{self.name}: {self.num_notes} notes, {self.num_pitches} pitches, "
             f"{self.seconds:.1f} s, {self.key}"
         )
+        return "\n  ".join((summary, *self.files()))
+
+    def files(self) -> list[str]:
+        """The paths of the files, in the order of the report."""
         files = (self.midi, self.wav, self.mp3, self.png, self.musicxml, *self.printed)
-        return "\n  ".join((summary, *filter(None, files)))
+        return list(filter(None, files))
 
 
 @dataclass(frozen=True)
@@ -72,9 +78,12 @@ class Renderer:
             self.folder.mkdir(parents=True, exist_ok=True)
             files = self._write(name, score)
         except OSError as error:
+            reason = str(error.strerror or error)
+            is_full = any(os.strerror(code) in reason for code in (errno.ENOSPC, errno.EDQUOT))
+            advice = "Free some space there, or name" if is_full else "Name"
             raise OSError(
-                f"{name} could not be written to {self.folder} ({error.strerror or error}). Free "
-                "some space there, or name another folder with --out"
+                f"{name} could not be written to {self.folder} ({reason}). {advice} another folder "
+                "with --out"
             ) from error
         return RenderedPiece(
             name=name,

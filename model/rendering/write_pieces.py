@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model.rendering.formats import DEFAULT_FORMATS, FORMATS
+from model.rendering.output_files import piece_name
 from pipeline.dataset.manifest import SPLITS, Manifest
 from pipeline.runtime.tables import print_lines
 from pipeline.scores.notes import Score
@@ -79,19 +80,19 @@ def require_notes(pieces: Sequence[ComposedPiece], scores: Sequence[Score], boun
     `bounded`: the pieces were asked for by a number of tokens, which is their end.
     """
     for piece, score in zip(pieces, scores, strict=True):
+        name = piece_name(piece.index)
         if not score.notes.size:
             raise ValueError(
-                f"{_name(piece)} holds no whole note after {piece.num_composed} tokens: give it "
+                f"{name} holds no whole note after {piece.num_composed} tokens: give it "
                 "more room (--length-tokens, --bars), or train longer"
             )
         if not piece.complete and not bounded:
             print(
-                f"warning: {_name(piece)}: stopped after {piece.num_composed} tokens, before its "
-                "end",
+                f"warning: {name}: stopped after {piece.num_composed} tokens, before its end",
                 file=sys.stderr,
             )
         for remark in piece.remarks:
-            print(f"warning: {_name(piece)}: {remark}", file=sys.stderr)
+            print(f"warning: {name}: {remark}", file=sys.stderr)
 
 
 def write_pieces(
@@ -104,7 +105,12 @@ def write_pieces(
     speed: dict[str, float],
 ) -> None:
     """Write the pieces, and what else the flags ask for: a comparison, JSON, a page."""
+    earlier = set(flags.out.glob("piece-*"))
     rendered = _render(renderer, pieces, scores)
+    replaced = earlier & {Path(file) for piece in rendered for file in piece.files()}
+    if replaced:
+        count = f"{len(replaced)} file{'s' if len(replaced) > 1 else ''}"
+        print_lines([f"replaced {count} of the same name in {flags.out}"])
     if flags.data:
         _compare(flags.data, scores)
     if flags.json:
@@ -127,15 +133,11 @@ def _render(
     """The files of each piece, written; prints where they are, and warnings about the music."""
     rendered = []
     for piece, score in zip(pieces, scores, strict=True):
-        rendered.append(renderer.render(_name(piece), score))
+        rendered.append(renderer.render(piece_name(piece.index), score))
         print_lines(rendered[-1].report().splitlines())
         for warning in rendered[-1].warnings:
             print(f"warning: {rendered[-1].name}: {warning}", file=sys.stderr)
     return rendered
-
-
-def _name(piece: ComposedPiece) -> str:
-    return f"piece-{piece.index + 1:03d}"
 
 
 def _compare(data_dir: Path, scores: Sequence[Score]) -> None:

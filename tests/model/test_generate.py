@@ -172,6 +172,18 @@ def test_the_json_file_says_what_was_written(run_dir: Path, tmp_path: Path) -> N
         assert piece["metrics"]["pitch entropy"] > 0
 
 
+def test_files_of_an_earlier_call_are_replaced_and_counted(
+    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--bars", "2", "--formats", "mid,png"]
+    generate(run_dir, tmp_path, *flags, "--seed", "5")
+    assert "replaced" not in capsys.readouterr().out
+    generate(run_dir, tmp_path, *flags, "--seed", "6", "--num-pieces", "2")
+    assert f"replaced 2 files of the same name in {tmp_path}\n" in capsys.readouterr().out
+    generate(run_dir, tmp_path, "--bars", "2", "--formats", "mid")
+    assert f"replaced 1 file of the same name in {tmp_path}\n" in capsys.readouterr().out
+
+
 def test_metrics_are_printed_beside_those_of_real_pieces(
     run_dir: Path, tiny_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -319,8 +331,16 @@ def test_a_run_without_a_checkpoint_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "nothing does not exist. Needed is a run folder" in refused(capsys, tmp_path / "nothing")
+    needed = "Needed is a run folder or a checkpoint, such as model/pretrained/chorales\n"
     (tmp_path / "empty").mkdir()
-    assert "no whole checkpoint" in refused(capsys, tmp_path / "empty")
+    error = refused(capsys, tmp_path / "empty")
+    assert f"empty is a folder without a run. {needed}" in error
+    (tmp_path / "README.md").touch()
+    assert f"README.md is a file. {needed}" in refused(capsys, tmp_path / "README.md")
+    (tmp_path / "begun" / "checkpoints").mkdir(parents=True)
+    error = refused(capsys, tmp_path / "begun")
+    assert "no whole checkpoint in " in error
+    assert "Train one with: python hpc/train.py --run " in error
 
 
 @pytest.mark.parametrize(("command", "flags"), [(main, []), (evaluate.main, ["--data", "jsb:x"])])
@@ -337,6 +357,38 @@ def test_a_data_set_in_place_of_a_run_is_told_before_tensorflow_is_loaded(
     error = capsys.readouterr().err
     assert f"error: {tiny_shards} is a data set, and a run is needed" in error
     assert error.count("\n") == 1
+
+
+def test_where_nothing_can_be_written_is_told_before_tensorflow_is_loaded(
+    run_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("model.generate.load_tensorflow", lambda: pytest.fail("loaded"))
+    monkeypatch.setattr("model.live.session.load_tensorflow", lambda: pytest.fail("loaded"))
+    monkeypatch.chdir(tmp_path)
+    Path("piece.mid").write_bytes(b"music")
+    out = ["--out", "piece.mid"]
+    for flags, told in (
+        (out, "001.mid cannot be written to piece.mid (it is a file, and a folder is needed)"),
+        (["--out", "piece.mid/new"], "cannot be written to piece.mid (it is a file"),
+        (["--out", "/proc/new"], "piece-001.mid cannot be written to /proc ("),
+        (["--json", "piece.mid/x"], "x cannot be written to piece.mid (it is a file"),
+        (
+            [*out, "--live", "synth", "--audio-driver", "file"],
+            "live.wav cannot be written to piece.mid (it is a file",
+        ),
+    ):
+        assert main([str(run_dir), "--no-wav", *flags]) == 1
+        error = capsys.readouterr().err
+        assert told in error
+        assert error.endswith(
+            "another file with --json\n" if "--json" in flags else "another folder with --out\n"
+        )
+        assert "space" not in error
+        assert error.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["piece.mid"]
 
 
 def test_a_checkpoint_with_one_changed_byte_is_refused(
@@ -396,7 +448,7 @@ def test_a_disk_without_room_for_the_sound_is_named(
         assert main([str(run_dir), "--out", str(disk), "--bars", "4", "--seed", "1"]) == 1
         error = capsys.readouterr().err
         assert "piece-001 could not be written" in error
-        assert "No space left on device" in error
+        assert "No space left on device). Free some space there" in error
         assert sorted(path.name for path in disk.iterdir()) == ["piece-001.mid", "piece-001.png"]
 
 

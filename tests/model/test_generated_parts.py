@@ -13,7 +13,7 @@ import pytest
 from model.composing.primer import without_primer
 from model.generate import main
 from pipeline.scores.midi.writer import write_midi
-from pipeline.scores.notes import NOTE, Score, make_notes
+from pipeline.scores.notes import DRUMS, NOTE, Score, make_notes
 from pipeline.scores.reading import read_score
 from pipeline.vocabulary.grid import GridVocabulary
 from tests.model.tiny_run import write_tiny_run
@@ -81,11 +81,13 @@ def test_bars_of_a_primer_and_the_part_that_is_new(
     grid_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = [(4 * beat, 0, 60 + beat, 4, 80) for beat in range(12)]  # three bars of quarters
+    rows += [(at, DRUMS, 38, 2, 80) for at in (0, 32, 36)]  # one in these two bars
     write_midi(Score(make_notes(rows), 4), tmp_path / "tune.mid")
     flags = [str(grid_run), "--primer", str(tmp_path / "tune.mid"), "--primer-bars", "2"]
     flags += ["--bars", "2", "--seed", "1", "--formats", "mid", "--out"]
     assert main([*flags, str(tmp_path / "whole")]) == 0
     assert main([*flags, str(tmp_path / "new"), "--new-part-only"]) == 0
+    assert capsys.readouterr().out.count("primer: percussion left out: 1 of 9 notes\n") == 2
     whole, new = (
         quarters(read_score(tmp_path / part / "piece-001.mid")) for part in ("whole", "new")
     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
+import mido
 import numpy as np
 import pytest
 
@@ -12,6 +15,7 @@ from model.composing.infilling import read_piece_with_gap
 from model.generate import main
 from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import DRUMS, Score, make_notes
+from pipeline.scores.parts import Parts
 from pipeline.scores.reading import read_score
 from pipeline.vocabulary.grid import FIRST_PROGRAM, GridVocabulary
 from tests.model.tiny_run import VOCABULARY, write_tiny_run
@@ -111,6 +115,126 @@ def test_voices_that_the_files_programs_name_are_those_of_their_programs(
     assert (after.notes["program"] == FIRST_PROGRAM).sum() == 4
 
 
+def named_tracks(path: Path, names: Sequence[str], pitches: Sequence[int]) -> Path:
+    """A MIDI file of tracks with these names, each of two bars of quarters on one key."""
+    written = mido.MidiFile(ticks_per_beat=4)
+    for name, pitch in zip(names, pitches, strict=True):
+        track = mido.MidiTrack([mido.MetaMessage("track_name", name=name)])
+        for _ in range(8):
+            track.append(mido.Message("note_on", note=pitch, velocity=70))
+            track.append(mido.Message("note_off", note=pitch, time=4))
+        written.tracks.append(track)
+    written.save(path)
+    return path
+
+
+def test_tracks_that_are_named_as_voices_are_these_voices(tmp_path: Path) -> None:
+    """Alto sings above soprano: by height each would be taken for the other."""
+    said: list[str] = []
+    names, pitches = ["Soprano", "Alto", "Tenor", "Bass"], (60, 70, 55, 48)
+    file = named_tracks(tmp_path / "named.mid", names, pitches)
+    given = read_piece_with_gap(file, GridVocabulary(), voices=["alto"], say=said.append)
+    assert set(given.score.notes[~given.is_kept]["pitch"].tolist()) == {70}
+    told = "Soprano as soprano, Alto as alto, Tenor as tenor, Bass as bass"
+    assert said == [f"notes are taken as voices by their tracks' names: {told}"]
+
+
+def test_which_track_is_taken_as_which_voice_is_told(tmp_path: Path) -> None:
+    """Two tenors: no name is one voice's, and of five voices the model hears four."""
+    said: list[str] = []
+    names, pitches = ["Soprano", "", "Tenor", "Tenor", "Bass"], (72, 67, 64, 60, 48)
+    file = named_tracks(tmp_path / "two_tenors.mid", names, pitches)
+    given = read_piece_with_gap(file, GridVocabulary(), voices=["alto"], say=said.append)
+    assert set(given.score.notes[~given.is_kept]["pitch"].tolist()) == {67}
+    told = "Soprano as soprano, track 2 as alto, Tenor as tenor, Tenor as none, Bass as bass"
+    assert said[0] == f"notes are taken as voices by height: {told}"
+
+
+def test_two_tracks_that_hold_one_key_at_once_keep_both_notes(
+    untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Tenor holds C4 for a bar. Alto comes to it a quarter later, where it is the lower of two."""
+    tracks = [
+        [(0, 16, SOPRANO)],
+        [(0, 4, 67), (4, 4, 60), (8, 8, 67)],
+        [(0, 16, 60), (16, 16, 64)],
+        [(0, 16, 48), (16, 16, 50)],
+        [(4 * beat, 4, 48) for beat in range(4)],  # the same keys as bass, which holds them
+    ]
+    written = mido.MidiFile(ticks_per_beat=4)
+    for notes in tracks:
+        events = [(at, "note_on", pitch) for at, _, pitch in notes]
+        events += [(at + length, "note_off", pitch) for at, length, pitch in notes]
+        track, now = mido.MidiTrack(), 0
+        for at, kind, pitch in sorted(events, key=lambda event: (event[0], event[1] == "note_on")):
+            track.append(mido.Message(kind, note=pitch, velocity=70, time=at - now))
+            now = at
+        written.tracks.append(track)
+    file = tmp_path / "unisons.mid"
+    written.save(file)
+    before = notes_of(read_score(file))
+    assert sum(before.values()) == 12
+
+    after = notes_of(infilled(untrained, file, tmp_path / "out", "--bars=2"))
+    outside = Counter({note: count for note, count in before.items() if note[0] < 4})
+    assert sum(outside.values()) == 10
+    assert outside - after == Counter()
+    assert "sounds in all parts" not in capsys.readouterr().out
+
+    # A key struck six times at once: the model has four voices, and the file a program.
+    for place in range(6):
+        written.tracks[place:] = [
+            mido.MidiTrack(
+                [
+                    mido.Message("note_on", note=60, velocity=70),
+                    mido.Message("note_off", note=60, time=2 + place),
+                    mido.Message("note_on", note=72, velocity=70, time=14 - place),
+                    mido.Message("note_off", note=72, time=4),
+                ]
+            )
+        ]
+    written.save(file)
+    after = notes_of(infilled(untrained, file, tmp_path / "many", "--bars=2"))
+    assert sum(count for note, count in after.items() if note[0] < 4) == 5
+    said = capsys.readouterr().out
+    assert "key that sounds in all parts: left out 1, cut where the key is struck again 0" in said
+
+
+def test_bars_are_those_of_the_files_metre_and_it_is_written_again(
+    untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two bars in 4/2, of eight quarters each, of a melody in quarters."""
+    rows = [(Q * beat, 0, SOPRANO, Q, 90) for beat in range(16)]
+    file = tmp_path / "long_bars.mid"
+    write_midi(Score(make_notes(rows), Q), file, Parts())
+    written = mido.MidiFile(file)
+    place, metre = next(
+        (at, event) for at, event in enumerate(written.tracks[0]) if event.type == "time_signature"
+    )
+    written.tracks[0][place] = metre.copy(numerator=4, denominator=2)
+    written.save(file)
+    kept = notes_of(read_score(file)) - Counter(
+        {(float(beat), 1.0, SOPRANO, 90): 1 for beat in range(8, 16)}
+    )
+
+    after = notes_of(infilled(untrained, file, tmp_path / "out", "--bars=2", "--voices=1"))
+    assert f"{file} is in 4/2: a bar is counted as 8 quarters" in capsys.readouterr().out
+    assert kept - after == Counter()
+    assert all(onset >= 8 for onset, *_ in after - kept)
+    # --beats-per-bar comes first: bar 2 is then quarters 4 to 8.
+    flags = ["--bars=2", "--beats-per-bar=4"]
+    four = notes_of(infilled(untrained, file, tmp_path / "four", *flags))
+    assert "a bar is counted" not in capsys.readouterr().out
+    assert sum(kept[note] for note in four) == 4
+    metres = [
+        (event.numerator, event.denominator)
+        for name in ("out", "four")
+        for event in mido.MidiFile(tmp_path / name / "piece-001.mid").tracks[0]
+        if event.type == "time_signature"
+    ]
+    assert metres == [(8, 4), (4, 4)]
+
+
 @pytest.mark.slow
 def test_a_chorale_of_bach_keeps_what_was_not_to_be_composed(tmp_path: Path) -> None:
     from music21 import corpus
@@ -166,6 +290,30 @@ def test_what_cannot_be_filled_is_refused_in_one_line(
     held = tmp_path / "held.mid"
     write_midi(Score(make_notes([(0, 0, 60, 12 * Q, 80)]), Q), held)
     assert "no note of" in refused(capsys, untrained, held, "--bars=2:3")
+
+
+def test_a_file_that_is_read_is_not_overwritten(
+    untrained: Path, piece: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "piece-002.mid"
+    shutil.copy(piece, file)
+    linked = tmp_path / "link"
+    linked.symlink_to(tmp_path)
+    for flags in (
+        ["--infill", str(file), "--bars=2"],
+        ["--given", str(file), "--out", str(linked)],
+        ["--primer", str(linked / file.name)],
+        ["--primer", str(file), "--out", str(tmp_path / "new"), "--json", str(file)],
+        ["--input", str(file), "--live=stdout", "--json", str(file)],
+    ):
+        command = [str(untrained), "--num-pieces=2", "--formats=mid", f"--out={tmp_path}", *flags]
+        assert main(command) == 1
+        error = capsys.readouterr().err
+        assert f"error: {flags[0]} {flags[1]} would be overwritten" in error
+        assert error.count("\n") == 1
+        assert "name another " in error
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "piece-002.mid"]
+    assert file.read_bytes() == piece.read_bytes()
 
 
 @pytest.mark.parametrize(

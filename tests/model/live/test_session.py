@@ -166,6 +166,8 @@ def test_fluidsynth_inside_the_process_makes_sound_from_the_start(
         samples = np.frombuffer(stream.readframes(stream.getnframes()), "<i2")
     assert 1.0 < seconds < 10.0
     assert np.abs(samples[: samples.size // 2].astype(int)).max() > 300
+    peak = np.abs(samples.astype(int)).max()
+    assert peak == pytest.approx(10 ** (-1 / 20) * 32767, abs=1)  # -1 dB, as of pieces in files
 
 
 # Ports --------------------------------------------------------------------------------------------
@@ -441,6 +443,19 @@ def test_each_phrase_of_a_file_is_answered_in_its_metre(
     assert still_down(events) == set()
 
 
+def test_seconds_are_refused_for_a_file_that_is_answered_to_its_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["nowhere", "--live=synth", "--seconds=20", "--input", str(phrases_file(tmp_path))])
+    error = capsys.readouterr().err
+    assert "--input FILE is answered to its end: leave --seconds out" in error
+    assert error.count("\n") == 1
+    with pytest.raises(SystemExit, match="2"):
+        main(["nowhere", "--live=synth", "--bars=4", "--input=Keyboard"])
+    assert "leave --bars out" in capsys.readouterr().err
+
+
 def test_what_is_played_into_a_port_is_answered_from_the_next_bar_line(
     run_dir: Path, ports: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -450,6 +465,6 @@ def test_what_is_played_into_a_port_is_answered_from_the_next_bar_line(
     flags = ["--live", "stdout", "--input", "Keys", "--seconds", "4", "--seed", "2"]
     assert main([str(run_dir), *flags, "--tempo", "240"]) == 0
     said = capsys.readouterr()
-    assert "answered 1 phrases" in said.err
+    assert "answered 1 phrase\n" in said.err
     steps = [e["step"] for e in lines_of(said.out) if e["event"] == "note_on"]
     assert steps and all(BAR <= step < 2 * BAR for step in steps)

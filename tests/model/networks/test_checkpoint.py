@@ -129,5 +129,6 @@ def test_damage_counts_only_in_what_is_read(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_checkpoint_says_how_to_train_one(tmp_path: Path) -> None:
+    (tmp_path / "config.json").touch()
     with pytest.raises(ValueError, match=r"no whole checkpoint in .*hpc/train\.py"):
         open_checkpoint(tmp_path)
