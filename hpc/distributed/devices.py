@@ -60,9 +60,7 @@ def _bound_by_the_launcher(place: Place, cores: list[int], bound: list[int]) -> 
     share = (os.cpu_count() or 1) // place.local_size
     if place.launcher == "none" or len(cores) >= share:
         return ""
-    return (
-        f" of a share of {share} (bound by {place.launcher}: --bind-to none frees them; or taskset)"
-    )
+    return f" of a share of {share} (bound by mpirun, Slurm, taskset or a container)"
 
 
 def slow_settings(config: ModelSettings, *, on_cpu: bool) -> list[str]:

@@ -21,6 +21,8 @@ from pipeline.runtime.files import new_file
 KEPT_BYTES = 2**18  # of what earlier starts wrote
 SHOWN_LINES = 20
 DRAIN_SECONDS = 1.0
+# Slurm signals every process of a job, and the rank that saves then must still be able to print.
+OUTLIVING = ("env", "--ignore-signal=HUP,INT,TERM,USR1,USR2")
 
 
 class RankLog:
@@ -83,7 +85,7 @@ class RankLog:
     def _divert(self, descriptor: int, path: Path) -> None:
         terminal = os.dup(descriptor)
         tee = subprocess.Popen(
-            ["tee", "--append", "--output-error=warn-nopipe", str(path)],
+            [*OUTLIVING, "tee", "--append", "--output-error=warn-nopipe", str(path)],
             stdin=subprocess.PIPE,
             stdout=terminal,
             stderr=terminal,

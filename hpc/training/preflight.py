@@ -75,14 +75,14 @@ def preflight(config: TrainConfig, place: Place, *, dry_run: bool = False) -> Lo
         facts |= {"strategy": name, "reason": reason, "worker_port": free_port()}
         if config.run is None:
             run_dir = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-        facts |= {"commit": commit(), "flags": config.digest(), "versions": library_versions()}
+        facts |= {"commit": commit(), "flags": config.digest()[:12], "versions": library_versions()}
         facts["python"] = sys.executable
         facts["processor"] = processor()
         facts["binding was asked for"] = binding_was_asked_for(os.environ)
 
         # From what: the data set, and on the chief the checkpoint.
         manifest = Manifest.load(config.data)
-        facts["data set"] = manifest.digest()
+        facts["data set"] = manifest.digest()[:12]
         batch_size = config.effective_batch_size(place.size)
         check_sharing(manifest, size=place.size, global_batch_size=batch_size)
         manifest.verify(config.data, _shards_to_read(manifest, place))
@@ -120,7 +120,10 @@ def require_agreement(roll: Roll, place: Place) -> None:
 
     Rank 0 says it for all: its watchdog then ends the others, which wait for that.
     """
+    same_data = {"data set": "copy the data folder of rank 0 to every host"}
     try:
+        if all("data set" in facts for facts in roll):  # before what a rank cannot do with its own
+            require_equal(roll, same_data)
         require_sound(roll, place.rank)
         require_equal(
             roll,
@@ -128,7 +131,6 @@ def require_agreement(roll: Roll, place: Place) -> None:
                 "strategy": "name one with --strategy",
                 "commit": "check the same commit out on every host",
                 "flags": "start every rank with the same flags",
-                "data set": "copy the data folder of rank 0 to every host",
                 "versions": "run make setup on every host (that rank runs {python})",
             },
         )

@@ -14,6 +14,7 @@ from hpc.config.train_config import TrainConfig
 from hpc.distributed.launcher import Place
 from hpc.distributed.rendezvous import Roll
 from hpc.distributed.watchdog import Watchdog
+from hpc.reports.spread import counted
 from hpc.training.checkpoints import Checkpoints, gather_own, read_variables
 from model.networks.checkpoint import Arrays, Bundle
 from pipeline.dataset.manifest import Manifest
@@ -141,7 +142,8 @@ class Run:
             left = f"all {config.steps} steps are done (--steps gives it more)"
         lines = [
             f"strategy {self.strategy.name} ({self.roll[0]['reason']}); "
-            f"{self.place.size} worker{'s' * (self.place.size > 1)}; rank 0: {self.devices}",
+            f"{self.place.size} worker{'s' * (self.place.size > 1)} on "
+            f"{counted(facts['host'] for facts in self.roll)}; rank 0: {self.devices}",
             f"run {self.run_dir}, {left}; data "
             f"{config.data}: {plan.manifest.num_pieces('train')} train pieces, "
             f"{plan.manifest.num_tokens('train'):,} tokens, {plan.steps_per_epoch} steps an epoch",

@@ -129,10 +129,12 @@ def check_sharing(manifest: Manifest, *, size: int, global_batch_size: int) -> N
     lanes = manifest.num_lanes
     if size < 1 or lanes % size:
         fitting = [n for n in range(1, lanes + 1) if lanes % n == 0]
+        needed = -(-lanes // max(size, 1)) * max(size, 1)
         raise ValueError(
             f"{size} workers do not divide the {lanes} lanes of this data set: some would read "
             f"more than others. Use {_nearest(size, fitting)} workers, or run "
-            f"pipeline/preprocess.py with --num-lanes {-(-lanes // max(size, 1)) * max(size, 1)}"
+            f"pipeline/preprocess.py with --num-lanes {needed} and train with a "
+            f"--global-batch-size that {needed} divides"
         )
     if global_batch_size < 1 or global_batch_size % lanes:
         below = max(global_batch_size, 0) // lanes * lanes

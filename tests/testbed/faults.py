@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.hpc.training.lives import last_step
 from tests.testbed.cluster import HEAD, HOSTS, Testbed
-from tests.testbed.processes import Command, Process
+from tests.testbed.processes import SSH_SESSIONS, Command, Process
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STRIKE_AT = 120  # the step that a run has passed when the fault comes
@@ -35,7 +35,7 @@ class Case:
 
     def is_launching(self) -> bool:
         """Whether mpirun's ssh is on bath, to start its daemon."""
-        return any(p.command.startswith("sshd: root") for p in self.testbed.processes("bath"))
+        return any(p.command.startswith(SSH_SESSIONS) for p in self.testbed.processes("bath"))
 
     def has_begun(self) -> bool:
         """Whether both ranks start."""

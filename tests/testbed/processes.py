@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+# A session of a host's sshd that waits for its first command, or runs it; from OpenSSH 9.8 on the
+# second.
+SSH_SESSIONS = ("sshd: root", "sshd-session: root")
+
 
 @dataclass(frozen=True)
 class Process:
@@ -55,6 +59,14 @@ def _stat(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         raise ProcessLookupError(pid) from None
+
+
+def tells_of_a_loss(done: subprocess.CompletedProcess[str]) -> bool:
+    """Whether mpirun tells of a lost host, by its code or in words.
+
+    That of Open MPI 5 ends with code 0 there: findings/open-mpi-5-lost-host-code.sh.
+    """
+    return done.returncode != 0 or "lost communication" in done.stderr
 
 
 def poll(condition: Callable[[], bool], seconds: float, failure: str) -> None:

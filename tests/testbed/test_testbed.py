@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.testbed.cluster import Testbed
-from tests.testbed.processes import poll
+from tests.testbed.processes import SSH_SESSIONS, poll, tells_of_a_loss
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -112,7 +112,8 @@ def test_a_pulled_cable_ends_mpirun_on_a_third_host_and_leaves_no_process_on_any
     command = testbed.popen("ely", argv)
     poll(begun.exists, 60, "no message exchanged")
     testbed.cut("bath")
-    assert command.wait(timeout=300).returncode != 0
+    done = command.wait(timeout=300)
+    assert tells_of_a_loss(done), done.stderr
     testbed.mend("bath")
     for name in testbed.hosts:
         poll(lambda name=name: not testbed.left_over(name), 300, f"processes of {name} go on")
@@ -123,10 +124,14 @@ def test_a_cable_pulled_while_mpirun_starts_its_daemon_by_ssh_ends_mpirun(
     testbed: Testbed,
 ) -> None:
     command = testbed.popen("dorchester", [*BOTH, "sleep", "600"])
-    by_ssh = "sshd: root"  # a session that waits for its first command, or runs it
-    poll(lambda: any(p.command.startswith(by_ssh) for p in testbed.processes("bath")), 60, "no ssh")
+    poll(
+        lambda: any(p.command.startswith(SSH_SESSIONS) for p in testbed.processes("bath")),
+        60,
+        "no ssh",
+    )
     testbed.cut("bath")
-    assert command.wait(timeout=300).returncode != 0
+    done = command.wait(timeout=300)
+    assert tells_of_a_loss(done), done.stderr
     testbed.mend("bath")
     for name in testbed.hosts:
         poll(lambda name=name: not testbed.left_over(name), 300, f"processes of {name} go on")

@@ -17,6 +17,7 @@ import pytest
 from hpc.distributed.mpirun import EXIT_PEER_LOST
 from hpc.train import main
 from hpc.training.preemption import EXIT_PREEMPTED
+from model.networks.checkpoint import list_checkpoints
 from tests.conftest import REPOSITORY
 from tests.hpc.launching import (
     MPI_ENVIRONMENT,
@@ -158,6 +159,18 @@ def test_a_worker_that_hangs_is_named_after_longer_than_tensorflow_would_wait(
         assert all(line.startswith("error: rank 1 on ") for line in lines), errors
         assert "has been silent for 2" in lines[0]
         assert "Traceback" not in errors
+
+
+def test_a_signal_to_every_process_of_the_job_as_slurm_sends_it_saves(
+    tiny_shards: Path, tmp_path: Path
+) -> None:
+    with two_workers(tiny_shards, tmp_path / "run") as (mpirun, _):
+        for process in psutil.Process(mpirun.pid).children(recursive=True):
+            process.terminate()  # the programs that write the ranks' logs too
+        output, errors = mpirun.communicate(timeout=300)
+        assert mpirun.returncode == EXIT_PREEMPTED, output + errors
+        assert "asked to stop: saved" in output + errors
+        assert list_checkpoints(tmp_path / "run")
 
 
 def test_what_no_rank_can_do_is_said_once(tiny_shards: Path, tmp_path: Path) -> None:
