@@ -18,7 +18,8 @@ def tracks_of_notes(path: Path, score: Score) -> tuple[np.ndarray, list[str]]:
     """The track of each note of the file's score [num_notes] from 0, and the name of each track.
 
     Equal notes of several tracks go to these in turn. A track without a name is called by its
-    number. Raises ValueError for a damaged file, and for format 2, whose tracks are pieces.
+    number. Raises ValueError for a damaged file, for format 2, whose tracks are pieces, and where
+    the tracks by themselves have other notes than the file.
     """
     kind, division, contents = split_chunks(path.read_bytes())
     if kind == 2:
@@ -29,8 +30,11 @@ def tracks_of_notes(path: Path, score: Score) -> tuple[np.ndarray, list[str]]:
     ]
     tracks = np.zeros(score.notes.size, np.int64)
     for index, note in enumerate(score.notes[SAME].tolist()):
-        tracks[index] = next(place for place, notes in enumerate(left) if notes[note])
-        left[tracks[index]][note] -= 1
+        track = next((place for place, notes in enumerate(left) if notes[note]), None)
+        if track is None:
+            raise ValueError(f"no track by itself has the note {note} of the file")
+        tracks[index] = track
+        left[track][note] -= 1
     return tracks, _names(path, len(contents))
 
 
