@@ -49,7 +49,7 @@ needs_all = pytest.mark.skipif(
 def test_the_tour_goes_from_chorales_to_music_by_one_process_and_two(tour: Path) -> None:
     said = texts(tour)
     assert "recommended: --sequence-length" in said
-    assert "; 1 worker;" in said and "; 2 workers;" in said
+    assert "; 1 worker on " in said and "; 2 workers on " in said
     assert said.count("done. Step 10 of 10") == 2
     assert "tour-two" in said and "best valid loss" in said  # the table of the comparison
     assert "http://localhost:" in said
