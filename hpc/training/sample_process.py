@@ -9,6 +9,7 @@ and writes sound, pictures and metrics into RUN/samples. On a busy core the sche
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING
 
 if __package__ in (None, ""):  # run as a script: import from the root, not from hpc/
     sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+import psutil
 
 from hpc.run_folder.layout import REAL, SAMPLES
 from hpc.run_folder.tags import music_tag
@@ -50,11 +53,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
+    # Its name is known before it is made: a signal while tempfile makes a folder would leave that.
+    temporary = Path(tempfile.gettempdir()) / f"chorale-samples-{os.getpid()}"
     try:
         with signals_interrupt():
+            temporary.mkdir(mode=0o700)
+            tempfile.tempdir = str(temporary)
             write_samples(run_dir)
     except KeyboardInterrupt:  # the trainer ends; what was written so far stays
         return 1
+    finally:
+        for child in psutil.Process().children():  # FluidSynth, if the signal came at its start
+            child.kill()
+            child.wait()
+        shutil.rmtree(temporary, ignore_errors=True)
     return 0
 
 
