@@ -3,7 +3,8 @@
     python hpc/launch.py -H dorchester,bath --restarts 5 -- --run runs/both --steps 20000
 
 Run it on one of the hosts, where rank 0 then writes the run. It starts again after a loss and,
-after a save, when a host is back. An error of the training ends it. Ctrl-C and SIGTERM save first.
+after a save, when a host is back. An error of the training ends it. Ctrl-C, SIGTERM and a
+terminal that closes save first.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from hpc.diagnostics.usable_hosts import UsableHosts
 from hpc.distributed.mpirun import HOST_LOST, LOST_CODES, mpi_environment, mpirun_command, running
 from hpc.run_folder.layout import STRETCHES
 from hpc.training.preemption import EXIT_PREEMPTED, SIGNALS
-from pipeline.runtime.command import described_parser, run_command
+from pipeline.runtime.command import described_parser, heeded, outlive_terminal, run_command
 from pipeline.runtime.provenance import REPOSITORY
 
 say = partial(print, "launch:", file=sys.stderr, flush=True)  # of the training as a whole
@@ -39,13 +40,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     add("-H", "--hosts", required=True, metavar="HOST[:SLOTS],...", help="hosts as for mpirun")
     add("--restarts", type=int, default=5, metavar="N", help="starts after losses, at most [5]")
-    add("--min-hosts", type=int, default=1, metavar="N", help="do not train on fewer [1]")
+    add("--min-hosts", type=int, metavar="N", help="do not train on fewer [begin on all, then 1]")
     add(
         "--wait", type=float, default=600, metavar="S", help="seconds to wait for --min-hosts [600]"
     )
     add("--check-every", type=float, default=30, metavar="S", help="seconds between checks [30]")
     add("train_flags", nargs="*", metavar="FLAG", help=argparse.SUPPRESS)
     flags = parser.parse_args(argv)
+    outlive_terminal()
     return run_command(lambda: Launch(flags).until_done())
 
 
@@ -57,8 +59,10 @@ class Launch:
         self.flags = flags
         config, extra = train_config.parse_flags(flags.train_flags, "hpc/train.py")
         self.hosts = UsableHosts(flags.hosts, config.data, config.global_batch_size)
-        if not 1 <= flags.min_hosts <= len(self.hosts.all):
-            raise ValueError(f"--min-hosts is {flags.min_hosts}; give 1 to {len(self.hosts.all)}")
+        self.needs_all = flags.min_hosts is None  # until its first start
+        self.min_hosts = 1 if self.needs_all else flags.min_hosts
+        if not 1 <= self.min_hosts <= len(self.hosts.all):
+            raise ValueError(f"--min-hosts is {self.min_hosts}; give 1 to {len(self.hosts.all)}")
         if config.local_batch_size:
             raise ValueError("--local-batch-size: workers may change. Use --global-batch-size")
         self.run_dir = config.run or Path("runs") / time.strftime("train-%Y%m%d-%H%M%S")
@@ -68,7 +72,7 @@ class Launch:
         self.told: dict[str, str] = {}  # why hosts are left out
         self.asked, self.is_dry = False, extra.dry_run  # asked to save and end
         self.mpirun: subprocess.Popen[bytes] | None = None
-        for number in SIGNALS:
+        for number in heeded(SIGNALS):
             signal.signal(number, self._ask)
 
     def until_done(self) -> int:
@@ -94,18 +98,27 @@ class Launch:
         """The hosts to start on, at least --min-hosts. RuntimeError if they do not come in time."""
         deadline = time.monotonic() + self.flags.wait
         while True:
-            if len(found := self.look()) >= self.flags.min_hosts or self.asked:
+            if len(found := self.look()) >= self.min_hosts or self.asked:
                 return found
             if time.monotonic() > deadline:
                 raise RuntimeError(
-                    f"{len(found)} hosts after {self.flags.wait:g} s, and {self.flags.min_hosts} "
+                    f"{len(found)} hosts after {self.flags.wait:g} s, and {self.min_hosts} "
                     f"are needed (--min-hosts, --wait): python hpc/doctor.py -H {self.flags.hosts}"
                 )
             time.sleep(self.flags.check_every)
 
     def look(self) -> list[str]:
-        """The hosts that can take part now; why others cannot is said where it has changed."""
+        """The hosts that can take part now; why others cannot is said where it has changed.
+
+        Before the first start of all hosts (--min-hosts was not given) RuntimeError names them.
+        """
         found, reasons = self.hosts.now()
+        if reasons and self.needs_all:
+            missing = "; ".join(f"{host}: {reason}" for host, reason in reasons.items())
+            raise RuntimeError(
+                f"a run begins on all of its hosts, and cannot on {missing}. See python "
+                f"hpc/doctor.py -H {self.flags.hosts}; --min-hosts {len(found)} begins without"
+            )
         for host, reason in reasons.items() - self.told.items():
             say(f"without {host}: {reason}")
         self.told = reasons
@@ -118,7 +131,7 @@ class Launch:
         program = [sys.executable, str(REPOSITORY / "hpc/train.py"), *self.train_flags]
         launch = mpirun_command(program, num_workers, listed)
         say(f"-H {listed}, run {self.run_dir}")
-        is_growing, started = False, time.time()
+        self.needs_all, is_growing, started = False, False, time.time()
         self.result.unlink(missing_ok=True)
         with running(launch, mpi_environment()) as self.mpirun:
             while True:

@@ -44,7 +44,7 @@ from hpc.training.preemption import EXIT_PREEMPTED, StopRequest
 from hpc.training.preflight import preflight, rendezvous, require_agreement
 from hpc.training.run import Run
 from hpc.training.throughput import Throughput
-from pipeline.runtime.command import run_command
+from pipeline.runtime.command import outlive_terminal, run_command
 from pipeline.runtime.files import write_json
 from pipeline.runtime.tables import print_lines
 
@@ -57,6 +57,7 @@ if TYPE_CHECKING:  # imports TensorFlow, which must wait until the flags are par
 def main(argv: Sequence[str] | None = None) -> int:
     """Train with the given flags; the exit code."""
     place, log = Place(), RankLog()
+    outlive_terminal()
     try:
         place = find_place(os.environ)
         who = str(place) if place.size > 1 else ""

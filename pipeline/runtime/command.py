@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import io
 import os
 import signal
 import sys
@@ -142,16 +144,44 @@ class DefaultsFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return action.help if action.default is None else super()._get_help_string(action)
 
 
+def heeded(numbers: Iterable[signal.Signals]) -> list[signal.Signals]:
+    """The signals to install handlers for: not SIGHUP, where nohup had it ignored."""
+    is_kept = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [number for number in numbers if not (is_kept and number == signal.SIGHUP)]
+
+
 @contextmanager
 def signals_interrupt() -> Iterator[None]:
     """In this block SIGTERM and SIGHUP raise KeyboardInterrupt, as Ctrl-C does.
 
     A batch system ends a job by the first, a window that closes by the second.
     """
-    numbers = (signal.SIGTERM, signal.SIGHUP)
+    numbers = heeded((signal.SIGTERM, signal.SIGHUP))
     before = [signal.signal(number, signal.default_int_handler) for number in numbers]
     try:
         yield
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
+
+
+def outlive_terminal() -> None:
+    """From now on a print to a terminal that was closed is lost, and raises no OSError."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream.isatty():
+            raw = _TerminalFile(stream.fileno(), "w", closefd=False)
+            text = io.TextIOWrapper(
+                io.BufferedWriter(raw), stream.encoding, stream.errors, line_buffering=True
+            )
+            setattr(sys, name, text)
+
+
+class _TerminalFile(io.FileIO):
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return len(data)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from hpc.training.preemption import SIGNALS
 from tests.conftest import REPOSITORY
 
 HERE = socket.gethostname()
@@ -136,12 +137,23 @@ def test_too_few_hosts_are_waited_for_and_then_named(programs: Programs) -> None
     assert said.splitlines()[-1].startswith("error: 1 hosts after 1 s, and 2 are needed")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR2])
+def test_a_run_begins_on_all_of_its_hosts_unless_fewer_are_allowed(programs: Programs) -> None:
+    (programs.folder / "bath-is-off").touch()
+    code, said = programs.end("end 0\n")
+    assert (code, programs.starts) == (1, [])
+    (line,) = said.splitlines()
+    assert line.startswith("error: a run begins on all of its hosts, and cannot on bath: ssh: ")
+    assert line.endswith("--min-hosts 1 begins without")
+    code, said = programs.end("end 0\n", "--min-hosts=1")
+    assert (code, programs.starts) == (0, [ALONE]), said
+
+
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_lets_the_run_save_and_is_no_reason_to_start_again(
     number: signal.Signals, programs: Programs
 ) -> None:
     (programs.folder / "bath-is-off").touch()
-    process = programs.launch("train 85\nend 0\n")
+    process = programs.launch("train 85\nend 0\n", "--min-hosts=1")
     deadline = time.monotonic() + 240
     while not (programs.folder / "run/stretches.jsonl").exists():
         assert time.monotonic() < deadline and process.poll() is None

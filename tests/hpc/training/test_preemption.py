@@ -1,13 +1,21 @@
 """Signals that ask for a stop: heard at once, answered once. (test_resume.py has whole runs.)"""
 
+import fcntl
 import os
+import pty
 import signal
+import subprocess
+import termios
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from hpc.distributed.launcher import Place
-from hpc.training.preemption import SIGNALS, StopRequest
+from hpc.training.preemption import EXIT_PREEMPTED, SIGNALS, StopRequest
+from model.networks.checkpoint import list_checkpoints, step_folder
+from tests.hpc.launching import TINY_FLAGS, mpi_command
+from tests.hpc.training.lives import last_step
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +26,7 @@ def _own_handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2, signal.SIGINT])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_is_a_request_and_is_confirmed(
     number: signal.Signals, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -45,3 +53,40 @@ def test_a_second_ctrl_c_ends_at_once() -> None:
     os.kill(os.getpid(), signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_nohup_keeps_a_run_from_the_hang_up_of_its_terminal() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as a program that nohup starts finds it
+    request = StopRequest(Place())
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert request.asked == 0
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert request.asked == 1
+
+
+@pytest.mark.slow
+def test_a_run_whose_terminal_closes_saves_and_ends(tiny_shards: Path, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+
+    def control_terminal() -> None:
+        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+
+    flags = (*TINY_FLAGS, f"--data={tiny_shards}", f"--run={tmp_path / 'run'}", "--steps=100000")
+    process = subprocess.Popen(
+        mpi_command(1, *flags, "--log-every=1"),
+        env={**os.environ, "TERM": "xterm"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        preexec_fn=control_terminal,
+    )
+    os.close(theirs)
+    shown = b""
+    while b"step 2/" not in shown:  # what is not read would stop the program in the end
+        shown += os.read(ours, 4096)
+    os.close(ours)
+    assert process.wait(300) == EXIT_PREEMPTED
+    assert list_checkpoints(tmp_path / "run") == [
+        step_folder(tmp_path / "run", last_step(tmp_path / "run"))
+    ]

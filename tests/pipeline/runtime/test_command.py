@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 
 import pytest
@@ -10,6 +12,7 @@ from hpc.config.train_config import parse_flags as train_flags
 from hpc.scaling import parse_flags as scaling_flags
 from model.generate import parse_arguments as generate_flags
 from pipeline.preprocess import parse_arguments as preprocess_flags
+from pipeline.runtime.command import signals_interrupt
 from tests.conftest import REPOSITORY
 from tests.terminals import COLUMNS, lines_on, run_on_terminal
 
@@ -87,3 +90,11 @@ def test_help_is_as_wide_as_the_terminal_and_keeps_the_lines_of_commands() -> No
     assert "python model/generate.py runs/a --live synth" in shown
     words = " ".join(shown).split()
     assert " ".join(words).count("an upper bound: the piece may end before.") == 1
+
+
+def test_a_terminal_that_closes_interrupts_unless_nohup_has_its_signal_ignored() -> None:
+    with pytest.raises(KeyboardInterrupt), signals_interrupt():
+        os.kill(os.getpid(), signal.SIGHUP)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with signals_interrupt():
+        os.kill(os.getpid(), signal.SIGHUP)
