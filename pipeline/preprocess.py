@@ -19,7 +19,13 @@ from pipeline.dataset.manifest import SPLITS, changes_alone, notes_in_words
 from pipeline.preprocessing.build import MOST_LANES, Settings, build_data_set
 from pipeline.preprocessing.killable_pool import Limits
 from pipeline.preprocessing.mpi_ranks import Ranks, cores_of_this_process, num_ranks, open_ranks
-from pipeline.runtime.command import DefaultsFormatter, Parser, flag_type, run_command
+from pipeline.runtime.command import (
+    DefaultsFormatter,
+    Parser,
+    flag_type,
+    run_command,
+    said_by_rank_0,
+)
 from pipeline.runtime.files import write_json
 from pipeline.runtime.tables import print_lines
 from pipeline.scores.cache import default_folder, usable_folder
@@ -183,7 +189,8 @@ def print_summary(summary: Mapping[str, Any]) -> None:
 
 def run(argv: Sequence[str] | None) -> None:
     """Preprocess as the flags say; under mpirun all ranks parse and the first one writes."""
-    settings, json_file = parse_arguments(argv)
+    with said_by_rank_0():
+        settings, json_file = parse_arguments(argv)
     if num_ranks() > 1:
         with open_ranks() as ranks:
             if ranks is not None:

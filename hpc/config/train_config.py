@@ -22,7 +22,7 @@ from hpc.config.settings import (
     RunSettings,
     WorkerSettings,
 )
-from pipeline.runtime.command import Parser, meant
+from pipeline.runtime.command import Parser, meant, said_by_rank_0
 from pipeline.runtime.files import CHECKSUM, without_checksum
 from pipeline.runtime.provenance import shipped
 
@@ -123,9 +123,10 @@ def parse_flags(
 
     flags = parser.parse_args(argv)
     extra = argparse.Namespace(**{n: vars(flags).pop(n) for n in ("config", "dry_run", "json")})
-    settings = read_settings(extra.config) if extra.config else {}
-    config = TrainConfig.from_dict(settings, str(extra.config))
-    return dataclasses.replace(config, **vars(flags)), extra
+    with said_by_rank_0():
+        settings = read_settings(extra.config) if extra.config else {}
+        config = TrainConfig.from_dict(settings, str(extra.config))
+        return dataclasses.replace(config, **vars(flags)), extra
 
 
 def read_settings(path: Path) -> dict[str, Any]:

@@ -29,13 +29,13 @@ from hpc.distributed.launcher import Place
 from hpc.distributed.mpirun import EXIT_PEER_LOST, KEEPALIVE_SECONDS
 from hpc.distributed.peer import Peer
 from hpc.distributed.time_limit import stretched
+from pipeline.runtime.command import FAREWELL_SECONDS
 
 HEARTBEAT_SECONDS = 1.0
 BLAME_SECONDS = 5.0
 WARNING_SECONDS = 10.0  # of silence in a step, before a line names the silent rank
 NOTICE_SECONDS = KEEPALIVE_SECONDS + 5.0  # after which mpirun has noticed a host that is cut off
 LAST_WORDS_SECONDS = 5.0  # to read the log of a lost rank
-FAREWELL_SECONDS = 10.0  # for a failing rank to print its error and end
 CODE_SECONDS = 1.0  # after which mpirun knows its exit code, and not ours, as the first
 COLLECTIVES = ("tensorflow", "horovod", "mpi4py")  # modules of errors that others may have caused
 

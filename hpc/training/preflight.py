@@ -22,13 +22,14 @@ from hpc.distributed.launcher import (
 )
 from hpc.distributed.processor import binding_was_asked_for, processor
 from hpc.distributed.rendezvous import Roll, meet, require_equal, require_sound
-from hpc.distributed.watchdog import FAREWELL_SECONDS, Watchdog
+from hpc.distributed.watchdog import Watchdog
 from hpc.run_folder.layout import CONFIG, lock_run
 from hpc.run_folder.trackers.feed import require_library
 from hpc.training.checkpoints import newest_bundle
 from model.networks.checkpoint import Bundle, open_checkpoint
 from pipeline.dataset.manifest import Manifest
 from pipeline.dataset.schedule import check_sharing
+from pipeline.runtime.command import FAREWELL_SECONDS
 from pipeline.runtime.provenance import commit, library_versions
 
 

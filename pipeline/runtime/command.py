@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -17,6 +18,9 @@ from typing import Any, NoReturn, TypeVar
 from pipeline.runtime.tables import broken, print_lines
 
 T = TypeVar("T")
+# Variables in which a launcher gives a process its rank, as hpc/distributed/launcher.py asks them.
+RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
+FAREWELL_SECONDS = 10.0  # for a failing rank to print its error and end
 NUMBERS: dict[Any, str] = {int: "a whole number", float: "a number"}  # types of flags, in words
 
 
@@ -47,6 +51,29 @@ def run_command(work: Callable[[], int | None], who: str = "") -> int:
     return 1
 
 
+def is_rank_0() -> bool:
+    """Is this the first process of those that a launcher started, or the only one?"""
+    return next((os.environ[name] for name in RANKS if name in os.environ), "0") == "0"
+
+
+@contextmanager
+def said_by_rank_0() -> Iterator[None]:
+    """In this block all ranks find the same ValueError, and rank 0 says it for all.
+
+    Its launcher then ends the other ranks. One that is still there has an error of its own.
+    """
+    try:
+        yield
+    except ValueError:
+        _let_rank_0_speak()
+        raise
+
+
+def _let_rank_0_speak() -> None:
+    if not is_rank_0():
+        time.sleep(FAREWELL_SECONDS)
+
+
 def flag_type(parse: Callable[[str], T]) -> Callable[[str], T]:
     """`parse` as the type of a flag: argparse prints the message of its ValueError."""
 
@@ -66,7 +93,8 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
         from pipeline.runtime.provenance import version_line  # starts git
 
-        print(f"{parser.prog}: {version_line()}")
+        if is_rank_0():
+            print(f"{parser.prog}: {version_line()}")
         parser.exit()
 
 
@@ -80,11 +108,17 @@ class Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        """End the program with code 2 and one line."""
+        """End the program with code 2 and one line, which rank 0 says for all."""
+        _let_rank_0_speak()
         end = "" if message.endswith("?") else "."
         line = f"error: {message.removeprefix('argument ')}{end} See {self.prog} --help"
         print_lines([line], sys.stderr)
         self.exit(2)
+
+    def print_help(self, file: Any = None) -> None:
+        """Print the help, on rank 0 only."""
+        if is_rank_0():
+            super().print_help(file)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """The flags; ends the program for one that does not exist."""

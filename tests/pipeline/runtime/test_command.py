@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 
 import pytest
@@ -14,6 +15,7 @@ from model.generate import parse_arguments as generate_flags
 from pipeline.preprocess import parse_arguments as preprocess_flags
 from pipeline.runtime.command import signals_interrupt
 from tests.conftest import REPOSITORY
+from tests.hpc.launching import MPI_ENVIRONMENT, mpi_command
 from tests.terminals import COLUMNS, lines_on, run_on_terminal
 
 
@@ -43,6 +45,27 @@ def test_a_wrong_flag_is_one_line_with_what_is_possible(
     said = capsys.readouterr().err
     assert said.startswith("error: ") and said.count("\n") == 1
     assert line in said and said.endswith(" --help\n")
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize(
+    ("script", "flags", "line"),
+    [
+        ("hpc/train.py", "--presett=tiny", "did you mean --preset?"),
+        ("hpc/train.py", "--steps=0", "--steps is 0; it must be above 0"),
+        ("pipeline/preprocess.py", "bach --out=b --velocity-bins=3 --vocabulary=grid", "says nothi"),
+    ],
+)
+def test_a_wrong_flag_is_said_once_under_mpirun(script: str, flags: str, line: str) -> None:
+    done = subprocess.run(
+        mpi_command(2, *flags.split(), script=script),
+        env={**os.environ, **MPI_ENVIRONMENT},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode in (1, 2)
+    assert done.stderr.count("error: ") == 1 and line in done.stderr
 
 
 def test_help_names_no_default_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
