@@ -22,7 +22,7 @@ from hpc.efficiency.cost_model import (
 from hpc.efficiency.measure import Measurement
 from hpc.efficiency.plan import ALONE
 from hpc.efficiency.store import Measured
-from pipeline.runtime.tables import Table
+from pipeline.runtime.tables import NOTHING, Table
 
 WORKERS = (4, 8, 16, 32, 64, 128, 256, 512)
 LINKS = (1.0, 10.0, 25.0, 100.0)  # Gbit/s
@@ -180,9 +180,12 @@ def _fit_table(found: Sequence[Forecast]) -> Table:
             f"{one.ring.alpha * 1e6:,.0f} us",
             f"{one.ring.beta * 1e9:.2f} ns",
             f"{one.exposed:.2f}",
-            f"{one.step_error:.1%} ({one.worst_step_error:.1%})",
+            # e is chosen to meet a single step, if that is possible, and R to meet two timings.
+            NOTHING
+            if one.num_steps == 1 and one.exposed
+            else f"{one.step_error:.1%} ({one.worst_step_error:.1%})",
             str(one.num_steps),
-            f"{one.allreduce_error:.1%}",
+            NOTHING if one.num_allreduces <= 2 else f"{one.allreduce_error:.1%}",
             str(one.num_allreduces),
         )
         for one in found
@@ -194,8 +197,8 @@ def _fit_table(found: Sequence[Forecast]) -> Table:
         "same time; s, alpha and beta: fitted to allreduces of the gradient and of one number, and "
         "to MPI's messages around the ring, timed outside a step; e: the share of R that a step of "
         "the strategy does not hide, fitted to its steps. Error: mean of |predicted / measured - "
-        "1|; with one number of workers it shows how far repetitions differ, not how well the "
-        "formula extrapolates.",
+        "1|. A fit to one step, or to two timings, shows none. With one number of workers it shows "
+        "how far repetitions differ, not how well the formula extrapolates.",
     )
     errors = (">error (worst)", ">steps", ">error of R", ">timings of R")
     return Table("Cost model", columns + errors, tuple(lines), notes)

@@ -141,8 +141,27 @@ def _efficiency_table(found: Sequence[EfficiencyRow], scaling: str) -> Table:
         "and power, and communication does not cause that loss.",
         "Medians (with quartiles) over repetitions that took turns, without warm-up.",
     )
+    notes += tuple(_remarks([row for row in found if row.scaling == scaling]))
     title = f"{scaling.capitalize()} scaling: {SCALINGS[scaling]}"
     return Table(title, what + shares, tuple(lines), notes)
+
+
+def _remarks(found: Sequence[EfficiencyRow]) -> list[str]:
+    """A sentence on efficiencies above 1, if there are any."""
+    above = [
+        f"{row.strategy}, {row.workers} workers"
+        for row in found
+        if any(one and one.median > 1 for one in (row.against_solo, row.against_independent))
+    ]
+    if not above:
+        return []
+    is_strong = any(row.scaling == "strong" for row in found)
+    return [
+        f"Above 100% ({'; '.join(above)}): no strategy makes n workers faster than n that do not "
+        "wait for each other. Other programs slowed down what it is set against"
+        + (", or a worker's smaller batch fits its caches better" * is_strong)
+        + ". Measure again on an idle machine, with more --steps and --repetitions."
+    ]
 
 
 def _time_table(found: Sequence[EfficiencyRow]) -> Table:

@@ -25,6 +25,7 @@ from hpc.efficiency.plot import scaling_figure
 from hpc.efficiency.tables import EfficiencyRow
 from hpc.reports.spread import Spread
 from tests.conftest import REPOSITORY
+from tests.hpc.efficiency.measurements import STEPS_OF_TWO
 
 RING = Ring(alpha=80e-6, beta=1.6e-9, start=0.9e-3)
 EXPOSED, COMPUTE = 0.7, 1.2
@@ -205,6 +206,20 @@ def test_the_tables_tell_the_formula_its_source_the_error_and_every_prediction()
     assert len(set(headings)) == len(headings)
     assert "Predicted, not measured" in predicted
     assert forecast_tables([]) == []
+
+
+def test_a_fit_to_one_step_shows_no_error() -> None:
+    (key,) = [key for key in STEPS_OF_TWO if not key[0].is_alone]
+    (model,) = forecasts(STEPS_OF_TWO, link=0.0)
+    assert (model.num_steps, model.num_allreduces) == (1, 2)
+    fit = forecast_tables([model])[0]
+    cells = dict(zip(fit.columns, fit.rows[0], strict=True))
+    assert (cells[">error (worst)"], cells[">error of R"]) == ("-", "-")
+    assert "A fit to one step, or to two timings, shows none." in fit.to_markdown()
+    # A step that takes less than its computing is missed by a fit to it alone, too.
+    faster = {**STEPS_OF_TWO, key: replace(STEPS_OF_TWO[key], step_seconds=0.05)}
+    fit = forecast_tables(forecasts(faster, link=0.0))[0]
+    assert dict(zip(fit.columns, fit.rows[0], strict=True))[">error (worst)"] == "100.0% (100.0%)"
 
 
 def test_measurements_without_a_latency_or_without_processes_apart_are_not_carried_on() -> None:

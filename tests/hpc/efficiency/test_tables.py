@@ -61,6 +61,14 @@ def test_tables_tell_the_formula_and_both_efficiencies() -> None:
     assert "| weak | horovod | 2 | 100.0 ms | 1.0% | 90.0% | 4.0% | 5.0% | 25.0 ms |" in times
 
 
+def test_an_efficiency_above_one_is_remarked_upon() -> None:
+    honest = rows_of({ALONE_D: [100], ALONE_B: [60], APART: [150], TOGETHER: [150]})
+    assert "Above 100%" not in tables(list(honest.values()))[0].to_markdown()
+    found = rows_of({ALONE_D: [100], ALONE_B: [60], APART: [150], TOGETHER: [168]})
+    told = tables(list(found.values()))[0].to_markdown()
+    assert "Above 100% (horovod, 2 workers): no strategy makes n workers faster" in told
+
+
 def test_a_measurement_beside_other_programs_is_named_in_the_report() -> None:
     idle = {(TOGETHER, n): measurement(TOGETHER, n, 120) for n in (1, 2, 3)}
     assert caution(idle) is None

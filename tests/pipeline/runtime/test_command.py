@@ -53,7 +53,7 @@ def test_a_wrong_flag_is_one_line_with_what_is_possible(
     [
         ("hpc/train.py", "--presett=tiny", "did you mean --preset?"),
         ("hpc/train.py", "--steps=0", "--steps is 0; it must be above 0"),
-        ("pipeline/preprocess.py", "bach --out=b --velocity-bins=3 --vocabulary=grid", "says nothi"),
+        ("pipeline/preprocess.py", "bach --out=b --voices=3", "--voices says nothing to"),
     ],
 )
 def test_a_wrong_flag_is_said_once_under_mpirun(script: str, flags: str, line: str) -> None:
