@@ -93,8 +93,7 @@ def examine(flags: argparse.Namespace) -> int:
     table.sort(key=lambda finding: STATUSES.index(finding.status))  # the worst last, by the prompt
     print_table(table)
     if networks:
-        mpirun = next(iter(facts.values()))["mpirun"]
-        print_settings(flags.hosts, sum(slots.values()), networks[0], mpirun)
+        print_settings(flags.hosts, sum(slots.values()), networks[0], facts)
     if flags.json:
         write_json(flags.json, [asdict(finding) for finding in table])
     return max(STATUSES.index(finding.status) for finding in table)
@@ -157,18 +156,35 @@ def print_table(table: Sequence[Finding]) -> None:
         console.print(text, soft_wrap=True)  # a command in an advice can be copied whole
 
 
-def print_settings(hosts: str, num_ranks: int, shared: SharedNetwork, mpirun: str | None) -> None:
-    """Print the settings that keep a run to the network that the hosts share."""
-    options = shlex.join(shared.mpirun_options)
-    print("\nTo keep a run to the network that the hosts share:")
-    print(f"    mpirun -np {num_ranks} -H {hosts} {options} python hpc/train.py")
-    lead = "or once for all,"
+def print_settings(hosts: str, num_ranks: int, shared: SharedNetwork, facts: checks.Facts) -> None:
+    """Print the settings that keep a run to the network that the hosts share.
+
+    Of those in Open MPI's files only the ones that a host lacks, or has another value of.
+    """
+    lacking: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    in_place = []
+    mpirun = next(iter(facts.values()))["mpirun"]
     for file, settings in shared.mca_files(checks.open_mpi_major(mpirun)).items():
-        print(f"{lead} in {file} on every host:")
         for name, value in settings.items():
-            print(f"    {name} = {value}")
+            others = tuple(h for h, fact in facts.items() if fact["mca"][file].get(name) != value)
+            if others:
+                lacking.setdefault((file, others), []).append(f"{name} = {value}")
+            else:
+                in_place.append(name)
+
+    options = shlex.join(shared.mpirun_options) + " " if lacking else ""
+    print("\nTo keep a run to the network that the hosts share:")
+    print(f"    mpirun -np {num_ranks} -H {hosts} {options}python hpc/train.py")
+    lead = "or once for all,"
+    for (file, others), lines in lacking.items():
+        where = "every host" if len(others) == len(facts) else ", ".join(others)
+        print(f"{lead} in {file} on {where}:")
+        for line in lines:
+            print(f"    {line}")
         lead = "and"
-    print(f"and with GPUs: export {shared.nccl}, and mpirun -x NCCL_SOCKET_IFNAME")
+    if in_place:
+        print(f"In place on every host: {', '.join(in_place)}")
+    print(f"With GPUs also: export {shared.nccl}, and mpirun -x NCCL_SOCKET_IFNAME")
 
 
 if __name__ == "__main__":

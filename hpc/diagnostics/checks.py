@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hpc.diagnostics.host_facts import LAUNCHER_FILE, OPEN_MPI_FILE
 from hpc.diagnostics.remote_hosts import Answer, Trial
 
 # How bad, by exit code. As monitoring plugins have it: 0 OK, 1 WARNING, 2 CRITICAL.
@@ -19,8 +20,6 @@ LAUNCH_ADVICE = {
     "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
     "no mpi4py": "run make setup there, and start mpirun with .venv/bin first in PATH",
 }
-OPEN_MPI_FILE = "~/.openmpi/mca-params.conf"
-LAUNCHER_FILE = "~/.prte/mca-params.conf"  # of Open MPI 5; before, Open MPI's file served both
 Facts = Mapping[str, Mapping[str, Any]]  # host -> its facts
 
 

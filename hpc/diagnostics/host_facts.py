@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,11 @@ import psutil
 from hpc.distributed.processor import gpus, output_of
 from pipeline.dataset.manifest import Manifest
 from pipeline.runtime.provenance import REPOSITORY, commit, library_versions
+
+OPEN_MPI_FILE = "~/.openmpi/mca-params.conf"
+LAUNCHER_FILE = "~/.prte/mca-params.conf"  # of Open MPI 5; before, Open MPI's file served both
+# A user's file, and the name of the one for all users of a host, which it comes before.
+MCA_FILES = {OPEN_MPI_FILE: "openmpi-mca-params.conf", LAUNCHER_FILE: "prte-mca-params.conf"}
 
 # Runs in a process of its own, since loading takes seconds and may crash.
 LOAD_LIBRARIES = """
@@ -55,6 +62,7 @@ def collect(data_dir: Path, names: Sequence[str], quick: bool = False) -> dict[s
         "versions": library_versions(),
         "libraries": None if quick else load_libraries(),
         "mpirun": mpirun_version(),
+        "mca": {file: mca_settings(file) for file in MCA_FILES},
         "gpus": gpus(),
         "cores": [len(os.sched_getaffinity(0)), os.cpu_count() or 1],
         "ports": ports(),
@@ -88,6 +96,20 @@ def mpirun_version() -> str | None:
     """The version line of mpirun, such as `mpirun (Open MPI) 4.1.4`; None without mpirun."""
     output = output_of(["mpirun", "--version"])
     return output.splitlines()[0] if output else None
+
+
+def mca_settings(file: str) -> dict[str, str]:
+    """The settings that mpirun reads here from one of `MCA_FILES` and from that of all users."""
+    prefix = Path(shutil.which("mpirun") or sys.executable).resolve().parents[1]
+    of_all = [Path(folder) / MCA_FILES[file] for folder in ("/etc/openmpi", prefix / "etc")]
+    found = {}
+    for path in (*of_all, Path(file).expanduser()):
+        with suppress(OSError, UnicodeDecodeError):
+            for line in path.read_text().splitlines():
+                name, equals, value = line.partition("#")[0].partition("=")
+                if equals:
+                    found[name.strip()] = value.strip()
+    return found
 
 
 def ports() -> list[int] | None:

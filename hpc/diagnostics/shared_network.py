@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network
 from typing import Any
 
-from hpc.diagnostics.checks import LAUNCHER_FILE, OPEN_MPI_FILE, Facts, Finding, by_host
+from hpc.diagnostics.checks import Facts, Finding, by_host
+from hpc.diagnostics.host_facts import LAUNCHER_FILE, OPEN_MPI_FILE
 from hpc.distributed.mpirun import LAUNCHER_SETTINGS
 
 

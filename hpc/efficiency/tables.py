@@ -131,7 +131,7 @@ def _efficiency_table(found: Sequence[EfficiencyRow], scaling: str) -> Table:
     ]
     what = ("strategy", ">workers", "hosts", ">windows each", ">tokens/s", ">per worker")
     shares = (">against one alone", ">against independent", ">repetitions")
-    notes = (
+    notes: tuple[str, ...] = (
         FORMULA
         + ". Against one alone: rate_1 is one process alone on the worker's host (n x rate_1 is "
         "the sum over the workers' hosts)"

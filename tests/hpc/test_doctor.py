@@ -15,7 +15,7 @@ import pytest
 from hpc import doctor
 from hpc.diagnostics import checks
 from hpc.diagnostics.checks import Finding
-from hpc.diagnostics.host_facts import collect, interfaces
+from hpc.diagnostics.host_facts import MCA_FILES, collect, interfaces
 from hpc.diagnostics.remote_hosts import Answer, Trial
 from hpc.diagnostics.shared_network import network, shared_networks
 from pipeline.dataset.manifest import FILE_NAME, Manifest
@@ -35,7 +35,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def facts(data_dir: Path) -> dict[str, dict[str, Any]]:
     """Facts of two hosts that fit each other: this machine's own, with addresses of a lab."""
     own = collect(data_dir, [], quick=True)
-    own["mpirun"] = "mpirun (Open MPI) 4.1.4"
+    own |= {"mpirun": "mpirun (Open MPI) 4.1.4", "mca": {file: {} for file in MCA_FILES}}
     own["libraries"] = {"mpi": "Open MPI v4.1.4", "horovod": ["MPI", "Gloo"], "tensorflow_gpus": 0}
     own |= {"gpus": [], "cores": [8, 8], "ports": [28000, 28232], "soundfont": "/a/b.sf2"}
     own["versions"] = {"python": "3.11.7", "tensorflow": "2.18.1", "horovod": "0.28.1"}
@@ -274,12 +274,46 @@ def test_the_settings_are_printed_file_by_file(
     lines: list[str],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    for fact in facts.values():
+        fact["mpirun"] = mpirun
     (shared,) = shared_networks(facts)
-    doctor.print_settings("dorchester,bath", 2, shared, mpirun)
+    doctor.print_settings("dorchester,bath", 2, shared, facts)
     printed = capsys.readouterr().out
+    assert "In place" not in printed
     assert all(line in printed for line in lines)
     assert "    oob_tcp_keepalive_time = 5\n" in printed
     assert f" --mca plm_rsh_args '{SSH}' python hpc/train.py\n" in printed
+
+
+def test_settings_that_are_in_place_are_not_asked_for_again(
+    facts: dict[str, dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (shared,) = shared_networks(facts)
+    wanted = shared.mca_files(4)["~/.openmpi/mca-params.conf"]
+    file = tmp_path / ".openmpi/mca-params.conf"
+    file.parent.mkdir()
+    file.write_text("# mine\n" + "".join(f"{name}= {value}\n" for name, value in wanted.items()))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    facts["dorchester"]["mca"] = collect(tmp_path, [], quick=True)["mca"]
+    file.write_text(file.read_text().replace("10.0.0.0/24", "eth0", 1))
+    facts["bath"]["mca"] = collect(tmp_path, [], quick=True)["mca"]
+
+    doctor.print_settings("dorchester,bath", 2, shared, facts)
+    printed = capsys.readouterr().out
+    assert (
+        "in ~/.openmpi/mca-params.conf on bath:\n    btl_tcp_if_include = 10.0.0.0/24\nIn place"
+        in printed
+    )
+    assert printed.count("btl_tcp_if_include") == 2  # in the command, and in the file
+
+    facts["bath"]["mca"] = facts["dorchester"]["mca"]
+    doctor.print_settings("dorchester,bath", 2, shared, facts)
+    printed = capsys.readouterr().out
+    assert "    mpirun -np 2 -H dorchester,bath python hpc/train.py\n" in printed
+    assert " = " not in printed
 
 
 def test_a_process_bound_under_open_mpi_5_is_told_the_name_that_works_there(

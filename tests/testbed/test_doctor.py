@@ -43,7 +43,7 @@ def one_space(text: str) -> str:
     return re.sub(" +", " ", text)
 
 
-def test_two_hosts_that_are_well_get_the_line_that_keeps_mpi_to_their_network(
+def test_two_hosts_that_are_well_are_told_which_settings_keep_mpi_to_their_network(
     testbed: Testbed, root: Path, data_dir: Path
 ) -> None:
     done = examine(testbed, root, data_dir)
@@ -54,8 +54,8 @@ def test_two_hosts_that_are_well_get_the_line_that_keeps_mpi_to_their_network(
         "ok launch 2 processes on dorchester, bath",
     ):
         assert line in one_space(done.stdout)
-    subnet = "10.83.77.0/24"
-    assert f"--mca btl_tcp_if_include {subnet} --mca oob_tcp_if_include {subnet}" in done.stdout
+    assert "    mpirun -np 2 -H dorchester,bath python hpc/train.py\n" in done.stdout
+    assert "In place on every host: btl_tcp_if_include, mca_base_env_list, " in done.stdout
     assert "NCCL_SOCKET_IFNAME=eth0" in done.stdout
 
 
