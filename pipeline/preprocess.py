@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,6 @@ from pipeline.scores.formats import MIDI_READERS, MUSIC21, Reading
 from pipeline.sources.catalogue import NAMED_SOURCES, list_sources
 from pipeline.vocabulary.conditions import CONDITIONS, MEANING, parse_conditions
 from pipeline.vocabulary.events import EventVocabulary
-from pipeline.vocabulary.grid import GridVocabulary
 from pipeline.vocabulary.registry import KINDS, Vocabulary
 
 
@@ -50,33 +50,24 @@ def _pitches(text: str) -> tuple[int, int]:
 
 def _vocabulary(flags: argparse.Namespace) -> Vocabulary:
     """The vocabulary of these flags. Raises ValueError for a flag of another vocabulary."""
-    events_only = ("velocity_bins", "instruments", "conditions")
-    wrong = events_only if flags.vocabulary == "grid" else ("voices",)
-    for name in wrong:
-        if getattr(flags, name):
+    make = KINDS[flags.vocabulary]
+    options: dict[str, Any] = {}
+    for name in ("steps_per_quarter", "voices", "velocity_bins", "instruments", "conditions"):
+        value = getattr(flags, name)
+        if value is None or value is False or value == ():
+            continue
+        if name not in signature(make).parameters:
             raise ValueError(
                 f"--{name.replace('_', '-')} says nothing to --vocabulary {flags.vocabulary}: "
                 "leave it out, or use the other vocabulary"
             )
-    options: dict[str, Any] = {}
+        options[name] = value
     if flags.pitches:
-        options = dict(zip(("lowest_pitch", "highest_pitch"), flags.pitches, strict=True))
-    if flags.vocabulary == "grid":
-        if flags.voices is not None:
-            options["voices"] = flags.voices
-        if flags.steps_per_quarter is not None:
-            options["steps_per_quarter"] = flags.steps_per_quarter
-        return GridVocabulary(**options)
-    steps_per_quarter = 12 if flags.steps_per_quarter is None else flags.steps_per_quarter
-    return EventVocabulary(
-        steps_per_quarter=steps_per_quarter,
-        max_shift=4 * steps_per_quarter,  # a bar of 4/4
-        max_duration=8 * steps_per_quarter,
-        velocity_bins=flags.velocity_bins,
-        instruments=flags.instruments,
-        conditions=flags.conditions,
-        **options,
-    )
+        options |= zip(("lowest_pitch", "highest_pitch"), flags.pitches, strict=True)
+    if make is EventVocabulary and "steps_per_quarter" in options:
+        steps = options["steps_per_quarter"]
+        options |= {"max_shift": 4 * steps, "max_duration": 8 * steps}  # one and two bars of 4/4
+    return make(**options)
 
 
 class _ListSources(argparse.Action):
@@ -137,14 +128,14 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[Settings, Path | None]:
     add("--steps-per-quarter", type=int, help="time grid (default: events 12, grid 4)")
     add("--voices", type=int, help="grid: voices in a frame (default: 4)")
     add("--pitches", type=_pitches, metavar="LOW:HIGH", help="MIDI keys (default: by vocabulary)")
-    add("--velocity-bins", type=int, default=0, help="levels of loudness; 0: none")
-    add("--instruments", action="store_true", help="keep programs and percussion")
+    add("--velocity-bins", type=int, help="events: levels of loudness (default: 0, none)")
+    add("--instruments", action="store_true", help="events: keep programs and percussion")
     add(
         "--conditions",
         type=flag_type(parse_conditions),
         default=(),
         metavar="NAME,...",
-        help="labels to ask a model for: "
+        help="events: labels to ask a model for: "
         + ", ".join((*CONDITIONS, *MEANING))
         + " (default: none)",
     )

@@ -1,4 +1,4 @@
-"""What docs/adding.md says: a source and a strategy are each one piece of code and one name.
+"""What docs/adding.md says: a source, vocabulary or strategy is one piece of code and one name.
 
 The tracker of docs/trackers.md is linted here, and run by tests/hpc/run_folder/test_trackers.py.
 """
@@ -19,6 +19,8 @@ import pytest
 from pipeline import preprocess
 from pipeline.dataset.manifest import Manifest
 from pipeline.sources import catalogue
+from pipeline.vocabulary.grid import GridVocabulary
+from pipeline.vocabulary.registry import KINDS
 from tests.conftest import REPOSITORY, TINY_SPLITS
 from tests.hpc.launching import MPI_ENVIRONMENT, TINY_FLAGS, losses
 
@@ -188,3 +190,17 @@ def replace(file: Path, old: str, new: str) -> None:
     content = file.read_text()
     assert content.count(old) == 1
     file.write_text(content.replace(old, new))
+
+
+def test_a_vocabulary_of_the_registry_is_made_from_the_flags_that_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Melody(GridVocabulary):
+        """One voice of frames."""
+
+    monkeypatch.setitem(KINDS, "melody", Melody)
+    flags = ["folder", "--out", "data/m", "--vocabulary", "melody"]
+    settings, _ = preprocess.parse_arguments([*flags, "--voices", "1", "--pitches", "48:84"])
+    assert settings.vocabulary == Melody(voices=1, lowest_pitch=48, highest_pitch=84)
+    with pytest.raises(ValueError, match="--instruments says nothing to --vocabulary melody"):
+        preprocess.parse_arguments([*flags, "--instruments"])
