@@ -258,5 +258,6 @@ def open_player(
     if kind == "synth":
         from model.rendering.audio import find_soundfont
 
-        return SynthPlayer(find_soundfont(soundfont), driver, audio_file)
+        chosen = find_soundfont(soundfont, " or --soundfont FILE, or play to --live port:NAME")
+        return SynthPlayer(chosen, driver, audio_file)
     raise ValueError(f"--live is {kind!r}; give one of {', '.join(KINDS)}")

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.dataset.manifest import FILE_NAME as DATA_SET
-from pipeline.runtime.files import file_sha256, line_of, replace_file, without_checksum
+from pipeline.runtime.files import advice_on, file_sha256, line_of, replace_file, without_checksum
 from pipeline.runtime.provenance import library_versions, shipped
 
 SCHEMA_VERSION = 1
@@ -84,7 +84,7 @@ def write_bundle(path: Path, bundle: Bundle) -> None:
         shutil.rmtree(partial, ignore_errors=True)
         raise OSError(
             f"checkpoint {path} could not be written ({error.strerror or error}); earlier "
-            "checkpoints are untouched. Free some space and run the same command again"
+            f"checkpoints are untouched. {advice_on(error)} and run the same command again"
         ) from error
 
 

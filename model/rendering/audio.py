@@ -45,11 +45,11 @@ class Sound:
     peak: float  # of full scale, 0 to 1
 
 
-def find_soundfont(asked: Path | None = None) -> Path:
+def find_soundfont(asked: Path | None = None, or_else: str = "") -> Path:
     """The SoundFont to play with: the one asked for, else $SOUNDFONT, else an installed one.
 
     Raises ValueError if it is missing or no SoundFont: another one never replaces the one asked
-    for.
+    for. `or_else` says what else the command can do.
     """
     if asked is not None:
         return _checked(asked, "--soundfont")
@@ -62,17 +62,16 @@ def find_soundfont(asked: Path | None = None) -> Path:
                 return file
     raise ValueError(
         f"no SoundFont found in {', '.join(SOUNDFONT_FOLDERS)}. Install one (Debian, Ubuntu: "
-        "apt install timgm6mb-soundfont), name one with --soundfont FILE or "
-        f"${SOUNDFONT_VARIABLE}, or leave sound out with --no-wav"
+        f"apt install timgm6mb-soundfont), or name one with ${SOUNDFONT_VARIABLE}{or_else}"
     )
 
 
-def check_synthesizer() -> None:
-    """Raise ValueError unless the FluidSynth program is installed."""
+def check_synthesizer(or_else: str = "") -> None:
+    """Raise ValueError unless the FluidSynth program is installed; `or_else` as above."""
     if shutil.which("fluidsynth") is None:
         raise ValueError(
             "FluidSynth is not installed, so MIDI cannot become sound. Install it (Debian, Ubuntu: "
-            "apt install fluidsynth timgm6mb-soundfont) or leave sound out with --no-wav"
+            f"apt install fluidsynth timgm6mb-soundfont){or_else}"
         )
 
 
@@ -195,7 +194,7 @@ def _checked_peak(samples: np.ndarray, wav_path: Path, seconds: float) -> float:
     if peak < SILENCE:
         raise ValueError(
             f"{wav_path} would be silent: the SoundFont has no sound for these instruments and "
-            "keys. Name another with --soundfont, or leave sound out with --no-wav"
+            "keys. Name another SoundFont"
         )
     return peak
 

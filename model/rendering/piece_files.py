@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import math
-import os
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +16,7 @@ from model.rendering.audio import render_wav, write_mp3
 from model.rendering.engraving import Engraver
 from model.rendering.formats import DEFAULT_FORMATS, PRINTED, SOUND
 from model.rendering.piano_roll import save_piano_roll
+from pipeline.runtime.files import is_full
 from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import Score
 from pipeline.scores.parts import PLAIN, Parts, key_name, key_of
@@ -79,8 +78,7 @@ class Renderer:
             files = self._write(name, score)
         except OSError as error:
             reason = str(error.strerror or error)
-            is_full = any(os.strerror(code) in reason for code in (errno.ENOSPC, errno.EDQUOT))
-            advice = "Free some space there, or name" if is_full else "Name"
+            advice = "Free some space there, or name" if is_full(error) else "Name"
             raise OSError(
                 f"{name} could not be written to {self.folder} ({reason}). {advice} another folder "
                 "with --out"

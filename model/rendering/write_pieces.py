@@ -59,8 +59,9 @@ def choose_soundfont(flags: argparse.Namespace) -> Path:
     """The SoundFont to render with. Raises ValueError without one, or without FluidSynth."""
     from model.rendering.audio import check_synthesizer, find_soundfont
 
-    check_synthesizer()
-    return find_soundfont(flags.soundfont)
+    silent = ", or leave sound out with --no-wav" if "no_wav" in flags else ""
+    check_synthesizer(silent)
+    return find_soundfont(flags.soundfont, f" or --soundfont FILE{silent}")
 
 
 def choose_engraver(flags: argparse.Namespace) -> Engraver | None:

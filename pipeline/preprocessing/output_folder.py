@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import shutil
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from pipeline.dataset.manifest import FILE_NAME
 from pipeline.preprocessing.spool import JOURNAL, SPOOL
+from pipeline.runtime.files import is_full
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def complete_folder(out: Path, *, replace: bool) -> Iterator[Path]:
             ) from None
         except BaseException as error:
             shutil.rmtree(partial, ignore_errors=True)
-            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            if isinstance(error, OSError) and is_full(error):
                 raise OSError(error.errno, "disk full, nothing written", str(out)) from None
             raise
     finally:

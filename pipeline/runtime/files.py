@@ -7,8 +7,10 @@ older versions have none and are read unchecked.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -125,8 +127,21 @@ def not_written(path: Path, error: Exception) -> OSError:
     """The error of a file that could not be written, with what to do."""
     reason = getattr(error, "strerror", None) or str(error)
     return OSError(
-        f"{path} could not be written ({reason}); the checkpoints are untouched. Free some space "
-        "and run the same command again"
+        f"{path} could not be written ({reason}); the checkpoints are untouched. "
+        f"{advice_on(error)} and run the same command again"
+    )
+
+
+def advice_on(error: Exception) -> str:
+    """What to do first where something could not be written."""
+    return "Free some space" if is_full(error) else "Mend that"
+
+
+def is_full(error: Exception) -> bool:
+    """Was there no room on the disk, or in the user's share of it? Libraries say it in words."""
+    codes = (errno.ENOSPC, errno.EDQUOT)
+    return getattr(error, "errno", None) in codes or any(
+        os.strerror(code) in str(error) for code in codes
     )
 
 

@@ -136,4 +136,4 @@ def test_event_files_that_cannot_be_written_are_an_error_of_one_line(tmp_path: P
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert "\n" not in str(f.value) and "{{" not in str(f.value)
-    assert "run the same command again" in str(f.value)
+    assert str(f.value).endswith("Mend that and run the same command again")

@@ -84,6 +84,16 @@ def test_a_full_disk_leaves_the_earlier_checkpoint_and_nothing_else(tmp_path: Pa
         assert open_checkpoint(disk)[1].progress == BUNDLE.progress
 
 
+def test_only_a_full_disk_is_said_to_want_space(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").write_text("a file")
+    with pytest.raises(OSError, match=r"\(Not a directory\); .*\. Mend that and run the same"):
+        write_bundle(step_folder(tmp_path, 1), BUNDLE)
+    with small_disk(tmp_path / "disk", 400_000) as disk:
+        write_bundle(step_folder(disk, 1), BUNDLE)
+        with pytest.raises(OSError, match=r"\(No space left .*\. Free some space and run the same"):
+            write_bundle(step_folder(disk, 2), BUNDLE)
+
+
 def test_the_best_checkpoint_is_found_before_the_newest(tmp_path: Path) -> None:
     for step in (1, 2, 3):
         write_bundle(step_folder(tmp_path, step), BUNDLE)

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model import evaluate, generate
 from model.live.players import SynthPlayer
 from model.rendering.audio import check_synthesizer, find_soundfont, render_wav
+from model.rendering.write_pieces import choose_soundfont
 from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import DRUMS, Score, make_notes
 from tests.model.tiny_run import small_disk
@@ -74,7 +76,7 @@ def test_only_a_piece_without_any_sound_is_refused_as_silent(
     # General MIDI has no percussion on key 5.
     score = Score(make_notes([(0, DRUMS, 5, 8, 127)]), 4, 120.0)
     write_midi(score, tmp_path / "silent.mid")
-    with pytest.raises(ValueError, match=r"silent: .* --soundfont, or .* --no-wav"):
+    with pytest.raises(ValueError, match=r"silent: .* Name another SoundFont"):
         render_wav(tmp_path / "silent.mid", tmp_path / "silent.wav", soundfont, score.seconds)
     assert not (tmp_path / "silent.wav").exists()
 
@@ -118,6 +120,28 @@ def test_without_a_soundfont_or_a_synthesizer_the_package_is_named(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ValueError, match="apt install fluidsynth"):
         check_synthesizer()
+
+
+def test_what_a_command_can_do_without_sound_is_named_by_its_own_flags(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluating = ["run", "--data", "jsb:x", "--listening-test", "3"]
+    commands = [
+        (generate.parse_arguments(["run"]), ", or leave sound out with --no-wav"),
+        (evaluate.parse_arguments(evaluating), ""),
+    ]
+    monkeypatch.delenv("SOUNDFONT", raising=False)
+    monkeypatch.setattr("model.rendering.audio.SOUNDFONT_FOLDERS", (str(tmp_path),))
+    for flags, silent in commands:
+        with pytest.raises(ValueError) as refused:
+            choose_soundfont(flags)
+        named = f"or name one with $SOUNDFONT or --soundfont FILE{silent}"
+        assert str(refused.value).endswith(named)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for flags, silent in commands:
+        with pytest.raises(ValueError) as refused:
+            choose_soundfont(flags)
+        assert str(refused.value).endswith(f"apt install fluidsynth timgm6mb-soundfont){silent}")
 
 
 # FluidSynth's own settings and loudness ----------------------------------------------------------
