@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -44,6 +45,11 @@ def use_devices(place: Place, *, unbind: bool = False) -> str:
     tf.config.experimental.set_memory_growth(gpu, True)
     name = tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
     return f"{name} {place.local_rank}, cores {_listed(cores)}"
+
+
+def name_of(devices: str) -> str:
+    """'CPU', or the name of the GPU, of what `use_devices` returned."""
+    return re.sub(r" \d+$", "", devices.partition(", cores ")[0])
 
 
 def _listed(cores: list[int]) -> str:

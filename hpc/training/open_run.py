@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # imports TensorFlow, which open_run loads
     from hpc.distributed.strategies import Strategy
     from hpc.training.train_step import Steps
 
+NAME_BYTES = 64  # of the name of a device
+
 
 def open_run(
     config: TrainConfig, place: Place, roll: Roll, watchdog: Watchdog, local: LocalState
@@ -77,6 +79,7 @@ def open_run(
         checkpoints=Checkpoints(run_dir, config, is_chief=place.is_chief),
         progress=Progress(**start["progress"]),
         devices=devices,
+        devices_of_all=_devices_of_all(strategy, devices),
         link=link,
     )
 
@@ -119,6 +122,15 @@ def _require_all_workers(strategy: Strategy) -> None:
             f"--strategy {strategy.name} sums over {num_found} of the {place.size} processes that "
             f"{place.launcher} started. Use the launcher of its library, or --strategy multiworker"
         )
+
+
+def _devices_of_all(strategy: Strategy, devices: str) -> list[str]:
+    """What each rank computes on, in rank order."""
+    from hpc.distributed.devices import name_of
+
+    name = name_of(devices).encode()[:NAME_BYTES].ljust(NAME_BYTES)
+    rows = strategy.gather(np.frombuffer(name, np.uint8).astype(np.int64))
+    return [row.astype(np.uint8).tobytes().decode(errors="replace").rstrip() for row in rows]
 
 
 def _plan_batches(

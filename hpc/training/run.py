@@ -55,7 +55,8 @@ class Run:
     steps: Steps
     checkpoints: Checkpoints
     progress: Progress
-    devices: str
+    devices: str  # of this rank
+    devices_of_all: list[str]  # names alone, in rank order
     link: Link | None  # the measured allreduce; None for one worker
 
     @property
@@ -156,11 +157,26 @@ class Run:
                 f"warning: the valid split of {config.data} is empty: training goes on without "
                 "evaluation, and the newest checkpoint is the one that composes"
             )
+        lines += self._differing_devices()
         lines += self._changed_schedule()
         lines += slow_settings(config, on_cpu=self.devices.startswith("CPU"))
         if collectives := self.strategy.describe():
             lines.append(collectives)
         return lines + ([self.link.describe()] if self.link else [])
+
+    def _differing_devices(self) -> list[str]:
+        """A warning where not all workers have the same GPU, or the same processor."""
+        devices = [
+            f"{name} ({facts['processor']})" if name == "CPU" else name
+            for name, facts in zip(self.devices_of_all, self.roll, strict=True)
+        ]
+        if len(set(devices)) == 1:
+            return []
+        found: dict[str, list[str]] = {}  # on each host
+        for facts, device in zip(self.roll, devices, strict=True):
+            found.setdefault(facts["host"], []).append(device)
+        shown = "; ".join(f"{host}: {counted(names)}" for host, names in found.items())
+        return [f"warning: the workers differ, and the slowest sets the pace: {shown}"]
 
     def _changed_schedule(self) -> list[str]:
         """A warning where --steps differs from the checkpoint's, and so the learning rate."""

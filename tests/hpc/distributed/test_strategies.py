@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections import Counter
@@ -15,6 +16,7 @@ import psutil
 import pytest
 
 from hpc.distributed.mpirun import EXIT_PEER_LOST
+from hpc.distributed.processor import processor
 from hpc.train import main
 from hpc.training.preemption import EXIT_PREEMPTED
 from model.networks.checkpoint import list_checkpoints
@@ -271,3 +273,18 @@ def test_horovods_thread_gives_way_and_stays_on_the_cores_of_its_own_worker() ->
         assert all(set(cores) <= set(worker["cores"]) for _, cores in worker["others"])
     if len(os.sched_getaffinity(0)) > 1:
         assert not set(workers[0]["cores"]) & set(workers[1]["cores"])
+
+
+def test_workers_on_different_devices_are_named(tiny_shards: Path, tmp_path: Path) -> None:
+    flags = (*TINY_FLAGS, f"--data={tiny_shards}", f"--run={tmp_path / 'run'}", "--dry-run")
+    done = subprocess.run(
+        mpi_command(2, *flags, script="tests/hpc/distributed/other_device.py"),
+        env={**os.environ, **MPI_ENVIRONMENT},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    found = f"{socket.gethostname()}: CPU ({processor()}) + NVIDIA H100 80GB HBM3"
+    line = f"warning: the workers differ, and the slowest sets the pace: {found}"
+    assert " ".join(done.stdout.split()).count(line) == 1  # broken for mpirun's terminal
