@@ -31,7 +31,7 @@ from hpc.benchmarks import (
 from hpc.benchmarks.rows import BenchmarkRow, Options, describe_machine
 from pipeline.runtime.command import Parser, run_command
 from pipeline.runtime.files import write_json
-from pipeline.runtime.tables import NOTHING, markdown_table
+from pipeline.runtime.tables import NOTHING, Table, markdown_table, print_tables
 
 # Each has ROWS, the names and targets, and measure(names, options), the rows.
 GROUPS = [lstm, input, generation, live, training, preprocessing, large_data]
@@ -101,7 +101,7 @@ def bench(flags: argparse.Namespace) -> None:
     for group in GROUPS:
         if names := [name for name in flags.rows if name in group.ROWS]:
             rows += in_own_process(group.measure, names, options)
-    print(table(rows))
+    show(rows)
     if flags.json:
         contents = {"machine": machine, "rows": [asdict(row) for row in rows]}
         write_json(flags.json, contents)
@@ -114,14 +114,18 @@ def in_own_process(measure: Measure, names: list[str], options: Options) -> list
         return pool.apply(measure, (names, options))
 
 
-def table(rows: Sequence[BenchmarkRow]) -> str:
-    """The rows in Markdown."""
+def show(rows: Sequence[BenchmarkRow]) -> None:
+    """Print the rows as a table: in Markdown, for a file, unless a terminal shows it."""
     lines = []
     for row in rows:
         value = NOTHING if row.value is None else f"{row.value:.3g}"
         met = {True: "yes", False: "no", None: NOTHING}[row.met]
         lines.append((row.name, value, row.target, met, row.note))
-    return markdown_table(("row", ">value", "target", "met", ""), lines)
+    columns = ("row", ">value", "target", "met", "note")
+    if sys.stdout.isatty():
+        print_tables([Table("Values and their targets", columns, tuple(lines))])
+    else:
+        print(markdown_table(columns, lines))
 
 
 if __name__ == "__main__":

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from types import SimpleNamespace
 
 import pytest
 
 from hpc import bench
 from hpc.benchmarks.rows import BenchmarkRow, alternate, paired_ratio
+from tests.conftest import REPOSITORY
+from tests.terminals import COLUMNS, lines_on, run_on_terminal
 
 
 def measure_two_rows(names, options):
@@ -62,6 +65,27 @@ def test_the_rows_asked_for_are_printed_and_written(one_group, tmp_path, capsys)
     ]
     assert written["machine"]["processor"] and written["machine"]["commit"]
     assert "| second | 6 | >= 5 | yes |" in capsys.readouterr().out
+
+
+ON_A_TERMINAL = """
+from types import SimpleNamespace
+from hpc import bench
+from hpc.benchmarks.rows import BenchmarkRow
+note = "0.21 s against 0.43 s, 1.9 to 2.2 in nine rounds, one core, a network of 512 units"
+rows = lambda names, options: [BenchmarkRow.judged(name, 2.04, ">= 1.7", note) for name in names]
+bench.GROUPS = [SimpleNamespace(ROWS={"lstm-keras": ">= 1.7"}, measure=rows)]
+bench.in_own_process = lambda measure, *given: measure(*given)
+raise SystemExit(bench.main([]))
+"""
+
+
+def test_a_terminal_shows_a_table_that_fits_it():
+    program = [sys.executable, "-c", ON_A_TERMINAL]
+    code, terminal = run_on_terminal(program, PYTHONPATH=str(REPOSITORY))
+    shown = lines_on(terminal)
+    assert code == 0, terminal
+    assert max(map(len, shown)) <= COLUMNS and "|" not in terminal
+    assert any(line.split()[:5] == ["lstm-keras", "2.04", ">=", "1.7", "yes"] for line in shown)
 
 
 @pytest.mark.parametrize("flags", [["--rows", "third"], ["--rounds", "0"]])
