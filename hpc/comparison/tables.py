@@ -82,6 +82,7 @@ def speed_table(runs: Sequence[RecordedRun]) -> Table:
     several = len({speed.workload for speed in found}) > 1
     rows = [
         (
+            ", ".join(speed.stretches),
             speed.hosts,
             speed.devices,
             speed.strategy,
@@ -91,14 +92,13 @@ def speed_table(runs: Sequence[RecordedRun]) -> Table:
             f"{speed.total.median / speed.workers:,.0f}",
             f"{speed.relative_to(found):.0%}",
             f"{speed.total.num_values}",
-            ", ".join(speed.stretches),
         )
         for speed in found
     ]
     columns = (
-        *("hosts", "devices of rank 0", "strategy", ">workers"),
+        *("stretch", "hosts", "devices of rank 0", "strategy", ">workers"),
         *(("model and batch",) if several else ()),
-        *(">tokens/s", ">per worker", ">of best", ">log lines", "stretch"),
+        *(">tokens/s", ">per worker", ">of best", ">log lines"),
     )
     notes = ["The best is that of the same model and batch."] if several else []
     if not rows:
@@ -135,7 +135,8 @@ def differences_table(runs: Sequence[RecordedRun]) -> Table:
     """The differences between runs; '->' where one changed within a run."""
     rows = [(found.kind, found.what, *found.values) for found in differences(runs)]
     notes = () if rows else ("Nothing: settings, data, hardware and software were the same.",)
-    return Table("What differed", ("kind", "what", *(run.name for run in runs)), tuple(rows), notes)
+    columns = ("kind", "what", *(run.name for run in runs))
+    return Table("What differed", columns, tuple(rows), notes, keys=2)
 
 
 def _composed(metric: dict[str, Any], digits: int = 3) -> str:

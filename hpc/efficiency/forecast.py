@@ -235,4 +235,4 @@ def _predicted_table(found: Sequence[Forecast]) -> Table:
             "model: switches that are shared, workers that wait for the slowest of many, reduction "
             "in trees."
         )
-    return Table("What the model predicts, by workers", columns, tuple(lines), tuple(notes))
+    return Table("What the model predicts, by workers", columns, tuple(lines), tuple(notes), keys=2)

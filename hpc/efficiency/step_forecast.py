@@ -59,7 +59,8 @@ class StepForecast:
             "many workers libraries use trees, which start fewer messages."
         )
         columns = ("link", "compression", ">sent", *(f">{n}" for n in workers))
-        return Table("What the network would leave, by workers", columns, tuple(lines), (note,))
+        title = "What the network would leave, by workers"
+        return Table(title, columns, tuple(lines), (note,), keys=2)
 
     def to_json(self, workers: Sequence[int]) -> dict[str, Any]:
         """The assumptions and the predictions."""

@@ -143,7 +143,7 @@ def _efficiency_table(found: Sequence[EfficiencyRow], scaling: str) -> Table:
     )
     notes += tuple(_remarks([row for row in found if row.scaling == scaling]))
     title = f"{scaling.capitalize()} scaling: {SCALINGS[scaling]}"
-    return Table(title, what + shares, tuple(lines), notes)
+    return Table(title, what + shares, tuple(lines), notes, keys=2)
 
 
 def _remarks(found: Sequence[EfficiencyRow]) -> list[str]:
@@ -181,13 +181,13 @@ def _time_table(found: Sequence[EfficiencyRow]) -> Table:
             )
         )
     columns = ("scaling", "strategy", ">workers", ">a step", *(f">{name}" for name in PARTS))
-    columns += (">an allreduce", ">of a step", ">bus rate")
+    columns += (">an allreduce", ">allreduce of a step", ">bus rate")
     notes = (
         "step: forward, backward, allreduce and update of the first worker; other: metrics and log."
         " An allreduce: one of the gradient's size, timed before step 1; bus rate: 2 (n - 1) / n of"
         " its bytes by its time.",
     )
-    return Table("Where a step's time goes", columns, tuple(lines), notes)
+    return Table("Where a step's time goes", columns, tuple(lines), notes, keys=3)
 
 
 def caution(measured: Measured) -> str | None:

@@ -7,7 +7,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TextIO
 
 NOTHING = "-"  # in a cell that has no value
@@ -83,6 +83,7 @@ class Table:
     columns: tuple[str, ...]  # a heading that begins with '>' is one of numbers
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
+    keys: int = 1  # the first columns, which say what a row is of
 
     def to_markdown(self) -> str:
         """The table as GitHub shows it, with its title as a heading and its notes below."""
@@ -99,45 +100,65 @@ def print_tables(tables: Sequence[Table]) -> None:
 
     console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
     for table in tables:
-        grid = Grid(
-            title=Text(table.title),
-            title_justify="left",
-            box=box.SIMPLE_HEAD,
-            padding=(0, 1, 0, 0),
-            pad_edge=False,
-        )
-        for name, width in zip(table.columns, _widths(table, console.width), strict=True):
-            grid.add_column(
-                Text(name.removeprefix(NUMBERS)),
-                justify="right" if name.startswith(NUMBERS) else "left",
-                overflow="fold",
-                width=width,
+        for number, part in enumerate(_parts(table, console.width)):
+            grid = Grid(
+                title=None if number else Text(table.title),
+                title_justify="left",
+                box=box.SIMPLE_HEAD,
+                padding=(0, 1, 0, 0),
+                pad_edge=False,
             )
-        for row in table.rows:
-            grid.add_row(*map(Text, row))
-        if table.rows:
-            console.print(grid)
-        else:
-            console.print(Text(table.title))
+            for name, width in zip(part.columns, _widths(part, console.width), strict=True):
+                grid.add_column(
+                    Text(name.removeprefix(NUMBERS)),
+                    justify="right" if name.startswith(NUMBERS) else "left",
+                    overflow="fold",
+                    width=width,
+                )
+            for row in part.rows:
+                grid.add_row(*map(Text, row))
+            console.print(grid if table.rows else Text(table.title))
         for note in table.notes:
             console.print(Text(note), style="dim")
         console.print()
 
 
+def _parts(table: Table, width: int) -> list[Table]:
+    """The table in parts whose columns fit a terminal without a broken word, if that is possible.
+
+    Each part begins with the key columns; a table without rows, or that fits, is one part.
+    """
+    least = _least_widths(table)
+    keys = list(range(table.keys))
+    parts: list[list[int]] = [keys]
+    for column in range(table.keys, len(table.columns)):
+        wanted = [*parts[-1], column]
+        if parts[-1] != keys and sum(least[i] for i in wanted) > _room(width, len(wanted)):
+            wanted = [*keys, column]
+            parts.append(wanted)
+        parts[-1] = wanted
+    if len(parts) == 1 or not table.rows:
+        return [table]
+    return [
+        replace(
+            table,
+            columns=tuple(table.columns[i] for i in part),
+            rows=tuple(tuple(row[i] for i in part) for row in table.rows),
+        )
+        for part in parts
+    ]
+
+
 def _widths(table: Table, width: int) -> list[int]:
     """The widths of the columns: a narrow terminal breaks lines between words where it can.
 
-    The widest columns are narrowed until all fit, but none below its longest word (of those in
-    cells, `LONGEST_WORD` characters count) while there is another one to narrow.
+    The widest columns are narrowed until all fit, but none below its longest word while there is
+    another one to narrow.
     """
+    least = _least_widths(table)
     headings = [name.removeprefix(NUMBERS) for name in table.columns]
-    columns = list(zip(headings, *table.rows, strict=True))
-    least = [
-        max(_longest_word(heading), min(_longest_word(" ".join(cells)), LONGEST_WORD))
-        for heading, *cells in columns
-    ]
-    widths = [max(map(len, column)) for column in columns]
-    room = width - 2 * len(widths)  # a space and a border beside each column
+    widths = [max(map(len, column)) for column in zip(headings, *table.rows, strict=True)]
+    room = _room(width, len(widths))
     for limits in (least, [1] * len(widths)):
         while sum(widths) > room:
             spare = [have > limit for have, limit in zip(widths, limits, strict=True)]
@@ -146,6 +167,28 @@ def _widths(table: Table, width: int) -> list[int]:
             widest = max(range(len(widths)), key=lambda i: spare[i] * widths[i])
             widths[widest] -= 1
     return widths
+
+
+def _least_widths(table: Table) -> list[int]:
+    """The widths below which a word is broken: of those in cells, `LONGEST_WORD` characters count.
+
+    A number is never broken.
+    """
+    return [
+        max(
+            _longest_word(name.removeprefix(NUMBERS)),
+            min(
+                _longest_word(" ".join(cells)),
+                UNLIMITED_WIDTH if name.startswith(NUMBERS) else LONGEST_WORD,
+            ),
+        )
+        for name, *cells in zip(table.columns, *table.rows, strict=True)
+    ]
+
+
+def _room(width: int, num_columns: int) -> int:
+    """Characters for all cells of a row: a space and a border stand beside each column."""
+    return width - 2 * num_columns
 
 
 def _longest_word(text: str) -> int:
