@@ -137,7 +137,7 @@ def evaluate(flags: argparse.Namespace) -> None:
 
 def _read_source(text: str) -> FrameSet:
     """The frames of a --data value. Raises ValueError for one without a protocol."""
-    from pipeline.sources.json_frames import read_frames
+    from pipeline.sources.json_frames import read_frames, the_file
 
     name, _, place = text.partition(":")
     if name not in SOURCES or not place:
@@ -145,7 +145,7 @@ def _read_source(text: str) -> FrameSet:
             f"--data {text}: the protocols are stated for {', '.join(SOURCES)}. Write {WRITTEN}, "
             f"PATH a .json file of frames{meant(name, SOURCES)}"
         )
-    return read_frames(Path(place))
+    return read_frames(the_file(Path(place)))
 
 
 def _first_pieces(frame_set: FrameSet, split: str, count: int) -> FrameSet:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from model.composing.composer import Composer
     from pipeline.scores.notes import Score
+    from pipeline.scores.parts import Parts
 
 BARS, BEATS_PER_BAR, TEMPO = 8, 4, 100.0
 SEED, TOP_P = 1, 0.95  # always the same, so that the samples of one run can be compared
@@ -107,6 +108,7 @@ def write_sample(writers: dict[str, tf.summary.SummaryWriter], run_dir: Path, st
     from model.composing.sampling import Sampling
     from model.networks.checkpoint import read_bundle
     from pipeline.scores.notes import opening
+    from pipeline.scores.parts import Parts
 
     checkpoint = wait_for_checkpoint(run_dir, step)
     bundle = read_bundle(checkpoint, optimizer=False)
@@ -116,17 +118,21 @@ def write_sample(writers: dict[str, tf.summary.SummaryWriter], run_dir: Path, st
     length = Length.of_steps(steps, vocabulary.steps_per_quarter)
     (piece,) = composer.compose([0], Sampling(top_p=TOP_P), length, SEED)
     real_ids = first_piece(Path(bundle.run["config"]["data"]))
+    parts = Parts(vocabulary.part_names)
     if writer := writers.pop(REAL, None):
-        show(writer, step, opening(vocabulary.decode(real_ids, TEMPO), steps), "real")
+        show(writer, step, opening(vocabulary.decode(real_ids, TEMPO), steps), "real", parts)
         writer.close()
-    show(writers[SAMPLES], step, composer.score(piece, length, TEMPO), f"step {step}")
+    score = composer.score(piece, length, TEMPO)
+    show(writers[SAMPLES], step, score, f"step {step}", parts)
     with writers[SAMPLES].as_default(step=step):
         probability = real_token_probability(composer, real_ids)
         tf.summary.histogram(music_tag("probability of a real token"), probability)
     writers[SAMPLES].flush()
 
 
-def show(writer: tf.summary.SummaryWriter, step: int, score: Score, title: str) -> None:
+def show(
+    writer: tf.summary.SummaryWriter, step: int, score: Score, title: str, parts: Parts
+) -> None:
     """Write the score's metrics, sound and piano roll. Raises ValueError without any note."""
     import tensorflow as tf
 
@@ -141,7 +147,7 @@ def show(writer: tf.summary.SummaryWriter, step: int, score: Score, title: str) 
         if not score.notes.size:
             raise ValueError("the composed piece holds no note yet: no sound, no picture")
         midi, wav, png = (Path(folder) / f"piece.{suffix}" for suffix in ("mid", "wav", "png"))
-        write_midi(score, midi)
+        write_midi(score, midi, parts)
         render_wav(midi, wav, find_soundfont(), score.seconds)
         save_piano_roll(score, png, title)
         samples, rate = tf.audio.decode_wav(wav.read_bytes())

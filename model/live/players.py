@@ -15,6 +15,7 @@ from typing import Any, TextIO
 from model.live.clock import ON, KeyEvent
 from pipeline.scores.midi.rules import MELODIC_CHANNELS, PERCUSSION_CHANNEL
 from pipeline.scores.notes import DRUMS
+from pipeline.scores.parts import PLAIN
 
 ALL_NOTES_OFF = 123  # the controller of MIDI 1.0 that releases every key of a channel
 KINDS = ("stdout", "port:NAME", "virtual:NAME", "synth")
@@ -95,6 +96,7 @@ class ChannelPlayer(Player):
 
     def __init__(self) -> None:
         super().__init__()
+        self.parts = PLAIN  # what sounds for which program
         self._channels: dict[int, int] = {}  # program -> channel, the least recently used first
 
     def _play(self, event: KeyEvent, seconds: float) -> None:
@@ -122,7 +124,7 @@ class ChannelPlayer(Player):
                     self._note_off(self._channels[held], pitch)
                     self.sounding.discard((held, pitch))
                 free = [self._channels.pop(oldest)]
-            self._program(free[0], program)
+            self._program(free[0], self.parts.sound(program))
             self._channels[program] = free[0]
         elif struck:
             self._channels[program] = self._channels.pop(program)

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model.composing.wishes import wishes_of
-from model.live.players import Player, open_player
+from model.live.players import ChannelPlayer, Player, open_player
 from model.rendering.output_files import live_sound
 from pipeline.runtime.tensorflow_loading import load_tensorflow
 from pipeline.scores.notes import DEFAULT_TEMPO, Score
+from pipeline.scores.parts import Parts
 
 if TYPE_CHECKING:
     from model.composing.composer import Composer
@@ -77,6 +78,8 @@ def _perform(flags: argparse.Namespace, player: Player) -> None:
     seed = secrets.randbits(32) if flags.seed is None else flags.seed
     composer = Composer.load(flags.run)
     composer = composer.asked(wishes_of(flags, composer.vocabulary.conditions))
+    if isinstance(player, ChannelPlayer):
+        player.parts = Parts(composer.vocabulary.part_names)
     played = _input_file(flags)
     primer = _primer(flags, composer)
     known = played or primer

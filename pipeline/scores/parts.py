@@ -10,13 +10,17 @@ import numpy as np
 
 from pipeline.scores.notes import DRUMS
 
+MOST_STRINGS = 4  # named parts whose programs are those of strings, from 40 on
+PIANO = 0
+
 
 @dataclass(frozen=True)
 class Parts:
     """The parts of a score, one for each of its programs.
 
     `names` are those that are not the instrument's, as Soprano; with `played_by` all parts but the
-    percussion are played by this General MIDI program.
+    percussion are played by this General MIDI program. More named parts than four have programs
+    that are no instrument of theirs (harp, timpani, synthetic voices): the piano plays them.
     """
 
     names: Mapping[int, str] = field(default_factory=dict)  # program in the score -> name
@@ -29,7 +33,11 @@ class Parts:
 
     def sound(self, program: int) -> int:
         """The General MIDI program that plays this part; DRUMS stays percussion."""
-        return program if self.played_by is None or program == DRUMS else self.played_by
+        if program == DRUMS:
+            return program
+        if self.played_by is not None:
+            return self.played_by
+        return PIANO if program in self.names and len(self.names) > MOST_STRINGS else program
 
 
 PLAIN = Parts()

@@ -136,7 +136,7 @@ def frames_pieces(path: Path, name: str) -> list[Piece]:
 
     `path` may be a folder that holds one such file.
     """
-    path = _the_file(path)
+    path = the_file(path)
     found = read_frames(path)
     return [
         Piece(
@@ -151,8 +151,11 @@ def frames_pieces(path: Path, name: str) -> list[Piece]:
     ]
 
 
-def _the_file(path: Path) -> Path:
+def the_file(path: Path) -> Path:
+    """The file of frames at a path, which may be a folder that holds one. Raises ValueError."""
     if not path.is_dir():
+        if not path.exists():
+            raise ValueError(f"{path} does not exist; needed: a .json file of frames")
         return path
     files = sorted(path.glob("*.json"))
     if len(files) != 1:

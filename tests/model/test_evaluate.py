@@ -10,6 +10,7 @@ import pytest
 
 from model import evaluate
 from model.evaluation import baselines, protocols
+from pipeline.dataset.manifest import SPLITS
 from pipeline.sources.json_frames import FrameSet, read_frames
 
 JSB = "jsb/Jsb16thSeparated.json"
@@ -148,3 +149,19 @@ def test_a_floor_of_the_other_protocol_is_refused(
 def test_a_source_without_a_protocol_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate.main(["--model", "bigram", "--data", "bach"]) == 1
     assert "jsb:PATH" in capsys.readouterr().err
+
+
+def test_a_folder_stands_for_its_only_file_of_frames(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--model", "bernoulli", "--data", f"nottingham:{tmp_path}"]
+    (tmp_path / "a-8th.json").write_text(json.dumps({split: [[[60, 64]]] for split in SPLITS}))
+    assert evaluate.main(flags) == 0
+    (tmp_path / "b-8th.json").write_text("{}")
+    for place, said in (
+        (tmp_path, "these .json files: a-8th.json, b-8th.json; name the one to read"),
+        (tmp_path / "c-8th.json", "c-8th.json does not exist; needed: a .json file of frames"),
+    ):
+        capsys.readouterr()
+        assert evaluate.main([*flags[:-1], f"nottingham:{place}"]) == 1
+        assert said in capsys.readouterr().err

@@ -77,6 +77,20 @@ def test_a_program_plays_all_voices_and_changes_nothing_else(
     assert "--program is 128; General MIDI has 0 to 127" in capsys.readouterr().err
 
 
+def test_more_voices_than_four_are_all_played_by_the_piano(tmp_path: Path) -> None:
+    run = str(write_tiny_run(tmp_path / "six", GridVocabulary(voices=6)))
+    assert main([run, *FLAGS, "--formats", "mid,musicxml", "--out", str(tmp_path / "out")]) == 0
+    file = tmp_path / "out/piece-001.mid"
+    assert {event.program for event in mido.MidiFile(file) if event.type == "program_change"} == {0}
+    names = [meta.name for meta in metas(file, "track_name")]
+    assert names == [f"Voice {number}" for number in range(1, 7)]
+    printed = ElementTree.parse(file.with_suffix(".musicxml"))
+    assert {part.text for part in printed.iter("midi-program")} == {"1"}
+    assert main([run, *FLAGS, "--formats", "mid", "--out", str(tmp_path), "--program", "48"]) == 0
+    played = mido.MidiFile(tmp_path / "piece-001.mid")
+    assert {event.program for event in played if event.type == "program_change"} == {48}
+
+
 def test_bars_of_a_primer_and_the_part_that_is_new(
     grid_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,7 +32,9 @@ from model.live.stage import Stage, StopAt
 from model.networks.checkpoint import step_folder
 from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import DRUMS, Score, make_notes
+from pipeline.scores.parts import Parts
 from pipeline.scores.reading import read_score
+from pipeline.vocabulary.grid import GridVocabulary
 from tests.conftest import REPOSITORY
 from tests.model.live import virtual_ports as live_ports
 from tests.model.tiny_run import VOCABULARY, write_tiny_run
@@ -468,3 +470,13 @@ def test_what_is_played_into_a_port_is_answered_from_the_next_bar_line(
     assert "answered 1 phrase\n" in said.err
     steps = [e["step"] for e in lines_of(said.out) if e["event"] == "note_on"]
     assert steps and all(BAR <= step < 2 * BAR for step in steps)
+
+
+def test_more_voices_than_four_keep_their_channels_and_sound_as_the_piano() -> None:
+    player = Channels()
+    player.parts = Parts(GridVocabulary(voices=5).part_names)
+    for program in (40, 44):
+        player.play(KeyEvent(0, ON, program, 60, 80), 0.0)
+    (_, first, sound), on, (_, second, same), also_on = player.sent
+    assert (sound, same) == (0, 0) and first != second
+    assert (on, also_on) == (("on", first, 60), ("on", second, 60))
