@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
+import wave
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ SOUNDFONT_FOLDERS = (
 PREFERRED = ("FluidR3_GM.sf2", "default.sf2", "default-GM.sf2", "TimGM6mb.sf2")
 SUFFIXES = (".sf2", ".sf3")
 FULL_SCALE = 32767  # of 16-bit samples
+BLOCK_FRAMES = 2**18  # 6 s: an hour of live music would take 2 GB of memory at once
 LOUDEST = 10 ** (-1 / 20)  # of full scale: -1 dB leaves room for the peaks between samples
 # Of full scale: -140 dB. Without any sound FluidSynth's reverb leaves -150 dB; a note of velocity 1
 # in the middle of an instrument's range has -120 dB or more.
@@ -106,15 +108,37 @@ def make_loud(wav_path: Path) -> None:
 
     Raises OSError if it is no sound file, or on a full disk; the file is then as before.
     """
-    samples = _read_samples(wav_path, wav_path)
-    peak = float(np.abs(samples).max(initial=0))
-    if peak >= SILENCE:
-        _write_loud(samples, peak, wav_path)
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(wav_path) as sound:
+            peak = max((float(np.abs(block).max()) for block in _blocks(sound)), default=0.0)
+            if peak < SILENCE:
+                return
+            sound.seek(0)
+            # Not by soundfile, which does not say why a disk did not take it.
+            with (
+                new_file(wav_path) as partial,
+                partial.open("wb") as stream,
+                wave.open(stream, "wb") as louder,
+            ):
+                louder.setparams((sound.channels, 2, sound.samplerate, 0, "NONE", ""))
+                for block in _blocks(sound):
+                    louder.writeframes(_loud(block, peak).tobytes())
+    except soundfile.SoundFileError as error:
+        raise OSError(f"FluidSynth wrote no sound file for {wav_path}: {error}") from None
+    except OSError as error:
+        raise OSError(f"could not write {wav_path}: {error.strerror or error}") from error
+
+
+def _blocks(sound: Any) -> Iterator[np.ndarray]:
+    """Samples [BLOCK_FRAMES, channels] float32 of an open sound file; the last block is shorter."""
+    return sound.blocks(BLOCK_FRAMES, dtype="float32", always_2d=True)
 
 
 def _write_loud(samples: np.ndarray, peak: float, wav_path: Path) -> Sound:
     """Write samples [num_frames, channels] float32 of this peak with a peak of LOUDEST."""
-    integers = np.rint(samples * np.float32(LOUDEST / peak * FULL_SCALE)).astype("<i2")
+    integers = _loud(samples, peak)
     _write_wav(integers, wav_path)
     return Sound(len(samples) / SAMPLE_RATE, int(np.abs(integers).max()) / (FULL_SCALE + 1))
 
@@ -139,6 +163,11 @@ def own_settings() -> Iterator[None]:
                     del os.environ[name]
                 else:
                     os.environ[name] = value
+
+
+def _loud(samples: np.ndarray, peak: float) -> np.ndarray:
+    """The samples as int16; those of the magnitude `peak` become LOUDEST."""
+    return np.rint(samples * np.float32(LOUDEST / peak * FULL_SCALE)).astype("<i2")
 
 
 def _read_samples(rendered: Path, wav_path: Path) -> np.ndarray:

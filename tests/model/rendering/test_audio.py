@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tracemalloc
 import wave
 from pathlib import Path
 
@@ -12,7 +13,14 @@ import pytest
 
 from model import evaluate, generate
 from model.live.players import SynthPlayer
-from model.rendering.audio import check_synthesizer, find_soundfont, render_wav
+from model.rendering.audio import (
+    SAMPLE_RATE,
+    check_synthesizer,
+    encode_sound,
+    find_soundfont,
+    make_loud,
+    render_wav,
+)
 from model.rendering.write_pieces import choose_soundfont
 from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import DRUMS, Score, make_notes
@@ -203,3 +211,36 @@ def test_quiet_and_loud_music_peaks_at_minus_1_db_and_is_not_clipped(
     assert np.count_nonzero(np.abs(samples) >= 32767) == 0
     assert 20 * np.log10(np.abs(samples).max() / 32768) == pytest.approx(-1, abs=0.01)
     assert sound.peak == np.abs(samples).max() / 32768
+
+
+def test_a_long_recording_becomes_loud_without_being_held_in_memory(tmp_path: Path) -> None:
+    file, seconds = tmp_path / "live.wav", 120
+    quiet = np.zeros((seconds * SAMPLE_RATE, 2), np.int16)
+    quiet[5], quiet[-3] = 100, -200  # in the first block, and in the last one
+    file.write_bytes(encode_sound(quiet, SAMPLE_RATE, format="WAV", subtype="PCM_16"))
+    tracemalloc.start()
+    try:
+        make_loud(file)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < quiet.nbytes / 2  # whole it would be three times as much: floats beside integers
+    with wave.open(str(file)) as stream:
+        assert (stream.getframerate(), stream.getnchannels()) == (SAMPLE_RATE, 2)
+        louder = np.frombuffer(stream.readframes(stream.getnframes()), "<i2").reshape(-1, 2)
+    assert len(louder) == len(quiet)
+    # 32767 x 10 ** (-1 / 20) = 29203.5, and half of it
+    assert set(louder[-3]) <= {-29203, -29204} and set(louder[5]) <= {14601, 14602}
+    assert np.count_nonzero(louder) == 4
+    make_loud(file)
+    assert [path.name for path in tmp_path.iterdir()] == ["live.wav"]
+
+
+def test_a_disk_without_room_for_a_louder_recording_keeps_the_quiet_one(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 400_000) as disk:
+        quiet = np.full((60_000, 2), 100, np.int16)
+        before = encode_sound(quiet, SAMPLE_RATE, format="WAV", subtype="PCM_16")
+        (disk / "live.wav").write_bytes(before)
+        with pytest.raises(OSError, match=r"could not write .*live\.wav: No space left"):
+            make_loud(disk / "live.wav")
+        assert [path.read_bytes() for path in disk.iterdir()] == [before]
