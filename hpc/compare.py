@@ -30,7 +30,7 @@ from hpc.reports.spread import spread
 from hpc.run_folder.recorded import Point, RecordedRun, read_runs
 from pipeline.runtime.command import Parser, run_command
 from pipeline.runtime.files import write_json
-from pipeline.runtime.tables import Table, print_tables
+from pipeline.runtime.tables import Table, print_line, print_tables
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,12 +80,14 @@ def write(
     shown = "\n".join(f"![{picture.stem}]({picture.name})\n" for picture in pictures)
     (out_dir / "comparison.md").write_text(text + "\n" + shown)
     for path in [out_dir / "comparison.md", *pictures]:
-        print(f"wrote {path}")
+        print_line(f"wrote {path}")
     if tensorboard_is_installed():
         write_events(runs, text, out_dir)
-        print(f"wrote {out_dir / FOLDER}: tensorboard --logdir {out_dir / FOLDER}")
+        print_line(f"wrote {out_dir / FOLDER}: tensorboard --logdir {out_dir / FOLDER}")
     else:
-        print("no TensorBoard view: tensorboard is not installed here (pip install tensorboard)")
+        print_line(
+            "no TensorBoard view: tensorboard is not installed here (pip install tensorboard)"
+        )
 
 
 def to_json(runs: Sequence[RecordedRun], target: float | None) -> dict[str, Any]:

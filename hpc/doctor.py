@@ -36,7 +36,7 @@ from hpc.diagnostics.shared_network import SharedNetwork, network, shared_networ
 from hpc.distributed.hosts import parse_hosts
 from pipeline.runtime.command import Parser, run_command
 from pipeline.runtime.files import write_json
-from pipeline.runtime.tables import aligned_lines
+from pipeline.runtime.tables import aligned_lines, print_line
 
 DEFAULT_DATA = Path("data/bach")
 
@@ -183,8 +183,8 @@ def print_settings(hosts: str, num_ranks: int, shared: SharedNetwork, facts: che
             print(f"    {line}")
         lead = "and"
     if in_place:
-        print(f"In place on every host: {', '.join(in_place)}")
-    print(f"With GPUs also: export {shared.nccl}, and mpirun -x NCCL_SOCKET_IFNAME")
+        print_line(f"In place on every host: {', '.join(in_place)}")
+    print_line(f"With GPUs also: export {shared.nccl}, and mpirun -x NCCL_SOCKET_IFNAME")
 
 
 if __name__ == "__main__":

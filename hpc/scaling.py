@@ -48,7 +48,7 @@ from hpc.efficiency.tables import FORMULA, MOST_BUSY, caution, rows, tables, to_
 from hpc.reports.event_files import FOLDER, tensorboard_is_installed
 from pipeline.runtime.command import Parser, meant, run_command, signals_interrupt
 from pipeline.runtime.files import write_json
-from pipeline.runtime.tables import print_lines, print_tables
+from pipeline.runtime.tables import print_line, print_lines, print_tables
 
 STRATEGIES = tuple(name for name in get_args(StrategyName) if name not in ("auto", "single"))
 FEWEST_STEPS = 10  # two warm up, and the first window does not count
@@ -306,12 +306,12 @@ def write(
     for path in [out_dir / "scaling.json", *([flags.json] if flags.json else [])]:
         write_json(path, result)
     for path in (out_dir / "scaling.md", picture, out_dir / "scaling.json"):
-        print(f"wrote {path}")
+        print_line(f"wrote {path}")
     if tensorboard_is_installed():
         from hpc.efficiency.events import write_events
 
         write_events(found, foreseen, text, picture, out_dir)
-        print(f"wrote {out_dir / FOLDER}: tensorboard --logdir {out_dir / FOLDER}")
+        print_line(f"wrote {out_dir / FOLDER}: tensorboard --logdir {out_dir / FOLDER}")
 
 
 def hardware(measured: Measured) -> str:

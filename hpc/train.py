@@ -46,7 +46,7 @@ from hpc.training.run import Run
 from hpc.training.throughput import Throughput
 from pipeline.runtime.command import outlive_terminal, run_command
 from pipeline.runtime.files import write_json
-from pipeline.runtime.tables import print_lines
+from pipeline.runtime.tables import print_line, print_lines
 
 if TYPE_CHECKING:  # imports TensorFlow, which must wait until the flags are parsed
     from hpc.run_folder.journal import Journal
@@ -290,7 +290,7 @@ def report(run: Run, ended: str, json_file: Path | None) -> None:
     loss = "No validation loss yet" if run.has_evaluation else "No valid split to evaluate on"
     if math.isfinite(best):
         loss = f"Best validation loss {best:.4f} nats per token, perplexity {math.exp(best):.3f}"
-    print(f"{endings[ended]}. Step {progress.step} of {run.config.steps}.")
+    print_line(f"{endings[ended]}. Step {progress.step} of {run.config.steps}.")
     print(f"{loss}.\nCompose: python model/generate.py {run.run_dir}")
     if json_file:
         result = {

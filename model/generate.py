@@ -50,7 +50,7 @@ from model.rendering.write_pieces import (
 )
 from pipeline.dataset.manifest import Manifest
 from pipeline.runtime.command import described_parser, flag_type, run_command
-from pipeline.runtime.tables import print_lines
+from pipeline.runtime.tables import print_line
 from pipeline.runtime.tensorflow_loading import load_tensorflow
 from pipeline.scores.formats import SCORE_SUFFIXES
 from pipeline.scores.metre import MOST_BEATS, quarters_per_bar
@@ -316,7 +316,7 @@ def generate(flags: argparse.Namespace) -> None:
         f"composed {num_tokens} tokens in {elapsed:.1f} s ({num_tokens / elapsed:.0f} tokens/s), "
         f"{num_drafts} draft{'s' if num_drafts > 1 else ''} from {composer.checkpoint}, seed {seed}"
     )
-    print_lines([line])
+    print_line(line)
 
     # Write.
     primer_end = primer.end if primer and not flags.new_part_only else 0

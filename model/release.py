@@ -17,6 +17,7 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pipeline.runtime.command import described_parser, run_command
+from pipeline.runtime.tables import print_line
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,7 +51,7 @@ def release(run: Path, out: Path) -> None:
         file.replace(out / file.name)
     fresh.rmdir()
     size = sum(file.stat().st_size for file in out.iterdir()) / 1e6
-    print(f"{out}: {size:.1f} MB, from {checkpoint}")
+    print_line(f"{out}: {size:.1f} MB, from {checkpoint}")
 
 
 def _without_folders(config: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
 from pipeline.dataset.manifest import changes_alone, notes_in_words
 from pipeline.runtime.command import Parser, run_command
 from pipeline.runtime.files import write_json
-from pipeline.runtime.tables import aligned_lines, print_lines
+from pipeline.runtime.tables import aligned_lines, print_line, print_lines
 from pipeline.runtime.tensorflow_loading import load_tensorflow
 from pipeline.scores.labels import FIELDS
 
@@ -83,7 +83,8 @@ def _coverage_lines(found: Description) -> Iterator[str]:
         if unseen:
             names = ", ".join(list(unseen)[:5]) + (", ..." if len(unseen) > 5 else "")
             yield (
-                f"  {split}: {len(unseen)} ids are in no train piece, {sum(unseen.values())} of "
+                f"  {split}: {len(unseen)} {'ids are' if len(unseen) > 1 else 'id is'} in no train "
+                f"piece, {sum(unseen.values())} of "
                 f"{tokens:,} tokens: {names}"
             )
         elif tokens:
@@ -160,7 +161,7 @@ def run(argv: Sequence[str] | None) -> None:
     picture = flags.out if flags.out.suffix.lower() == ".png" else flags.out / f"{found.name}.png"
     picture.parent.mkdir(parents=True, exist_ok=True)
     save_description(found, picture)
-    print(f"picture: {picture}")
+    print_line(f"picture: {picture}")
     if flags.json is not None:
         write_json(flags.json, found.to_dict())
 

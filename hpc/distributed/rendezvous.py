@@ -33,6 +33,7 @@ from hpc.distributed.peer import Peer
 from hpc.distributed.roll_call import RollCall
 from hpc.distributed.time_limit import hard_limit
 from hpc.distributed.watchdog import HEARTBEAT_SECONDS, Watchdog
+from pipeline.runtime.tables import print_line
 
 Facts = dict[str, Any]  # of one rank; always with `rank`, `host` and `address`
 Roll = list[Facts]  # the facts of every rank, in rank order
@@ -119,7 +120,7 @@ def _gather(
     call = RollCall(place, listener, secret)
     is_complete = call.wait(time.monotonic() + start_timeout)
     if line := call.strangers():
-        print(line, file=sys.stderr, flush=True)
+        print_line(line, sys.stderr)
     if not is_complete:
         raise RuntimeError(
             f"rank {', '.join(map(str, call.missing()))} did not come within "

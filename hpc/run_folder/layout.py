@@ -30,6 +30,7 @@ from typing import Any
 
 from hpc.config.train_config import TrainConfig
 from pipeline.runtime.files import read_lines, replace_file, with_checksum
+from pipeline.runtime.tables import print_line
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
@@ -98,5 +99,5 @@ def lock_run(run_dir: Path) -> AbstractContextManager[object]:
         ) from None
     except OSError as error:
         # Some network file systems cannot lock; that is no reason not to train on them.
-        print(f"warning: {run_dir / LOCK} cannot be locked ({error.strerror})", file=sys.stderr)
+        print_line(f"warning: {run_dir / LOCK} cannot be locked ({error.strerror})", sys.stderr)
         return nullcontext()

@@ -17,6 +17,7 @@ from typing import Any
 from hpc.distributed.launcher import Place
 from hpc.run_folder.layout import LOGS
 from pipeline.runtime.files import new_file
+from pipeline.runtime.tables import print_line
 
 KEPT_BYTES = 2**18  # of what earlier starts wrote
 SHOWN_LINES = 20
@@ -50,7 +51,7 @@ class RankLog:
             for descriptor in (1, 2):
                 self._divert(descriptor, path)
         except OSError as error:
-            print(f"warning: {place} keeps no log ({error})", file=sys.stderr, flush=True)
+            print_line(f"warning: {place} keeps no log ({error})", sys.stderr)
 
     def last_words(self, facts: dict[str, Any]) -> str:
         """The last lines of another rank's log, or where it lies if it cannot be read here."""

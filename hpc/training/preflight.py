@@ -31,6 +31,7 @@ from pipeline.dataset.manifest import Manifest
 from pipeline.dataset.schedule import check_sharing
 from pipeline.runtime.command import FAREWELL_SECONDS
 from pipeline.runtime.provenance import commit, library_versions
+from pipeline.runtime.tables import print_line
 
 
 def require_same_settings(run_dir: Path, config: TrainConfig, settings: dict[str, Any]) -> None:
@@ -156,7 +157,7 @@ def _bundle_to_start_from(config: TrainConfig, run_dir: Path, manifest: Manifest
 
     Raises ValueError where it does not fit the flags or the data set.
     """
-    bundle = newest_bundle(run_dir, lambda line: print(line, file=sys.stderr, flush=True))
+    bundle = newest_bundle(run_dir, lambda line: print_line(line, sys.stderr))
     if bundle is None:
         return (
             _weights_of_another_run(config.from_run, config, manifest) if config.from_run else None
@@ -192,5 +193,5 @@ def _weights_of_another_run(from_run: Path, config: TrainConfig, manifest: Manif
             f"{source} holds a network of --model {found[0]} --preset {found[1]}, and --model "
             f"{config.model} --preset {config.preset} is asked for. Use the former with --from"
         )
-    print(f"begins with the weights of {source}", flush=True)
+    print_line(f"begins with the weights of {source}")
     return replace(bundle, progress={}, run={})

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from model.composing.given_voice import FREE, read_given_score, voice_index
+from pipeline.runtime.tables import print_line
 from pipeline.scores.formats import MIDI_SUFFIXES
 from pipeline.scores.midi.track_names import tracks_of_notes
 from pipeline.scores.notes import DRUMS, NOTE, Score, one_note_per_key, snapped, sort_notes
@@ -68,7 +69,7 @@ class PieceWithGap:
         notes = _apart(np.concatenate([kept, np.array(rows, NOTE)]), self.frames.shape[1])
         notes, num_doubled, num_cut = one_note_per_key(notes)
         if num_doubled or num_cut:
-            print(
+            print_line(
                 f"notes on a key that sounds in all parts: left out {num_doubled}, cut where the "
                 f"key is struck again {num_cut}"
             )

@@ -210,8 +210,8 @@ class SynthPlayer(ChannelPlayer):
         if not opened:
             self._synth.delete()
             raise ValueError(
-                f"FluidSynth could not open its audio driver {self._driver or ''}: is there a "
-                "sound card? Name another with --audio-driver (pulseaudio, alsa, jack), or "
+                f"FluidSynth could not open its audio driver ({self._driver or 'its default'}): is "
+                "there a sound card? Name another with --audio-driver (pulseaudio, alsa, jack), or "
                 "--audio-driver file to write a WAV file in real time"
             )
         self._synth.audio_driver = opened

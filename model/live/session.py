@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from model.composing.wishes import wishes_of
 from model.live.players import ChannelPlayer, Player, open_player
 from model.rendering.output_files import live_sound
+from pipeline.runtime.tables import print_line
 from pipeline.runtime.tensorflow_loading import load_tensorflow
 from pipeline.scores.notes import DEFAULT_TEMPO, Score
 from pipeline.scores.parts import Parts
@@ -58,7 +59,7 @@ def run_live(flags: argparse.Namespace) -> None:
         from model.rendering.audio import make_loud
 
         make_loud(audio_file)
-        print(f"the sound is in {audio_file}", file=sys.stderr)
+        print_line(f"the sound is in {audio_file}", sys.stderr)
 
 
 def _perform(flags: argparse.Namespace, player: Player) -> None:
@@ -85,7 +86,7 @@ def _perform(flags: argparse.Namespace, player: Player) -> None:
     known = played or primer
     tempo = flags.tempo or (known.tempo if known else DEFAULT_TEMPO)
     composer.warm_up(primer=bool(flags.input or flags.primer))
-    print(f"playing from {composer.checkpoint}, seed {seed}, tempo {tempo:g}", file=sys.stderr)
+    print_line(f"playing from {composer.checkpoint}, seed {seed}, tempo {tempo:g}", sys.stderr)
     controls = Controls(sampling, tempo)
     with signals_interrupt(), keyboard(controls) as keys:
         stage = Stage(player, controls, keys, flags.look_ahead)
@@ -96,12 +97,12 @@ def _perform(flags: argparse.Namespace, player: Player) -> None:
             else:
                 _play_on(flags, stage, composer, primer, seed)
         except KeyboardInterrupt:
-            print("stopped", file=sys.stderr)
+            print_line("stopped", sys.stderr)
         except BrokenPipeError:  # the reader of the lines has left
             player.abandon()
-    print(stage.performance.report(), file=sys.stderr)
+    print_line(stage.performance.report(), sys.stderr)
     if answered is not None:
-        print(f"answered {answered} phrase{'' if answered == 1 else 's'}", file=sys.stderr)
+        print_line(f"answered {answered} phrase{'' if answered == 1 else 's'}", sys.stderr)
     if flags.json:
         from pipeline.runtime.files import write_json
 
@@ -176,4 +177,4 @@ def _input_file(flags: argparse.Namespace) -> Score | None:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr)  # standard output may carry the music
+    print_line(line, sys.stderr)  # standard output may carry the music

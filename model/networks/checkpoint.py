@@ -24,6 +24,7 @@ import numpy as np
 from pipeline.dataset.manifest import FILE_NAME as DATA_SET
 from pipeline.runtime.files import advice_on, file_sha256, line_of, replace_file, without_checksum
 from pipeline.runtime.provenance import library_versions, shipped
+from pipeline.runtime.tables import print_line
 
 SCHEMA_VERSION = 1
 FILE_NAME = "bundle.json"
@@ -150,7 +151,7 @@ def open_checkpoint(path: Path, *, optimizer: bool = True) -> tuple[Path, Bundle
         try:
             return candidate, read_bundle(candidate, optimizer=optimizer)
         except ValueError as error:
-            print(f"warning: {error}", file=sys.stderr)
+            print_line(f"warning: {error}", sys.stderr)
     raise _none_whole(path, len(candidates))
 
 
@@ -177,7 +178,7 @@ def _candidates(run_dir: Path) -> list[Path]:
     try:
         step = read_best(run_dir)
     except ValueError as error:
-        print(f"warning: {error}: the newest is used", file=sys.stderr)
+        print_line(f"warning: {error}: the newest is used", sys.stderr)
         return newest_first
     return newest_first if step is None else [step_folder(run_dir, step), *newest_first]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from model.rendering.formats import DEFAULT_FORMATS, FORMATS
 from model.rendering.output_files import piece_name
 from pipeline.dataset.manifest import SPLITS, Manifest
-from pipeline.runtime.tables import print_lines
+from pipeline.runtime.tables import print_line, print_lines
 from pipeline.scores.notes import Score
 
 if TYPE_CHECKING:
@@ -88,12 +88,12 @@ def require_notes(pieces: Sequence[ComposedPiece], scores: Sequence[Score], boun
                 "more room (--length-tokens, --bars), or train longer"
             )
         if not piece.complete and not bounded:
-            print(
+            print_line(
                 f"warning: {name}: stopped after {piece.num_composed} tokens, before its end",
-                file=sys.stderr,
+                sys.stderr,
             )
         for remark in piece.remarks:
-            print(f"warning: {name}: {remark}", file=sys.stderr)
+            print_line(f"warning: {name}: {remark}", sys.stderr)
 
 
 def write_pieces(
@@ -111,7 +111,7 @@ def write_pieces(
     replaced = earlier & {Path(file) for piece in rendered for file in piece.files()}
     if replaced:
         count = f"{len(replaced)} file{'s' if len(replaced) > 1 else ''}"
-        print_lines([f"replaced {count} of the same name in {flags.out}"])
+        print_line(f"replaced {count} of the same name in {flags.out}")
     if flags.data:
         _compare(flags.data, scores)
     if flags.json:
@@ -137,7 +137,7 @@ def _render(
         rendered.append(renderer.render(piece_name(piece.index), score))
         print_lines(rendered[-1].report().splitlines())
         for warning in rendered[-1].warnings:
-            print(f"warning: {rendered[-1].name}: {warning}", file=sys.stderr)
+            print_line(f"warning: {rendered[-1].name}: {warning}", sys.stderr)
     return rendered
 
 
@@ -154,7 +154,7 @@ def _compare(data_dir: Path, scores: Sequence[Score]) -> None:
         if manifest.num_pieces(split):
             real = (vocabulary.decode(ids) for _, ids in read_pieces(data_dir, manifest, split))
             columns[f"{manifest.num_pieces(split)} {split}"] = mean_metrics(real)
-    print(f"music metrics, mean over pieces, beside the real ones in {data_dir}:")
+    print_line(f"music metrics, mean over pieces, beside the real ones in {data_dir}:")
     print(compare_table(columns))
 
 

@@ -23,6 +23,7 @@ from pipeline.preprocessing.parsing import parse_pieces
 from pipeline.preprocessing.rejects import REJECTS_FILE, check_rejects, write_rejects
 from pipeline.preprocessing.shards import good_number_of_shards, write_split
 from pipeline.preprocessing.spool import Entry, Spool
+from pipeline.runtime.tables import print_line
 from pipeline.scores.formats import AS_WRITTEN, Reading
 from pipeline.scores.labels import NO_FEATURES, summarise
 from pipeline.scores.notes import Score
@@ -150,7 +151,9 @@ def _existing(settings: Settings, request: Mapping[str, Any]) -> Manifest | None
             "Use --force to replace it, or another --out"
         )
     manifest.verify(settings.out)
-    print(f"{settings.out} holds this data set already (same sources and settings): nothing done")
+    print_line(
+        f"{settings.out} holds this data set already (same sources and settings): nothing done"
+    )
     return manifest
 
 
@@ -243,7 +246,7 @@ def _split(
     free = [music[piece.id] for piece in pieces if piece.split is None]
     num_copies, num_groups = copies([*official, *free])
     if num_copies:
-        print(
+        print_line(
             f"{num_copies} pieces are copies of others (in another key, velocity, program or note "
             f"value): {num_groups} groups of copies each stay in one split"
         )
@@ -253,11 +256,11 @@ def _split(
 
 def _warn_of_empty_valid(num_pieces: int, settings: Settings) -> None:
     if not num_pieces:
-        print(
+        print_line(
             f"warning: the valid split is empty (--valid {settings.valid:g}): a training on this "
             "data set goes without evaluation. For one, use a larger --valid or more scores, or a "
             "data set whose official split has one",
-            file=sys.stderr,
+            sys.stderr,
         )
 
 
@@ -269,7 +272,7 @@ def _num_lanes(num_pieces: int, settings: Settings) -> int:
     """
     if settings.fewer_lanes and 0 < num_pieces < settings.num_lanes:
         num_lanes = 1 << (num_pieces.bit_length() - 1)
-        print(
+        print_line(
             f"lanes: {num_lanes} instead of {settings.num_lanes}, so that none of them is empty: "
             f"at most {num_lanes} processes can train on this data set"
         )

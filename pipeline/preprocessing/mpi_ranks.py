@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any
 
 from pipeline.preprocessing.killable_pool import Failure, ParsePool
+from pipeline.runtime.tables import print_line
 
 # Variables of Open MPI and the MPICH family: the number of processes, in all and on this host.
 SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
@@ -56,7 +57,7 @@ def open_ranks() -> Iterator[Ranks | None]:
     hosts = Counter(MPI.COMM_WORLD.gather(socket.gethostname()) or ())
     if hosts:  # on the first rank
         found = ", ".join(f"{host} ({count})" for host, count in sorted(hosts.items()))
-        print(f"{hosts.total()} processes under mpirun: {found}", flush=True)
+        print_line(f"{hosts.total()} processes under mpirun: {found}")
     with MPICommExecutor(MPI.COMM_WORLD, root=0) as executor:
         yield None if executor is None else Ranks(executor, MPI.COMM_WORLD.size - 1)  # type: ignore[arg-type]
 

@@ -9,6 +9,7 @@ from pipeline.preprocessing.killable_pool import Failure, Limits, ParsePool
 from pipeline.preprocessing.mpi_ranks import Ranks
 from pipeline.preprocessing.spool import Entry, Spool
 from pipeline.runtime.progress import progress
+from pipeline.runtime.tables import print_line
 from pipeline.sources.piece import Piece
 
 Pool = ParsePool[Piece, list[Encoded | Failure]]
@@ -45,7 +46,9 @@ def parse_pieces(
     # The files that are left to parse.
     left = [piece for piece in kept if piece.id not in spool.done]
     if len(left) < len(kept):
-        print(f"{len(kept) - len(left)} of {len(kept)} files were parsed before: going on there")
+        print_line(
+            f"{len(kept) - len(left)} of {len(kept)} files were parsed before: going on there"
+        )
     # music21 is loaded once, in the server from which the workers are forked.
     preload = ["numpy", "music21", "pipeline.scores.reading", *encoder.modules]
     pool: Pool = ParsePool(encoder, num_processes, limits, preload)

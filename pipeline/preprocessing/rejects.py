@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline.preprocessing.killable_pool import Failure
 from pipeline.runtime.files import new_file
+from pipeline.runtime.tables import print_line
 
 REJECTS_FILE = "rejects.csv"
 SHOWN = 20  # rows on the screen; the file has all
@@ -49,7 +50,7 @@ def check_rejects(
         return
     write_rejects(list_file, rejects)
     for name, failure in sorted(failed.items())[:SHOWN]:
-        print(f"  {name}: {failure.kind}: {failure.reason}", file=sys.stderr)
+        print_line(f"  {name}: {failure.kind}: {failure.reason}", sys.stderr)
     raise ValueError(
         f"{len(failed)} of {num_pieces} {things} could not be used, {allowed} would be accepted. "
         f"The list is in {list_file}. Repair or remove them, or raise --max-rejects"

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any, NoReturn, TypeVar
 
-from pipeline.runtime.tables import broken, print_lines
+from pipeline.runtime.tables import broken, print_line
 
 T = TypeVar("T")
 # Variables in which a launcher gives a process its rank, as hpc/distributed/launcher.py asks them.
@@ -41,13 +41,13 @@ def run_command(work: Callable[[], int | None], who: str = "") -> int:
         left = str(stop) or "nothing half-written was left behind"
         if sys.stderr.isatty():  # which shows "^C", perhaps behind an unfinished line
             print(file=sys.stderr)
-        print_lines([f"{prefix}interrupted; {left}"], sys.stderr)
+        print_line(f"{prefix}interrupted; {left}", sys.stderr)
         return 130
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
-        print_lines([f"{prefix}{error.strerror or error}{where}"], sys.stderr)
+        print_line(f"{prefix}{error.strerror or error}{where}", sys.stderr)
     except (ValueError, RuntimeError) as error:
-        print_lines([prefix + " ".join(str(error).split())], sys.stderr)
+        print_line(prefix + " ".join(str(error).split()), sys.stderr)
     return 1
 
 
@@ -112,7 +112,7 @@ class Parser(argparse.ArgumentParser):
         _let_rank_0_speak()
         end = "" if message.endswith("?") else "."
         line = f"error: {message.removeprefix('argument ')}{end} See {self.prog} --help"
-        print_lines([line], sys.stderr)
+        print_line(line, sys.stderr)
         self.exit(2)
 
     def print_help(self, file: Any = None) -> None:

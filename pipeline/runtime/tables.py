@@ -65,6 +65,11 @@ def print_lines(lines: Iterable[str], stream: TextIO | None = None) -> None:
         print(broken(line, columns), file=stream, flush=True)
 
 
+def print_line(line: str, stream: TextIO | None = None) -> None:
+    """Print a line as `print_lines` does."""
+    print_lines([line], stream)
+
+
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """The rows below their headings, as GitHub shows tables."""
     # Not rich's box.MARKDOWN: its ruler has no colons, so GitHub puts numbers at the left edge, it

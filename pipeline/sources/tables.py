@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
+from pipeline.runtime.tables import print_line
+
 Value = TypeVar("Value")
 
 SHOWN = 10  # lines of one kind
@@ -64,9 +66,9 @@ def report(what: str, names: Iterable[str]) -> None:
     """Print a line for each of the first names, and how many more there are."""
     listed = sorted(names)
     for name in listed[:SHOWN]:
-        print(f"note: {what}: {name}", file=sys.stderr)
+        print_line(f"note: {what}: {name}", sys.stderr)
     if len(listed) > SHOWN:
-        print(f"note: {what}: and {len(listed) - SHOWN} more", file=sys.stderr)
+        print_line(f"note: {what}: and {len(listed) - SHOWN} more", sys.stderr)
 
 
 def _csv_rows(path: Path) -> list[dict[str, str]]:

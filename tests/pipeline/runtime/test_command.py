@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,8 @@ from hpc.scaling import parse_flags as scaling_flags
 from model.generate import parse_arguments as generate_flags
 from pipeline.preprocess import parse_arguments as preprocess_flags
 from pipeline.runtime.command import signals_interrupt
+from pipeline.scores.midi.writer import write_midi
+from pipeline.scores.notes import Score, make_notes
 from tests.conftest import REPOSITORY
 from tests.hpc.launching import MPI_ENVIRONMENT, mpi_command
 from tests.terminals import COLUMNS, lines_on, run_on_terminal
@@ -121,3 +124,16 @@ def test_a_terminal_that_closes_interrupts_unless_nohup_has_its_signal_ignored()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with signals_interrupt():
         os.kill(os.getpid(), signal.SIGHUP)
+
+
+def test_the_lines_of_a_command_are_broken_between_words(tmp_path: Path) -> None:
+    write_midi(Score(make_notes([(0, 0, 60, 4, 80)]), 4), tmp_path / "one.mid")
+    command = [sys.executable, str(REPOSITORY / "pipeline/preprocess.py"), str(tmp_path)]
+    flags = ["--out", str(tmp_path / "data"), "--valid=0", "--test=0", "--processes=1"]
+    code, terminal = run_on_terminal([*command, *flags])
+    shown = lines_on(terminal)
+    assert code == 0, terminal
+    assert max(map(len, shown)) <= COLUMNS
+    said = " ".join(" ".join(shown).split())
+    assert "lanes: 1 instead of 16, so that none of them is empty: at most 1 processes can" in said
+    assert "warning: the valid split is empty (--valid 0): a training on this data set goes" in said
