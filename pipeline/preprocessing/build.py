@@ -274,7 +274,7 @@ def _num_lanes(num_pieces: int, settings: Settings) -> int:
         num_lanes = 1 << (num_pieces.bit_length() - 1)
         print_line(
             f"lanes: {num_lanes} instead of {settings.num_lanes}, so that none of them is empty: "
-            f"at most {num_lanes} processes can train on this data set"
+            f"at most {num_lanes} process{'es' * (num_lanes > 1)} can train on this data set"
         )
         return num_lanes
     if num_pieces < settings.num_lanes:

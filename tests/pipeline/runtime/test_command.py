@@ -135,5 +135,5 @@ def test_the_lines_of_a_command_are_broken_between_words(tmp_path: Path) -> None
     assert code == 0, terminal
     assert max(map(len, shown)) <= COLUMNS
     said = " ".join(" ".join(shown).split())
-    assert "lanes: 1 instead of 16, so that none of them is empty: at most 1 processes can" in said
+    assert "lanes: 1 instead of 16, so that none of them is empty: at most 1 process can" in said
     assert "warning: the valid split is empty (--valid 0): a training on this data set goes" in said
