@@ -13,6 +13,7 @@ import json
 import shlex
 import socket
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -36,7 +37,7 @@ from hpc.diagnostics.shared_network import SharedNetwork, network, shared_networ
 from hpc.distributed.hosts import parse_hosts
 from pipeline.runtime.command import Parser, run_command
 from pipeline.runtime.files import write_json
-from pipeline.runtime.tables import aligned_lines, print_line
+from pipeline.runtime.tables import UNLIMITED_WIDTH, aligned_lines, print_line
 
 DEFAULT_DATA = Path("data/bach")
 
@@ -138,17 +139,21 @@ def try_launch(
 
 
 def print_table(table: Sequence[Finding]) -> None:
-    """Print one line for each finding, and below it what to do."""
+    """Print a line for each finding, on a narrow terminal several, and below it what to do."""
     from rich.console import Console
     from rich.text import Text
 
+    console = Console(force_jupyter=False)  # in a notebook, one text with what is printed below it
+    before = max(map(len, STATUSES)) + max(len(finding.check) for finding in table) + 4
+    room = console.width - before if sys.stdout.isatty() else UNLIMITED_WIDTH
     rows: list[tuple[str, str, str]] = []
     for finding in table:
-        rows.append((finding.status, finding.check, finding.found))
+        first, *rest = textwrap.wrap(finding.found, room, break_long_words=False) or [""]
+        rows.append((finding.status, finding.check, first))
+        rows += [("", "", line) for line in rest]
         if finding.advice:
             rows.append(("", "", f"-> {finding.advice}"))
     colours = dict(zip(STATUSES, ("green", "yellow", "red"), strict=True))
-    console = Console(force_jupyter=False)  # in a notebook, one text with what is printed below it
     for (status, *_), line in zip(rows, aligned_lines(("", "", ""), rows), strict=True):
         text = Text(line)
         if status:

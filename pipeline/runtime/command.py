@@ -168,6 +168,7 @@ class _ParagraphsFormatter(argparse.HelpFormatter):
 def described_parser(doc: str | None) -> Parser:
     """A parser whose help text is the command's docstring."""
     summary, _, rest = (doc or "").removeprefix("Command: ").partition("\n")
+    summary = summary[:1].upper() + summary[1:]
     return Parser(description=summary, epilog=rest, formatter_class=_ParagraphsFormatter)
 
 

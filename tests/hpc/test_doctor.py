@@ -7,6 +7,7 @@ import json
 import shutil
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from hpc.diagnostics.remote_hosts import Answer, Trial
 from hpc.diagnostics.shared_network import network, shared_networks
 from pipeline.dataset.manifest import FILE_NAME, Manifest
 from pipeline.vocabulary.events import EventVocabulary
+from tests.conftest import REPOSITORY
+from tests.terminals import COLUMNS, lines_on, run_on_terminal
 
 
 @pytest.fixture(scope="module")
@@ -324,3 +327,14 @@ def test_a_process_bound_under_open_mpi_5_is_told_the_name_that_works_there(
     bound = Trial("mpirun", [("dorchester", "/p", 1), ("bath", "/p", 1)])
     advice = checks.launch(facts, {"dorchester": 1, "bath": 1}, bound, None)[-1].advice
     assert "hwloc_default_binding_policy = none in ~/.prte/mca-params.conf" in advice
+
+
+def test_findings_are_broken_between_words_on_a_terminal() -> None:
+    hosts = f"{socket.gethostname()},no-such-host.invalid"
+    doctor_py = [sys.executable, str(REPOSITORY / "hpc/doctor.py")]
+    code, terminal = run_on_terminal([*doctor_py, "--quick", "-H", hosts])
+    assert code == 2
+    shown = lines_on(terminal)
+    # The terminal itself wraps an advice, so that a command in it can be copied whole.
+    assert all(len(line) <= COLUMNS for line in shown if "-> " not in line)
+    assert "no-such-host.invalid: ssh: " in " ".join(" ".join(shown).split())
