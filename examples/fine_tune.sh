@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export PATH="$PWD/.venv/bin:$PATH"
 MIDI=${1:?give a folder of MIDI files}
 shift
-BASE=${BASE:-model/pretrained/chorales} NAME=${NAME:-mine}
+BASE=${BASE:-model/pretrained/chorales} NAME=${NAME:-mine-4}
 
 python pipeline/preprocess.py "$MIDI" --vocabulary grid --num-lanes 4 --out "data/$NAME"
 # A tenth of the usual learning rate: so much of what was learned before stays.

@@ -51,10 +51,10 @@ def test_the_shipped_model_is_fine_tuned_on_a_folder_of_midi_and_composes(
         shutil.copy(tiny_corpus / f"{name}.mid", midi)
     flags = ["--steps=1", "--eval-every=1", "--warmup-steps=0", "--log-every=1"]
     said = example("fine_tune.sh", str(midi), *flags, cwd=tmp_path, BARS="1")
-    assert "data/mine: 6 pieces from 6 files" in said
+    assert "data/mine-4: 6 pieces from 6 files" in said
     # Nats per token of chorales that the shipped model knows; a new network has ln(93) = 4.5.
-    assert losses(tmp_path / "runs/mine", "valid")[0] < 1
-    files = sorted(path.name for path in (tmp_path / "out/mine").iterdir())
+    assert losses(tmp_path / "runs/mine-4", "valid")[0] < 1
+    files = sorted(path.name for path in (tmp_path / "out/mine-4").iterdir())
     assert files == ["piece-001.mid", "piece-001.mp3", "piece-001.png"]
 
 
