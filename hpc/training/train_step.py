@@ -58,6 +58,7 @@ class Steps:
         self._config = config
         self._num_lanes = plan.manifest.num_lanes
         self._lanes = np.array(plan.local_lanes, np.int32)
+        self._rows_per_lane = plan.rows_per_lane
         # Targets that this worker's batch has room for; equal on all workers, filled or not.
         self._positions = plan.local_batch_size * plan.sequence_length
 
@@ -68,7 +69,8 @@ class Steps:
             keras.Variable(weight, trainable=False, dtype="float32", name=f"average_{index}")
             for index, weight in enumerate(model.trainable_variables if config.average else [])
         ]
-        tokens = tf.TensorSpec([None, None], tf.int32)
+        # The batch is known while the graph is built: the LSTM chooses its layout by it.
+        tokens = tf.TensorSpec([plan.local_batch_size, None], tf.int32)
         scalar = tf.TensorSpec([], tf.int32)
         weights = tf.TensorSpec([None, None], tf.float32)
         # No Python `if` or loop over tensors for autograph to convert: the start is 1 s shorter.
@@ -115,7 +117,7 @@ class Steps:
         """
         # The gradient of this worker's windows, in --accumulation parts.
         parts = tf.split(  # each [local_lanes, rows, time + 1]
-            tf.reshape(tokens, [len(self._lanes), -1, tf.shape(tokens)[1]]),
+            tf.reshape(tokens, [len(self._lanes), self._rows_per_lane, tf.shape(tokens)[1]]),
             self._config.accumulation,
             axis=1,
         )
@@ -158,7 +160,7 @@ class Steps:
         keeps them near 1 for float16 and does not change their ratios.
         """
         positions = float(self._positions)
-        tokens = tf.reshape(part, [-1, tf.shape(part)[2]])
+        tokens = tf.reshape(part, [part.shape[0] * part.shape[1], tf.shape(part)[2]])
         weights = target_weights(tokens)
         variables = self.model.trainable_variables
         with tf.GradientTape() as tape:

@@ -6,14 +6,16 @@ only the recurrent product and the gates. Backwards, the loop holds only the gra
 and the recurrent product. One product each for the weights, the bias and the inputs follows, over
 all steps at once. cuDNN does the same on a GPU (Appleyard et al., 2016, arXiv:1604.01946).
 
-Inside the loops a step is [features, batch], not [batch, features]. With a batch of 32 and 512
-units `U^T h` then runs at the rate of a large product, twice that of `h U`; and the four gates are
-blocks of rows, which `tf.split` returns without copying. Figures: hpc/results/lstm.md.
+Inside the loops a step of a large batch is [features, batch], not [batch, features]. With a batch
+of 32 and 512 units `U^T h` then runs at the rate of a large product, up to twice that of `h U`; and
+the four gates are blocks of rows, which `tf.split` returns without copying. With a batch of 4 `h U`
+is four times as fast as `U^T h`. Figures: hpc/results/lstm.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -21,6 +23,7 @@ import tensorflow as tf
 
 Tensors = tuple[tf.Tensor, ...]
 SAVED = 6  # tensors that a step saves for the gradient
+SMALL_BATCH = 16  # up to here a step is [batch, features]
 
 
 class HoistedLSTM(keras.layers.LSTM):
@@ -113,32 +116,35 @@ def hoisted_lstm(
     If it is bfloat16 or float16, only the products are in it; gates and state are float32. `scale`
     [batch, units] multiplies the hidden state before each recurrent product; it has no gradient.
     """
-    columns = None if scale is None else _accumulator(tf.transpose(scale))
+    layout = Layout.of_batch(inputs.shape[0])
+    step_scale = None if scale is None else layout.state(scale)
     projected = tf.nn.bias_add(tf.matmul(_flatten(inputs), kernel), bias)
-    projected = _to_columns(_unflatten(projected, inputs))  # [time, 4 units, batch]
     states, last_cell, saved = _forward(
-        projected,
-        _accumulator(tf.transpose(hidden)),
-        _accumulator(tf.transpose(cell)),
-        tf.transpose(recurrent_kernel),
-        columns,
+        layout,
+        layout.by_step(_unflatten(projected, inputs)),
+        layout.state(hidden),
+        layout.state(cell),
+        layout.factor(recurrent_kernel),
+        step_scale,
     )
     dtype = inputs.dtype
-    states = tf.cast(states, dtype)  # [time + 1, units, batch]: first the one before the first step
-    outputs = _to_rows(states[1:])
+    states = tf.cast(states, dtype)  # [time + 1, STEP]: first the one before the first step
+    outputs = layout.by_piece(states[1:])
     outputs.set_shape([*inputs.shape[:2], hidden.shape[-1]])
 
     def gradient(d_outputs: tf.Tensor, d_hidden: tf.Tensor, d_cell: tf.Tensor) -> Tensors:
         d_gates, *d_start = _backward(
-            _to_columns(d_outputs),
-            _accumulator(tf.transpose(d_hidden)),
-            _accumulator(tf.transpose(d_cell)),
-            recurrent_kernel,
-            columns,
+            layout,
+            layout.by_step(d_outputs),
+            layout.state(d_hidden),
+            layout.state(d_cell),
+            layout.factor(tf.transpose(recurrent_kernel)),
+            step_scale,
             saved,
         )
-        d_gates = _flatten(_to_rows(d_gates))  # [batch * time, 4 units]
-        before = _to_rows(states[:-1])  # [batch, time, units]: the hidden state before each step
+        d_gates = _flatten(layout.by_piece(d_gates))  # [batch * time, 4 units]
+        # [batch, time, units]: the hidden state before each step
+        before = layout.by_piece(states[:-1])
         if scale is not None:
             before *= tf.cast(scale, dtype)[:, None]
         # One after the other, so that what is complete can be sent while the rest is computed.
@@ -149,28 +155,75 @@ def hoisted_lstm(
             d_kernel = tf.matmul(_flatten(inputs), d_gates, transpose_a=True)
         with tf.control_dependencies([d_kernel]):
             d_inputs = _unflatten(tf.matmul(d_gates, kernel, transpose_b=True), inputs)
-        d_start = [tf.cast(tf.transpose(state), dtype) for state in d_start]
+        d_start = [tf.cast(layout.turned(state), dtype) for state in d_start]
         return d_inputs, *d_start, d_kernel, d_recurrent, d_bias
 
-    last = tf.transpose(states[-1]), tf.cast(tf.transpose(last_cell), dtype)
+    last = layout.turned(states[-1]), tf.cast(layout.turned(last_cell), dtype)
     return (outputs, *last), gradient
 
 
+@dataclass(frozen=True)
+class Layout:
+    """How a step lies inside the loops: STEP is [features, batch], or [batch, features]."""
+
+    features_first: bool
+
+    @classmethod
+    def of_batch(cls, size: int | None) -> Layout:
+        """The layout whose recurrent product is the faster one; None is a size not known yet."""
+        return cls(size is None or size > SMALL_BATCH)
+
+    @property
+    def features(self) -> int:
+        """The axis of the features in a step."""
+        return 0 if self.features_first else 1
+
+    def turned(self, x: tf.Tensor) -> tf.Tensor:
+        """[batch, features] as STEP, or back."""
+        return tf.transpose(x) if self.features_first else x
+
+    def state(self, x: tf.Tensor) -> tf.Tensor:
+        """[batch, features] as STEP, in the dtype of gates and state."""
+        return _accumulator(self.turned(x))
+
+    def by_step(self, x: tf.Tensor) -> tf.Tensor:
+        """[batch, time, features] as [time, STEP]."""
+        return tf.transpose(x, [1, 2, 0] if self.features_first else [1, 0, 2])
+
+    def by_piece(self, x: tf.Tensor) -> tf.Tensor:
+        """[time, STEP] as [batch, time, features]."""
+        return tf.transpose(x, [2, 0, 1] if self.features_first else [1, 0, 2])
+
+    def factor(self, weights: tf.Tensor) -> tf.Tensor:
+        """Weights [features, n] as `product` takes them."""
+        return self.turned(weights)
+
+    def product(self, x: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+        """STEP times weights, as STEP of their n features."""
+        x = tf.cast(x, factor.dtype)
+        return tf.matmul(factor, x) if self.features_first else tf.matmul(x, factor)
+
+    def split(self, x: tf.Tensor, sizes: int | list[int]) -> list[tf.Tensor]:
+        """STEP cut by its features."""
+        return tf.split(x, sizes, axis=self.features)
+
+
 def _forward(
+    layout: Layout,
     projected: tf.Tensor,
     hidden: tf.Tensor,
     cell: tf.Tensor,
-    transposed: tf.Tensor,
+    factor: tf.Tensor,
     scale: tf.Tensor | None,
 ) -> Tensors:
-    """All hidden states [time + 1, units, batch], the last cell, and a stack for `_backward`.
+    """All hidden states [time + 1, STEP], the last cell, and a stack for `_backward`.
 
     `projected[time]` is a view; a TensorArray would first copy all steps into itself.
     """
-    length, units = tf.shape(projected)[0], transposed.shape[1]
+    length, units = tf.shape(projected)[0], hidden.shape[layout.features]
     states = tf.TensorArray(hidden.dtype, length + 1).write(0, hidden)
     saved = tf.raw_ops.EmptyTensorList(
-        element_shape=[units, -1], max_num_elements=-1, element_dtype=hidden.dtype
+        element_shape=_known(hidden), max_num_elements=-1, element_dtype=hidden.dtype
     )
 
     def step(
@@ -181,10 +234,10 @@ def _forward(
         saved: tf.Tensor,
     ) -> tuple[Any, ...]:
         scaled = hidden if scale is None else hidden * scale
-        recurrent = tf.matmul(transposed, tf.cast(scaled, transposed.dtype))
+        recurrent = layout.product(scaled, factor)
         sums = _accumulator(projected[time]) + _accumulator(recurrent)
-        sigmoids, candidate, out = tf.split(sums, [2 * units, units, units])
-        keep_in, forget = tf.split(tf.sigmoid(sigmoids), 2)
+        sigmoids, candidate, out = layout.split(sums, [2 * units, units, units])
+        keep_in, forget = layout.split(tf.sigmoid(sigmoids), 2)
         candidate, out = tf.tanh(candidate), tf.sigmoid(out)
         new_cell = forget * cell + keep_in * candidate
         squashed = tf.tanh(new_cell)
@@ -199,19 +252,20 @@ def _forward(
 
 
 def _backward(
+    layout: Layout,
     d_outputs: tf.Tensor,
     d_hidden: tf.Tensor,
     d_cell: tf.Tensor,
-    kernel: tf.Tensor,
+    factor: tf.Tensor,
     scale: tf.Tensor | None,
     saved: tf.Tensor,
 ) -> Tensors:
-    """Gradients of the gates' sums [time, 4 units, batch] and of the state before the first step.
+    """Gradients of the gates' sums [time, STEP] and of the state before the first step.
 
-    d_outputs [time, units, batch]; d_hidden and d_cell [units, batch]: those of the last state.
+    d_outputs [time, STEP]; d_hidden and d_cell STEP: those of the last state.
     """
     length = tf.shape(d_outputs)[0]
-    d_gates = tf.TensorArray(kernel.dtype, length)
+    d_gates = tf.TensorArray(factor.dtype, length)
 
     def step(
         time: tf.Tensor,
@@ -227,8 +281,9 @@ def _backward(
         d_in = _sigmoid_gradient(keep_in, d_cell * candidate)
         d_forget = _sigmoid_gradient(forget, d_cell * cell)
         d_candidate = _tanh_gradient(candidate, d_cell * keep_in)
-        d_sums = tf.cast(tf.concat([d_in, d_forget, d_candidate, d_out], 0), kernel.dtype)
-        d_hidden = _accumulator(tf.matmul(kernel, d_sums))
+        d_sums = tf.concat([d_in, d_forget, d_candidate, d_out], layout.features)
+        d_sums = tf.cast(d_sums, factor.dtype)
+        d_hidden = _accumulator(layout.product(d_sums, factor))
         if scale is not None:
             d_hidden *= scale
         return time - 1, d_hidden, d_cell * forget, d_gates.write(time, d_sums), saved
@@ -251,7 +306,7 @@ def _pop(stack: tf.Tensor, like: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]
     tensors: list[tf.Tensor] = []
     for _ in range(SAVED):
         stack, tensor = tf.raw_ops.TensorListPopBack(
-            input_handle=stack, element_shape=[like.shape[0], -1], element_dtype=like.dtype
+            input_handle=stack, element_shape=_known(like), element_dtype=like.dtype
         )
         tensor.set_shape(like.shape)
         tensors.insert(0, tensor)
@@ -273,14 +328,9 @@ def _accumulator(x: tf.Tensor) -> tf.Tensor:
     return tf.cast(x, tf.float32) if x.dtype.size < 4 else x
 
 
-def _to_columns(x: tf.Tensor) -> tf.Tensor:
-    """[batch, time, features] as [time, features, batch]."""
-    return tf.transpose(x, [1, 2, 0])
-
-
-def _to_rows(x: tf.Tensor) -> tf.Tensor:
-    """[time, features, batch] as [batch, time, features]."""
-    return tf.transpose(x, [2, 0, 1])
+def _known(x: tf.Tensor) -> list[int]:
+    """The shape, with -1 for a size not known yet."""
+    return [-1 if size is None else size for size in x.shape]
 
 
 def _flatten(x: tf.Tensor) -> tf.Tensor:

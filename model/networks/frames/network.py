@@ -31,7 +31,7 @@ from model.networks.frames.pitch_codes import PitchCodes
 from model.networks.frames.voice_head import VoiceHead, degrees, flat
 from model.networks.hoisted_lstm import HoistedLSTM
 from model.networks.masks import NEVER, dropout
-from pipeline.vocabulary.grammar import END, MARKS
+from pipeline.vocabulary.grammar import END, MARKS, PAD
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,8 @@ class FrameNetwork(keras.Model):
         """Logits [batch, time, vocab] float32 of the ids that follow `tokens` [batch, time].
 
         `time` must be a multiple of 1 + voices, and the first id a STEP or an END. What came before
-        the window is unknown. `dropout_seeds` [num_slices, 2]: as in `MusicLSTM.call`.
+        the window is unknown. Logits are 0 in frames of PAD, which end the shorter pieces of a
+        batch. `dropout_seeds` [num_slices, 2]: as in `MusicLSTM.call`.
         """
         if state is not None:
             raise ValueError("this takes whole windows: decode with `steps`")
@@ -137,15 +138,22 @@ class FrameNetwork(keras.Model):
             x, _, _ = lstm(x, recurrent_scale=scale)
         x = self._dropout(x, "dropout", self.config.num_layers, dropout_seeds)
 
-        # Within the frames: the voices, then the STEP or END that follows.
+        # Within the frames in use, [frames in use, ...]: the voices, then the STEP or END after.
+        frames, in_use = tf.shape(place), tf.cast(tf.where(rows[..., 0] != PAD), tf.int32)
+        scales = self._head_scales(in_use, frames, dropout_seeds)
+        x, known, place, pitches = tf.nest.map_structure(
+            lambda of_frames: tf.gather_nd(of_frames, in_use), (x, known, place, pitches)
+        )
         contexts = self._contexts(x)
         logits = [
-            self._voice_logits(voice, contexts[voice], known, place, pitches, dropout_seeds)
+            self._voice_logits(voice, contexts[voice], known, place, pitches, scales[voice])
             for voice in range(self.config.num_voices)
         ]
         logits.append(self._step_logits(x, place))
-        stacked = tf.stack(logits, axis=2)  # [batch, frames, 1 + voices, vocab]
-        return tf.reshape(stacked, [shape[0], shape[1], self.config.vocab_size]), None
+        vocab = self.config.vocab_size
+        joined = tf.concat(logits, -1)  # [frames in use, (1 + voices) * vocab]
+        scattered = tf.scatter_nd(in_use, joined, tf.concat([frames, [joined.shape[1]]], 0))
+        return tf.reshape(scattered, [*tf.unstack(shape), vocab]), None
 
     def named_weights(self) -> dict[str, keras.Variable]:
         """Every weight by its path, e.g. 'frames/lstm_0/lstm_cell/kernel'."""
@@ -200,16 +208,17 @@ class FrameNetwork(keras.Model):
         known: PastFeatures,
         place: tf.Tensor,
         pitches: tf.Tensor,
-        seeds: tf.Tensor | None = None,
+        scale: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Logits [..., vocab] float32 of a voice's ids, from the past and the voices above.
 
         `pitches` [..., voices] are the frame's pitch indices; only those of the voices above count.
+        `scale` [..., head_units] multiplies the head's activations.
         """
         head = self.heads[voice]
         others = [pitches[..., other] for other in range(voice)]
         hidden = head.hidden(context, known, place, others)
-        hidden = self._dropout(hidden, "head_dropout", 100 + voice, seeds)
+        hidden = hidden if scale is None else hidden * scale
         logits = head.logits(hidden, known, others)
         return self._at(logits, MARKS + self.config.num_places + voice * self.codes.num_indices)
 
@@ -241,6 +250,20 @@ class FrameNetwork(keras.Model):
             return None
         ones = tf.ones([num_rows, 1, self.config.units], self.compute_dtype)
         return self._dropout(ones, "recurrent_dropout", 200 + layer, seeds)[:, 0]
+
+    def _head_scales(
+        self, in_use: tf.Tensor, frames: tf.Tensor, seeds: tf.Tensor | None
+    ) -> list[tf.Tensor | None]:
+        """For each voice dropout of its head as factors [frames in use, head_units].
+
+        `frames`: the shape [2] of the batch in frames, of which `in_use` [frames in use, 2] count.
+        """
+        voices = range(self.config.num_voices)
+        if seeds is None or not self.config.head_dropout:
+            return [None for _ in voices]
+        ones = tf.ones([*tf.unstack(frames), self.config.head_units], self.compute_dtype)
+        masks = [self._dropout(ones, "head_dropout", 100 + voice, seeds) for voice in voices]
+        return [tf.gather_nd(mask, in_use) for mask in masks]
 
     def _dropout(self, x: tf.Tensor, rate: str, site: int, seeds: tf.Tensor | None) -> tf.Tensor:
         whole_steps = rate == "history_dropout"

@@ -16,7 +16,7 @@ from model.networks.frames.network import FramesConfig
 from model.networks.frames.past import features_of_frames
 from model.networks.registry import build_network, config_from_dict, network_config, with_dropout
 from pipeline.vocabulary.events import EventVocabulary
-from pipeline.vocabulary.grammar import END, MARKS
+from pipeline.vocabulary.grammar import END, MARKS, PAD
 from pipeline.vocabulary.grid import GridVocabulary
 
 VOCABULARY = GridVocabulary(lowest_pitch=60, highest_pitch=71, voices=3)
@@ -115,6 +115,18 @@ def test_the_nats_of_the_ids_are_those_of_the_frames(
     is_step = (targets.numpy() >= MARKS) & ~is_voice
     first = is_step & (np.arange(targets.shape[1]) == VOCABULARY.opening.size)
     assert nats[first].max() < 1e-5
+
+
+def test_a_shorter_piece_of_a_batch_has_the_logits_that_it_has_alone(
+    logits_of: tf.types.experimental.GenericFunction,
+) -> None:
+    short, long = (as_batch(pieces(1, length))[0] for length in (6, 12))
+    padding = tf.fill([1, long.shape[1] - short.shape[1]], PAD)
+    together = logits_of(tf.concat([tf.concat([short, padding], 1), long], 0)).numpy()
+    alone = short.shape[1]
+    np.testing.assert_allclose(together[:1, :alone], logits_of(short).numpy(), atol=1e-5)
+    np.testing.assert_allclose(together[1:], logits_of(long).numpy(), atol=1e-5)
+    assert not together[0, alone:].any()
 
 
 def test_a_piece_in_a_window_does_not_hear_the_piece_before_it() -> None:
