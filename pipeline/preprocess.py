@@ -45,7 +45,7 @@ def _pitches(text: str) -> tuple[int, int]:
 def _vocabulary(flags: argparse.Namespace) -> Vocabulary:
     """The vocabulary of these flags. Raises ValueError for a flag of another vocabulary."""
     events_only = ("velocity_bins", "instruments", "conditions")
-    wrong = events_only if flags.vocabulary == "grid" else ("voices",)
+    wrong = events_only if flags.vocabulary == "grid" else ("voices", "mark_moved")
     for name in wrong:
         if getattr(flags, name):
             raise ValueError(
@@ -58,6 +58,7 @@ def _vocabulary(flags: argparse.Namespace) -> Vocabulary:
     if flags.vocabulary == "grid":
         if flags.voices is not None:
             options["voices"] = flags.voices
+        options["marks_moved"] = flags.mark_moved
         if flags.steps_per_quarter is not None:
             options["steps_per_quarter"] = flags.steps_per_quarter
         return GridVocabulary(**options)
@@ -130,6 +131,11 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[Settings, Path | None]:
     add("--vocabulary", choices=tuple(KINDS), default="events", help="how notes become ids")
     add("--steps-per-quarter", type=int, help="time grid (default: events 12, grid 4)")
     add("--voices", type=int, help="grid: voices in a frame (default: 4)")
+    add(
+        "--mark-moved",
+        action="store_true",
+        help="grid: a network is told which pieces training transposed, and composes as the others",
+    )
     add("--pitches", type=_pitches, metavar="LOW:HIGH", help="MIDI keys (default: by vocabulary)")
     add("--velocity-bins", type=int, default=0, help="levels of loudness; 0: none")
     add("--instruments", action="store_true", help="keep programs and percussion")
