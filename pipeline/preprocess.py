@@ -48,11 +48,17 @@ def _pitches(text: str) -> tuple[int, int]:
     return int(lowest), int(highest)
 
 
+# The flags that are options of a vocabulary, by the same names.
+OPTIONS = (
+    "steps_per_quarter", "voices", "mark_moved", "velocity_bins", "instruments", "conditions",
+)  # fmt: skip
+
+
 def _vocabulary(flags: argparse.Namespace) -> Vocabulary:
     """The vocabulary of these flags. Raises ValueError for a flag of another vocabulary."""
     make = KINDS[flags.vocabulary]
     options: dict[str, Any] = {}
-    for name in ("steps_per_quarter", "voices", "velocity_bins", "instruments", "conditions"):
+    for name in OPTIONS:
         value = getattr(flags, name)
         if value is None or value is False or value == ():
             continue
@@ -127,6 +133,11 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[Settings, Path | None]:
     add("--vocabulary", choices=tuple(KINDS), default="events", help="how notes become ids")
     add("--steps-per-quarter", type=int, help="time grid (default: events 12, grid 4)")
     add("--voices", type=int, help="grid: voices in a frame (default: 4)")
+    add(
+        "--mark-moved",
+        action="store_true",
+        help="grid: a network is told which pieces training transposed, and composes as the others",
+    )
     add("--pitches", type=_pitches, metavar="LOW:HIGH", help="MIDI keys (default: by vocabulary)")
     add("--velocity-bins", type=int, help="events: levels of loudness (default: 0, none)")
     add("--instruments", action="store_true", help="events: keep programs and percussion")

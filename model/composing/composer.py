@@ -175,6 +175,8 @@ class Composer:
         """Which id may follow which [size, size] bool, within one piece: after END only PAD."""
         follows = self.vocabulary.follows.copy()
         follows[self._opening()[-1]] = self.vocabulary.may_begin
+        when_moved = self.vocabulary.when_moved  # what is composed is in no other key
+        follows[:, when_moved[when_moved != np.arange(when_moved.size)]] = False
         follows[[PAD, END], :] = False
         follows[[PAD, END], PAD] = True
         return tf.constant(follows)

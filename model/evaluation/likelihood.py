@@ -47,7 +47,8 @@ class Likelihood:
             inputs = [np.where(x == REST, REST, np.clip(x, lowest, highest)) for x in moved]
         original = vocabulary.pitches - transpose
         possible = (vocabulary.pitches < 0) | ((original >= lowest) & (original <= highest))
-        nats = self._nats_of_ids(list(map(vocabulary.encode_frames, inputs)), possible)
+        ids = [vocabulary.encode_frames(piece, moved=transpose != 0) for piece in inputs]
+        nats = self._nats_of_ids(ids, possible)
         return [
             np.where(there == here, values, np.inf)
             for values, there, here in zip(nats, moved, inputs, strict=True)

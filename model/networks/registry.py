@@ -40,7 +40,7 @@ def network_config(kind: str, preset: str, vocabulary: Vocabulary) -> NetworkCon
             "python pipeline/preprocess.py SOURCE --vocabulary grid --out data/grid"
         )
     config = FramesConfig(vocabulary.voices, vocabulary.num_pitches, vocabulary.steps_per_bar)
-    return replace(config, **frames.PRESETS[preset])
+    return replace(config, mark_moved=vocabulary.mark_moved, **frames.PRESETS[preset])
 
 
 def within(config: NetworkConfig, sequence_length: int) -> Any:

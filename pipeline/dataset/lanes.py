@@ -65,6 +65,7 @@ class LaneReader:
     num_pieces: tf.Tensor  # [num_shards] int64
     num_lanes: int
     pitches: tf.Tensor  # [vocabulary size] int32: the MIDI key of an id; -1 of ids without pitch
+    when_moved: tf.Tensor  # [vocabulary size] int32: the id in a transposed piece, but for pitches
     seed: int | None  # None: stored order, own keys
     max_transpose: int  # semitones
     own_key: float  # share of the passes in which a piece is not transposed
@@ -90,6 +91,7 @@ class LaneReader:
             tf.constant([shard.num_pieces for shard in shards], tf.int64),
             manifest.num_lanes,
             tf.constant(vocabulary.pitches),
+            tf.constant(vocabulary.when_moved),
             seed,
             max_transpose,
             own_key,
@@ -238,7 +240,8 @@ class LaneReader:
 
         # The tokens moved: notes by semitones, keys and chords within the 12 of their block.
         of_each = tf.gather(semitones, piece_of_each)  # [tokens of the chunk]
-        moved = tokens.values + tf.where(is_pitch, of_each, 0)
+        ids = tf.where(of_each == 0, tokens.values, tf.gather(self.when_moved, tokens.values))
+        moved = ids + tf.where(is_pitch, of_each, 0)
         if self.conditions:
             root = tf.gather(self.conditions.roots, tokens.values)
             moved += tf.where(root >= 0, (root + of_each) % 12 - root, 0)

@@ -91,6 +91,11 @@ class EventTokens:
         pitches[self._slice("note")] = np.arange(self.lowest_pitch, self.highest_pitch + 1)
         return pitches
 
+    @property
+    def when_moved(self) -> np.ndarray:
+        """[size] int32: the id that each one becomes in a piece in another key, but for pitches."""
+        return np.arange(self.size, dtype=np.int32)
+
     @cached_property
     def roots(self) -> np.ndarray:
         """[size] int32: the pitch class of an id's key or chord, -1 without one.

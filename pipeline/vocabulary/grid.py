@@ -51,12 +51,16 @@ class GridVocabulary:
     next STEP, so with the END before it a piece is a whole number of rows of `tokens_per_frame`.
 
     STEP adds nothing to the likelihood of the frames: unless the piece ends, it is certain.
+
+    With `mark_moved` a piece that training has transposed has STEPs of its own, so that a network
+    knows whether it hears the keys and ranges of the data set. It composes in those.
     """
 
     steps_per_quarter: int = 4
     lowest_pitch: int = 36
     highest_pitch: int = 81
     voices: int = 4
+    mark_moved: bool = False
     conditions: ClassVar[tuple[str, ...]] = ()  # frames hold notes only
     opening_time: ClassVar[int] = -1  # grid step of the opening: the first STEP leads to 0
 
@@ -79,7 +83,7 @@ class GridVocabulary:
 
     @property
     def steps_per_bar(self) -> int:
-        """Values of STEP: places in a bar."""
+        """Places in a bar."""
         return QUARTERS_PER_BAR * self.steps_per_quarter
 
     @property
@@ -97,8 +101,8 @@ class GridVocabulary:
     @cached_property
     def blocks(self) -> dict[str, range]:
         """Ids of each kind of token, in order, without gaps. A voice begins with its REST."""
-        blocks = {"step": range(MARKS, MARKS + self.steps_per_bar)}
-        first = MARKS + self.steps_per_bar
+        first = MARKS + self.steps_per_bar * (2 if self.mark_moved else 1)
+        blocks = {"step": range(MARKS, first)}
         for voice in range(self.voices):
             blocks[f"voice {voice + 1}"] = range(first, first + 1 + self.num_pitches)
             first += 1 + self.num_pitches
@@ -124,6 +128,14 @@ class GridVocabulary:
         return np.full(self.voices, START, np.int32)
 
     @cached_property
+    def when_moved(self) -> np.ndarray:
+        """[size] int32: the id that each one becomes in a piece in another key, but for pitches."""
+        ids = np.arange(self.size, dtype=np.int32)
+        if self.mark_moved:
+            ids[MARKS : MARKS + self.steps_per_bar] += self.steps_per_bar
+        return ids
+
+    @cached_property
     def steps(self) -> np.ndarray:
         """[size] int32: grid steps by which each id moves time on; 0 for all but STEP."""
         steps = np.zeros(self.size, np.int32)
@@ -138,7 +150,7 @@ class GridVocabulary:
         return may_begin
 
     def token_name(self, token: int) -> str:
-        """Readable name of an id: 'STEP 0', 'VOICE 1 60', 'VOICE 4 REST'.
+        """Readable name of an id: 'STEP 0', 'STEP 0 MOVED', 'VOICE 1 60', 'VOICE 4 REST'.
 
         Raises ValueError for an id that is not in the vocabulary.
         """
@@ -147,7 +159,8 @@ class GridVocabulary:
         for kind, block in self.blocks.items():
             if token in block:
                 if kind == "step":
-                    return f"STEP {token - block.start}"
+                    moved, place = divmod(token - block.start, self.steps_per_bar)
+                    return f"STEP {place}" + " MOVED" * moved
                 pitch = int(self.pitches[token])
                 return f"{kind.upper()} {'REST' if pitch < 0 else pitch}"
         raise ValueError(f"id {token} is not in a vocabulary of {self.size}")
@@ -195,10 +208,11 @@ class GridVocabulary:
         """Ids [num_tokens] int32 of a score that `fit` has returned, START and END included."""
         return self.encode_frames(self._frames_of_fitted(score))
 
-    def encode_frames(self, frames: np.ndarray) -> np.ndarray:
+    def encode_frames(self, frames: np.ndarray, *, moved: bool = False) -> np.ndarray:
         """Ids [num_tokens] int32 of frames [num_frames, voices] of MIDI keys, 0 for a rest.
 
-        Raises ValueError for another number of voices, or a pitch out of range.
+        `moved`: the frames are in another key than the piece of the data set. Raises ValueError for
+        another number of voices, or a pitch out of range.
         """
         frames = np.asarray(frames, np.int64)
         sounding = frames[frames != REST]
@@ -212,7 +226,8 @@ class GridVocabulary:
         index = np.where(frames == REST, 0, frames - self.lowest_pitch + 1)
         steps = self.blocks["step"].start + np.arange(len(frames)) % self.steps_per_bar
         rows = np.concatenate([steps[:, None], index + self._first_ids], axis=1)
-        return np.concatenate([self.opening, rows.ravel(), [END]]).astype(np.int32)
+        ids = np.concatenate([self.opening, rows.ravel(), [END]]).astype(np.int32)
+        return self.when_moved[ids] if moved else ids
 
     def decode_frames(self, ids: np.ndarray) -> np.ndarray:
         """Frames [num_frames, voices] of MIDI keys, 0 for a rest; marks may be absent.
@@ -238,7 +253,8 @@ class GridVocabulary:
             allowed[before, after] = True
         allowed[chain[-1], END] = True
         allowed[START, START] = True
-        allowed[START] |= self.may_begin
+        first = self.blocks["step"].start
+        allowed[START, [first, self.when_moved[first]]] = True
         allowed[END, START] = True
         return allowed
 
@@ -248,7 +264,10 @@ class GridVocabulary:
 
     def to_dict(self) -> dict[str, Any]:
         """Settings from which `vocabulary_from_dict` makes this vocabulary again."""
-        return {"kind": "grid", **asdict(self)}
+        settings = {"kind": "grid", **asdict(self)}
+        if not self.mark_moved:  # left out then, as older data sets have it
+            del settings["mark_moved"]
+        return settings
 
     @property
     def _first_ids(self) -> np.ndarray:

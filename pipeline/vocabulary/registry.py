@@ -38,6 +38,10 @@ class Vocabulary(Tokens, Protocol):
         """[size] int32: the MIDI key of an id, -1 without one. Semitones are neighbouring ids."""
 
     @property
+    def when_moved(self) -> np.ndarray:
+        """[size] int32: the id that each one becomes in a piece in another key, but for pitches."""
+
+    @property
     def steps(self) -> np.ndarray:
         """[size] int32: grid steps by which each id moves time on."""
 

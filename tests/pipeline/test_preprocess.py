@@ -333,6 +333,7 @@ def test_an_empty_or_missing_source_is_one_line(
         (["--timeout", "0"], "limits of time and memory must be positive"),
         (["--num-lanes", "64"], "some lanes would be empty. Use --num-lanes 1"),
         (["--velocity-bins", "500"], "velocity_bins is 500"),
+        (["--mark-moved"], "--mark-moved says nothing to --vocabulary events"),
     ],
 )
 def test_settings_that_cannot_be_are_one_line(

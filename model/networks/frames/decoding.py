@@ -23,7 +23,7 @@ class DecodingState(NamedTuple):
     """The state between one id and the next while decoding."""
 
     row: tf.Tensor  # [batch, voices] int32: the pitch indices of this frame so far
-    place: tf.Tensor  # [batch] int32: of this frame in its bar
+    step: tf.Tensor  # [batch] int32: the STEP that began this frame
     memory: Memory
     known: PastFeatures  # of the memory, computed once a frame: that takes longer than a voice
     hidden: tuple[tf.Tensor, ...]  # per layer [batch, units]: after this frame's recurrent step
@@ -43,7 +43,7 @@ class FrameModel(FrameNetwork):
         per_layer = (zeros,) * config.num_layers
         state = DecodingState(
             row=memory.frame,
-            place=tf.zeros([batch_size], tf.int32),
+            step=tf.zeros([batch_size], tf.int32),
             memory=memory,
             known=past_features(memory, unknown),
             hidden=per_layer,
@@ -92,7 +92,7 @@ class FrameModel(FrameNetwork):
         """Logits of a STEP or END, after the last voice of a frame."""
         row = self._row_with(self.config.num_voices - 1, tokens, state)
         state = self._end_frame(row, state)
-        return self._step_logits(state.output, state.place), state
+        return self._step_logits(state.output, state.step), state
 
     def _voice_id(
         self, voice: int, tokens: tf.Tensor, state: DecodingState
@@ -103,20 +103,20 @@ class FrameModel(FrameNetwork):
         else:
             state = state._replace(row=self._row_with(voice - 1, tokens, state))
         context = state.contexts[voice]
-        logits = self._voice_logits(voice, context, state.known, state.place, state.row)
+        logits = self._voice_logits(voice, context, state.known, state.step, state.row)
         return logits, state
 
     def _begin_frame(self, tokens: tf.Tensor, state: DecodingState) -> DecodingState:
         """The state after a STEP or END [batch]: the recurrent step."""
-        place = self._places(tokens)
-        x = self.embedding(self._input_features(state.known, place))
+        step = self._step_indices(tokens)
+        x = self.embedding(self._input_features(state.known, step))
         hidden, cell = [], []
         for layer, lstm in enumerate(self.recurrent):
             x, (new_hidden, new_cell) = lstm.cell(x, [state.hidden[layer], state.cell[layer]])
             hidden.append(new_hidden)
             cell.append(new_cell)
         return state._replace(
-            place=place,
+            step=step,
             hidden=tuple(hidden),
             cell=tuple(cell),
             output=x,

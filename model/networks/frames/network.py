@@ -49,6 +49,7 @@ class FramesConfig:
     head_dropout: float = 0.4
     history_dropout: float = 0.1  # share of frames whose input features are dropped
     recurrent_dropout: float = 0.0  # of the hidden state between frames
+    mark_moved: bool = False  # as in the vocabulary: a transposed piece has STEPs of its own
 
     def __post_init__(self) -> None:
         sizes = (self.num_voices, self.num_pitches, self.num_places, self.embedding_size)
@@ -61,9 +62,14 @@ class FramesConfig:
                 )
 
     @property
+    def num_steps(self) -> int:
+        """Number of STEPs: the places of a bar; then, if they are marked, those of moved pieces."""
+        return self.num_places * (2 if self.mark_moved else 1)
+
+    @property
     def vocab_size(self) -> int:
-        """Number of ids of the vocabulary: marks, places, and for each voice rest and pitches."""
-        return MARKS + self.num_places + self.num_voices * (1 + self.num_pitches)
+        """Number of ids of the vocabulary: marks, STEPs, and for each voice rest and pitches."""
+        return MARKS + self.num_steps + self.num_voices * (1 + self.num_pitches)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields, as a checkpoint keeps them."""
@@ -100,8 +106,7 @@ class FrameNetwork(keras.Model):
         voices = config.num_voices
         self.context = dense(voices * config.head_units, name="context", dtype=precision)
         self.heads = [
-            VoiceHead(voice, self.codes, config.num_places, config.head_units, precision)
-            for voice in range(voices)
+            VoiceHead(voice, self.codes, config.head_units, precision) for voice in range(voices)
         ]
         self.ending = dense(2, name="ending", dtype=precision)
         self.build()
@@ -121,15 +126,15 @@ class FrameNetwork(keras.Model):
         """
         if state is not None:
             raise ValueError("this takes whole windows: decode with `steps`")
-        # Ids as rows [batch, frames, 1 + voices], then as places [batch, frames] and pitch indices
+        # Ids as rows [batch, frames, 1 + voices], then as STEPs [batch, frames] and pitch indices
         # [batch, frames, voices]. A frame that END begins is unknown, as before a piece.
         shape = tf.shape(tokens)
         rows = tf.reshape(tokens, [shape[0], -1, 1 + self.config.num_voices])
-        place, pitches = self._places(rows[..., 0]), self._pitch_indices(rows[..., 1:])
-        known = features_of_frames(pitches, self.codes.unknown, self.config.num_places)
+        step, pitches = self._step_indices(rows[..., 0]), self._pitch_indices(rows[..., 1:])
+        known = features_of_frames(pitches, self.codes.unknown, self.config.num_steps)
 
         # From frame to frame: x [batch, frames, units].
-        x = self.embedding(self._input_features(known, place))
+        x = self.embedding(self._input_features(known, step))
         x = self._dropout(x, "history_dropout", 0, dropout_seeds)
         for layer, lstm in enumerate(self.recurrent):
             if layer:
@@ -139,17 +144,17 @@ class FrameNetwork(keras.Model):
         x = self._dropout(x, "dropout", self.config.num_layers, dropout_seeds)
 
         # Within the frames in use, [frames in use, ...]: the voices, then the STEP or END after.
-        frames, in_use = tf.shape(place), tf.cast(tf.where(rows[..., 0] != PAD), tf.int32)
+        frames, in_use = tf.shape(step), tf.cast(tf.where(rows[..., 0] != PAD), tf.int32)
         scales = self._head_scales(in_use, frames, dropout_seeds)
-        x, known, place, pitches = tf.nest.map_structure(
-            lambda of_frames: tf.gather_nd(of_frames, in_use), (x, known, place, pitches)
+        x, known, step, pitches = tf.nest.map_structure(
+            lambda of_frames: tf.gather_nd(of_frames, in_use), (x, known, step, pitches)
         )
         contexts = self._contexts(x)
         logits = [
-            self._voice_logits(voice, contexts[voice], known, place, pitches, scales[voice])
+            self._voice_logits(voice, contexts[voice], known, step, pitches, scales[voice])
             for voice in range(self.config.num_voices)
         ]
-        logits.append(self._step_logits(x, place))
+        logits.append(self._step_logits(x, step))
         vocab = self.config.vocab_size
         joined = tf.concat(logits, -1)  # [frames in use, (1 + voices) * vocab]
         scattered = tf.scatter_nd(in_use, joined, tf.concat([frames, [joined.shape[1]]], 0))
@@ -159,19 +164,29 @@ class FrameNetwork(keras.Model):
         """Every weight by its path, e.g. 'frames/lstm_0/lstm_cell/kernel'."""
         return {weight.path: weight for weight in self.weights}
 
-    def _places(self, tokens: tf.Tensor) -> tf.Tensor:
-        """The place in the bar of each STEP [...] int32; `num_places` for any other id."""
-        is_place = (tokens >= MARKS) & (tokens < MARKS + self.config.num_places)
-        return tf.where(is_place, tokens - MARKS, self.config.num_places)
+    def _step_indices(self, tokens: tf.Tensor) -> tf.Tensor:
+        """The index of each STEP [...] int32; `num_steps` for any other id."""
+        is_step = (tokens >= MARKS) & (tokens < MARKS + self.config.num_steps)
+        return tf.where(is_step, tokens - MARKS, self.config.num_steps)
 
     def _pitch_indices(self, tokens: tf.Tensor) -> tf.Tensor:
         """The pitch index of each voice's id [...] int32; unknown for any other id."""
-        first = MARKS + self.config.num_places
+        first = MARKS + self.config.num_steps
         return tf.where(
             tokens < first, self.codes.unknown, (tokens - first) % self.codes.num_indices
         )
 
-    def _input_features(self, known: PastFeatures, place: tf.Tensor) -> tf.Tensor:
+    def _step_features(self, step: tf.Tensor) -> tf.Tensor:
+        """Ones and zeros [..., n] of STEP indices [...]: place in the bar, and whether moved."""
+        codes, num_places = self.codes, self.config.num_places
+        place = tf.where(step == self.config.num_steps, num_places, step % num_places)
+        features = codes.one_hot(place, num_places + 1)
+        if not self.config.mark_moved:
+            return features
+        moved = codes.one_hot(step // num_places, 3)  # 2: not known
+        return tf.concat([features, moved], -1)
+
+    def _input_features(self, known: PastFeatures, step: tf.Tensor) -> tf.Tensor:
         """The LSTM's input for a frame [..., n], as ones and zeros."""
         codes, frame = self.codes, known.frame
         copies = tf.concat(
@@ -181,7 +196,7 @@ class FrameNetwork(keras.Model):
             codes.pitches(frame),
             codes.pitches(known.before),
             codes.one_hots(known.age, LONGEST_AGE + 1),
-            codes.one_hot(place, self.config.num_places + 1),
+            self._step_features(step),
             codes.one_hots(known.match, NUM_MATCHES),
             codes.moves(copies),
             degrees(frame, known.tonic, codes),
@@ -206,7 +221,7 @@ class FrameNetwork(keras.Model):
         voice: int,
         context: tf.Tensor,
         known: PastFeatures,
-        place: tf.Tensor,
+        step: tf.Tensor,
         pitches: tf.Tensor,
         scale: tf.Tensor | None = None,
     ) -> tf.Tensor:
@@ -217,21 +232,27 @@ class FrameNetwork(keras.Model):
         """
         head = self.heads[voice]
         others = [pitches[..., other] for other in range(voice)]
-        hidden = head.hidden(context, known, place, others)
+        hidden = head.hidden(context, known, self._step_features(step), others)
         hidden = hidden if scale is None else hidden * scale
         logits = head.logits(hidden, known, others)
-        return self._at(logits, MARKS + self.config.num_places + voice * self.codes.num_indices)
+        return self._at(logits, MARKS + self.config.num_steps + voice * self.codes.num_indices)
 
-    def _step_logits(self, outputs: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
-        """Logits [..., vocab] float32 of the id after a frame: END, or STEP to the next place."""
+    def _step_logits(self, outputs: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        """Logits [..., vocab] float32 of the id after a frame: END, or STEP to the next place.
+
+        Before the first frame the STEPs of moved pieces are as likely as the others.
+        """
+        num_places, num_steps = self.config.num_places, self.config.num_steps
         ends, goes_on = tf.split(tf.cast(self.ending(outputs), tf.float32), 2, axis=-1)
-        no_frame = place == self.config.num_places
-        next_place = tf.where(no_frame, 0, (place + 1) % self.config.num_places)
-        is_next = tf.one_hot(next_place, self.config.num_places, True, False, dtype=tf.bool)
-        places = tf.where(is_next, goes_on, NEVER)
-        ends = tf.where(no_frame[..., None], NEVER, ends)
+        no_frame = (step == num_steps)[..., None]
+        next_place = tf.where(no_frame, 0, (step[..., None] + 1) % num_places)
+        steps = tf.range(num_steps)
+        is_alike = no_frame | (steps // num_places == step[..., None] // num_places)
+        is_next = is_alike & (steps % num_places == next_place)
+        steps = tf.where(is_next, goes_on, NEVER)
+        ends = tf.where(no_frame, NEVER, ends)
         never = tf.fill(tf.shape(ends), NEVER)
-        return self._at(tf.concat([*[never] * END, ends, places], -1), 0)
+        return self._at(tf.concat([*[never] * END, ends, steps], -1), 0)
 
     def _at(self, logits: tf.Tensor, first: int) -> tf.Tensor:
         """Logits [..., vocab] of those of a block of ids, the first of which is `first`."""

@@ -20,13 +20,10 @@ from model.networks.frames.pitch_codes import NO_CLASS, NUM_CLASSES, PitchCodes,
 class VoiceHead(keras.layers.Layer):
     """The head of one voice; 0 is the highest."""
 
-    def __init__(
-        self, voice: int, codes: PitchCodes, num_places: int, units: int, precision: str
-    ) -> None:
+    def __init__(self, voice: int, codes: PitchCodes, units: int, precision: str) -> None:
         super().__init__(name=f"voice_{voice}", dtype=precision)
         self.voice = voice
         self.codes = codes
-        self.num_places = num_places
         self.sizes = [
             codes.num_indices,  # the pitch itself
             codes.num_moves,  # the move from the voice's last pitch
@@ -41,13 +38,14 @@ class VoiceHead(keras.layers.Layer):
         self.choices = dense(sum(self.sizes), name=f"choices_{voice}", dtype=precision)
 
     def hidden(
-        self, context: tf.Tensor, known: PastFeatures, place: tf.Tensor, others: Sequence[tf.Tensor]
+        self, context: tf.Tensor, known: PastFeatures, step: tf.Tensor, others: Sequence[tf.Tensor]
     ) -> tf.Tensor:
         """Activations [..., units] from `context`, a projection [..., units] of the LSTM's output.
 
-        `others`: the pitch indices [...] of each voice above in this frame.
+        `step` [..., n]: features of the STEP; `others`: the pitch indices [...] of each voice above
+        in this frame.
         """
-        features = tf.concat(self._input_features(known, place, others), -1)
+        features = tf.concat(self._input_features(known, step, others), -1)
         return tf.nn.relu(context + self.seen(features))
 
     def logits(
@@ -91,7 +89,7 @@ class VoiceHead(keras.layers.Layer):
         return interval, tf.where(moved, kept, -1)  # -1: no class, as tf.one_hot reads it
 
     def _input_features(
-        self, known: PastFeatures, place: tf.Tensor, others: Sequence[tf.Tensor]
+        self, known: PastFeatures, step: tf.Tensor, others: Sequence[tf.Tensor]
     ) -> list[tf.Tensor]:
         """The head's own input, as parts [..., n] of ones and zeros."""
         codes, voice = self.codes, self.voice
@@ -99,7 +97,7 @@ class VoiceHead(keras.layers.Layer):
         features = [
             codes.pitches(tf.stack([last, known.before[..., voice]], -1)),
             codes.one_hot(known.age[..., voice], LONGEST_AGE + 1),
-            codes.one_hot(place, self.num_places + 1),
+            step,
             codes.one_hots(known.match, NUM_MATCHES),
             codes.moves(codes.interval(known.copied[..., voice], origin[..., None])),
             degrees(tf.stack([origin, *others], -1), known.tonic, codes),

@@ -20,10 +20,12 @@ from pipeline.dataset.batches import (
     training_batches,
 )
 from pipeline.dataset.lanes import LaneReader
-from pipeline.dataset.manifest import Manifest
+from pipeline.dataset.manifest import FILE_NAME, Manifest
 from pipeline.dataset.records import read_pieces, write_shard
 from pipeline.dataset.schedule import BatchPlan, room_for_pieces
+from pipeline.scores.notes import Score
 from pipeline.vocabulary.events import END, MARKS, PAD, START, EventVocabulary
+from pipeline.vocabulary.grid import GridVocabulary
 
 TIME = 32
 BATCH = 8
@@ -320,6 +322,26 @@ def test_a_share_of_the_passes_leaves_a_piece_in_its_own_key(tiny_shards: Path) 
     assert ((half == own) | (half == moved)).all(), "a moved piece moves as it would without"
     told_apart = own != moved
     assert 0.35 < (half == own)[told_apart].mean() < 0.65
+
+
+def test_a_moved_piece_is_marked_and_one_in_its_own_key_is_not(
+    tiny_scores: dict[str, Score], tmp_path: Path
+) -> None:
+    vocabulary = GridVocabulary(mark_moved=True)
+    stored = {name: vocabulary.encode(score) for name, score in tiny_scores.items()}
+    shards = write_shard(tmp_path / "train-00000.tfrecord", "train", list(stored.items()))
+    manifest = Manifest(vocabulary.to_dict(), 1, 0, {}, (shards,), num_sources=len(stored))
+    (tmp_path / FILE_NAME).write_text(manifest.to_json())
+    as_stored = {tuple(vocabulary.decode_frames(ids).ravel()) for ids in stored.values()}
+    num_own = num_moved = 0
+    for tokens in whole_pieces(tmp_path, 12, move=MAX_TRANSPOSE, own_key=0.5):
+        for row in tokens:
+            ids = row[row != PAD][1:]
+            is_own = tuple(vocabulary.decode_frames(ids).ravel()) in as_stored
+            marks = {"MOVED" in vocabulary.token_name(int(step)) for step in ids[4:-1:5]}
+            assert marks == {not is_own}
+            num_own, num_moved = num_own + is_own, num_moved + (not is_own)
+    assert num_own > 5 and num_moved > 5
 
 
 @pytest.mark.parametrize("size", [1, 2])

@@ -14,6 +14,7 @@ from pipeline.vocabulary.grid import FIRST_PROGRAM, GridVocabulary
 from pipeline.vocabulary.registry import vocabulary_from_dict
 
 GRID = GridVocabulary()
+MARKED = GridVocabulary(mark_moved=True)
 DUET = GridVocabulary(steps_per_quarter=1, lowest_pitch=60, highest_pitch=72, voices=2)
 
 # Few pitches, so that notes are held and voices meet; 0 is a rest.
@@ -85,15 +86,28 @@ def test_steps_count_the_places_of_the_bar() -> None:
     assert names == ["START", "START", *steps, "END"]
 
 
-def test_every_id_has_its_own_name_and_the_blocks_leave_no_gap() -> None:
-    assert len({GRID.token_name(token) for token in range(GRID.size)}) == GRID.size
-    ids = [token for block in GRID.blocks.values() for token in block]
-    assert ids == list(range(MARKS, GRID.size))
-    assert (GRID.pitches >= 0).sum() == 4 * 46
+@pytest.mark.parametrize("grid", [GRID, MARKED])
+def test_every_id_has_its_own_name_and_the_blocks_leave_no_gap(grid: GridVocabulary) -> None:
+    assert len({grid.token_name(token) for token in range(grid.size)}) == grid.size
+    ids = [token for block in grid.blocks.values() for token in block]
+    assert ids == list(range(MARKS, grid.size))
+    assert (grid.pitches >= 0).sum() == 4 * 46
 
 
-def test_the_vocabulary_comes_back_from_what_the_manifest_keeps() -> None:
-    assert vocabulary_from_dict(DUET.to_dict()) == DUET
+def test_a_moved_piece_has_steps_of_its_own_and_the_same_frames() -> None:
+    frames = np.full((5, 4), [72, 67, 64, 0])
+    ids = MARKED.encode_frames(frames, moved=True)
+    names = [MARKED.token_name(int(i)) for i in ids]
+    assert names[4:9] == ["STEP 0 MOVED", "VOICE 1 72", "VOICE 2 67", "VOICE 3 64", "VOICE 4 REST"]
+    assert names[4:-1:5] == [f"STEP {place} MOVED" for place in range(5)]
+    np.testing.assert_array_equal(ids, MARKED.when_moved[MARKED.encode_frames(frames)])
+    np.testing.assert_array_equal(MARKED.decode_frames(ids), frames)
+    assert GRID.encode_frames(frames, moved=True).tolist() == GRID.encode_frames(frames).tolist()
+
+
+@pytest.mark.parametrize("grid", [DUET, MARKED])
+def test_the_vocabulary_comes_back_from_what_the_manifest_keeps(grid: GridVocabulary) -> None:
+    assert vocabulary_from_dict(grid.to_dict()) == grid
 
 
 def test_ids_that_break_the_grammar_are_named() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ import tensorflow as tf
 from model.composing.composer import Composer
 from model.composing.pieces import Length
 from model.composing.sampling import Sampling
-from model.evaluation.likelihood import frame_nats
+from model.evaluation.likelihood import Likelihood, frame_nats
 from model.networks.frames.decoding import FrameModel
 from model.networks.frames.network import FramesConfig
 from model.networks.frames.past import features_of_frames
@@ -20,6 +22,7 @@ from pipeline.vocabulary.grammar import END, MARKS, PAD
 from pipeline.vocabulary.grid import GridVocabulary
 
 VOCABULARY = GridVocabulary(lowest_pitch=60, highest_pitch=71, voices=3)
+MARKED = replace(VOCABULARY, mark_moved=True)
 UNKNOWN = VOCABULARY.num_pitches + 1
 
 
@@ -31,21 +34,32 @@ def pieces(count: int, length: int) -> list[np.ndarray]:
     return list(np.where(frames == 59, 0, frames).repeat(2, axis=1))
 
 
-def as_batch(frames: list[np.ndarray]) -> tuple[tf.Tensor, tf.Tensor]:
+def as_batch(
+    frames: list[np.ndarray], vocabulary: GridVocabulary = VOCABULARY, *, moved: bool = False
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Inputs and targets, as a window that begins with a piece."""
-    targets = np.stack([VOCABULARY.encode_frames(piece) for piece in frames])
+    targets = np.stack([vocabulary.encode_frames(piece, moved=moved) for piece in frames])
     inputs = np.concatenate([np.full((len(frames), 1), END), targets[:, :-1]], 1)
     return tf.constant(inputs, tf.int32), tf.constant(targets, tf.int32)
 
 
-@pytest.fixture(scope="module")
-def model() -> FrameModel:
+def model_of(vocabulary: GridVocabulary) -> FrameModel:
     keras.utils.set_random_seed(5)
-    network = build_network(network_config("frames", "tiny", VOCABULARY))
+    network = build_network(network_config("frames", "tiny", vocabulary))
     assert isinstance(network, FrameModel)
     for weight in network.trainable_variables:  # far from even, so that a mistake shows
         weight.assign(weight + tf.random.stateless_normal(weight.shape, [1, 2], stddev=0.3))
     return network
+
+
+@pytest.fixture(scope="module")
+def model() -> FrameModel:
+    return model_of(VOCABULARY)
+
+
+@pytest.fixture(scope="module")
+def marking_model() -> FrameModel:
+    return model_of(MARKED)
 
 
 @pytest.fixture(scope="module")
@@ -85,11 +99,13 @@ def test_no_logit_depends_on_a_later_id(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("marked", [False, True])
 def test_one_id_at_a_time_gives_the_logits_of_the_whole_window(
-    model: FrameModel, logits_of: tf.types.experimental.GenericFunction
+    marked: bool, request: pytest.FixtureRequest
 ) -> None:
-    inputs, _ = as_batch(pieces(2, 6))
-    whole = logits_of(inputs).numpy()
+    model = request.getfixturevalue("marking_model" if marked else "model")
+    inputs, _ = as_batch(pieces(2, 6), MARKED if marked else VOCABULARY, moved=marked)
+    whole = model(inputs)[0].numpy()
     steps = [tf.function(step) for step in model.steps]
     per_frame = VOCABULARY.tokens_per_frame
     for num_read in (0, VOCABULARY.opening.size - 1, 5 * per_frame - 2):
@@ -127,6 +143,44 @@ def test_a_shorter_piece_of_a_batch_has_the_logits_that_it_has_alone(
     np.testing.assert_allclose(together[:1, :alone], logits_of(short).numpy(), atol=1e-5)
     np.testing.assert_allclose(together[1:], logits_of(long).numpy(), atol=1e-5)
     assert not together[0, alone:].any()
+
+
+def test_the_steps_of_a_moved_piece_stay_its_own_and_composing_takes_the_others(
+    marking_model: FrameModel,
+) -> None:
+    frames = pieces(1, 6)
+    for moved in (False, True):
+        inputs, targets = as_batch(frames, MARKED, moved=moved)
+        logits = marking_model(inputs)[0]
+        nats = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
+        first = MARKED.opening.size
+        steps = nats.numpy()[0, first :: MARKED.tokens_per_frame]
+        probability = tf.nn.softmax(logits).numpy()[0, first :: MARKED.tokens_per_frame]
+        own, others = (
+            MARKED.encode_frames(frames[0], moved=m)[first::4] for m in (moved, not moved)
+        )
+        rows = np.arange(1, len(own) - 1)
+        assert probability[rows, others[1:-1]].max() == 0
+        np.testing.assert_allclose(
+            probability[rows, own[1:-1]] + probability[rows, END], 1, atol=1e-5
+        )
+        # Before the first frame nothing says which it will be.
+        np.testing.assert_allclose(steps[0], np.log(2), atol=1e-5)
+    length = Length.of_steps(12, MARKED.steps_per_quarter)
+    composed = Composer(marking_model, MARKED).compose([0], Sampling(), length, seed=3)[0].ids
+    assert not any("MOVED" in MARKED.token_name(int(token)) for token in composed)
+
+
+def test_the_nats_of_a_transposed_reading_are_those_of_the_moved_ids(
+    marking_model: FrameModel,
+) -> None:
+    low = [np.where(piece > 0, np.minimum(piece, 68), 0) for piece in pieces(1, 6)]
+    inputs, targets = as_batch([np.where(low[0] > 0, low[0] + 3, 0)], MARKED, moved=True)
+    lowest, is_pitch = MARKED.pitches - 3 >= MARKED.lowest_pitch, MARKED.pitches >= 0
+    logits = tf.where(lowest | ~is_pitch, marking_model(inputs)[0], -1e9)
+    nats = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits).numpy()
+    rows = nats[0, MARKED.opening.size : -1].reshape(-1, MARKED.tokens_per_frame)[:, 1:]
+    np.testing.assert_allclose(Likelihood(marking_model, MARKED).nats(low, 3)[0], rows, rtol=1e-4)
 
 
 def test_a_piece_in_a_window_does_not_hear_the_piece_before_it() -> None:

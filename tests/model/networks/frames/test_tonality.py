@@ -82,7 +82,7 @@ def test_the_keys_of_transposed_chorales_are_those_of_the_chorales_transposed(sh
 
 def head_that_answers(**weights: float | np.ndarray) -> VoiceHead:
     """A head of the second voice whose outputs are all 0 except those of one kind."""
-    head = VoiceHead(1, CODES, GRID.steps_per_bar, 8, "float32")
+    head = VoiceHead(1, CODES, 8, "float32")
     head.choices.build([None, 8])
     kinds = ("pitch", "move", "interval", "harmony", "parallel", "degree", "salience")
     bias = np.concatenate(
