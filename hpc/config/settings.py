@@ -142,6 +142,12 @@ class WorkerSettings:
         "none",
         "how gradients travel: none (float32), fp16, or powersgd:RANK, such as powersgd:32",
     )
+    local_steps: int = option(
+        1,
+        "steps that each worker takes by itself before all average what these changed; 1: average "
+        "the gradients of every step",
+        bounds=ABOVE_0,
+    )
     collective: Literal["auto", "ring", "nccl"] = option(
         "auto", "multiworker: implementation of its allreduce", free=True
     )

@@ -57,7 +57,7 @@ def open_run(
     restore(steps.variables(), local.bundle, strategy)
     if is_continued:
         stored_workers = start["run"]["workers"]
-        restore_own(steps.mean.own_variables(), local.bundle, stored_workers, strategy)
+        restore_own(steps.own_variables(), local.bundle, stored_workers, strategy)
     if not is_continued:
         steps.start_from_averages()
 
@@ -182,6 +182,7 @@ def _build_steps(
     """The network, its optimizer and the compiled steps; of a checkpoint, its network `stored`."""
     import keras
 
+    from hpc.training.local_steps import LocalSteps
     from hpc.training.train_step import Steps, build_optimizer
     from model.networks.registry import (
         build_network,
@@ -205,4 +206,5 @@ def _build_steps(
         recurrent_dropout=config.recurrent_dropout,
     )
     model = build_network(network, config.precision)
-    return Steps(model, build_optimizer(config, plan.size), strategy, config, plan)
+    kind = LocalSteps if config.local_steps > 1 else Steps
+    return kind(model, build_optimizer(config, plan.size), strategy, config, plan)
