@@ -19,6 +19,7 @@ from pipeline.dataset.schedule import BatchPlan, room_for_pieces
 from pipeline.runtime.tensorflow_loading import load_tensorflow
 
 if TYPE_CHECKING:  # imports TensorFlow, which open_run loads
+    from hpc.distributed.exchange import Exchange
     from hpc.distributed.messages import Message
     from hpc.distributed.strategies import Strategy
     from hpc.training.train_step import Steps
@@ -81,13 +82,16 @@ def open_run(
     )
 
 
-def _messages(config: TrainConfig, steps: Steps) -> dict[str, list[Message]]:
-    """What a worker sends in a step under --compression, and would send under its other forms."""
-    from hpc.distributed.messages import ADVISED, messages_of
+def _messages(config: TrainConfig, steps: Steps) -> dict[Exchange, list[Message]]:
+    """What a worker sends in an exchange of this run, and would send in those that are advised."""
+    from hpc.distributed.exchange import ADVISED, Exchange
+    from hpc.distributed.messages import messages_of
 
     shapes = [weight.shape for weight in steps.model.trainable_variables]
+    own = Exchange(config.compression, config.local_steps)
     return {
-        form: messages_of(form, shapes) for form in dict.fromkeys([config.compression, *ADVISED])
+        exchange: messages_of(exchange.compression, shapes)
+        for exchange in dict.fromkeys([own, *ADVISED])
     }
 
 
