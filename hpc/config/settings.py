@@ -148,6 +148,12 @@ class WorkerSettings:
         "the gradients of every step",
         bounds=ABOVE_0,
     )
+    outer_learning_rate: float = option(
+        1.0, "of what --local-steps changed; 1 with momentum 0: its mean", bounds=ABOVE_0
+    )
+    outer_momentum: float = option(
+        0.0, "Nesterov momentum of what --local-steps changed", bounds=FROM_0_BELOW_1
+    )
     collective: Literal["auto", "ring", "nccl"] = option(
         "auto", "multiworker: implementation of its allreduce", free=True
     )

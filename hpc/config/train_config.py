@@ -51,6 +51,11 @@ class TrainConfig(
                 "mixed_float16 may scale that one otherwise. Use mixed_bfloat16 or float32, or "
                 "--compression fp16"
             )
+        if self.local_steps == 1 and (self.outer_learning_rate, self.outer_momentum) != (1.0, 0.0):
+            raise ValueError(
+                "--outer-learning-rate and --outer-momentum are of what --local-steps changed, and "
+                "there are none. Give their number, such as --local-steps 40"
+            )
         if self.steps % self.local_steps:
             rounds = max(round(self.steps / self.local_steps), 1)
             raise ValueError(

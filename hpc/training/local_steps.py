@@ -1,7 +1,8 @@
 """Local steps: workers that exchange nothing in most steps, and then what all of these changed.
 
-DiLoCo: Douillard et al. 2023, "DiLoCo: Distributed Low-Communication Training of Language Models",
-arXiv:2311.08105, algorithm 1.
+Douillard et al. 2023, "DiLoCo: Distributed Low-Communication Training of Language Models",
+arXiv:2311.08105, algorithm 1. With an outer learning rate of 1 and no momentum it is the averaging
+of weights: McMahan et al. 2017, arXiv:1602.05629; Stich 2019, arXiv:1805.09767.
 """
 
 from __future__ import annotations
@@ -15,9 +16,6 @@ from hpc.training.gradient_mean import Variables
 from hpc.training.train_step import Steps, by_path
 from model.networks.registry import Network
 from pipeline.dataset.schedule import BatchPlan
-
-# Of the outer optimizer, section 3 of the paper.
-OUTER_LEARNING_RATE, OUTER_MOMENTUM = 0.7, 0.9
 
 
 class LocalSteps(Steps):
@@ -40,7 +38,10 @@ class LocalSteps(Steps):
         super().__init__(model, optimizer, strategy, config, plan)
         self._num_steps = config.local_steps
         self.shared_optimizer = keras.optimizers.SGD(
-            OUTER_LEARNING_RATE, momentum=OUTER_MOMENTUM, nesterov=True, name="outer"
+            config.outer_learning_rate,
+            momentum=config.outer_momentum,
+            nesterov=True,
+            name="outer",
         )
         self.shared_optimizer.build(model.trainable_variables)
         self._starts = [

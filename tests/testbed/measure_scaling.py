@@ -37,7 +37,7 @@ EXCHANGES = (
     *ADVISED,
     Exchange("powersgd:4"),
     Exchange(local_steps=8),
-    Exchange(local_steps=32),
+    Exchange(local_steps=16),
     Exchange("fp16", local_steps=16),
 )
 

@@ -38,7 +38,7 @@ from tests.hpc.launching import (
 from tests.hpc.training.lives import Life, final_state, last_step
 
 FLAGS = ("--local-steps=4", "--steps=24", "--log-every=1", "--eval-every=10", "--save-every=6")
-FLAGS += ("--dropout=0.3", "--average=0.9")
+FLAGS += ("--dropout=0.3", "--average=0.9", "--outer-learning-rate=0.7", "--outer-momentum=0.9")
 MEETINGS = [4, 8, 12, 16, 20, 24]
 
 # Trains, and tells at every save what the weights of each rank are.
@@ -78,23 +78,30 @@ class OtherStaysWhereItIs(Single):
 
 
 @pytest.mark.parametrize(
-    ("strategy", "expected"),
+    ("strategy", "outer", "expected"),
     [
-        (Single(Place(), TrainConfig(), []), [0.3325, 0.80675]),
-        (OtherStaysWhereItIs(), [0.16625, 0.403375]),
+        (Single(Place(), TrainConfig(), []), (0.7, 0.9), [0.3325, 0.80675]),
+        (OtherStaysWhereItIs(), (0.7, 0.9), [0.16625, 0.403375]),
+        (OtherStaysWhereItIs(), (1.0, 0.0), [0.125, 0.25]),
     ],
 )
 def test_a_meeting_moves_the_weights_by_nesterov_momentum(
-    strategy: Single, expected: list[float]
+    strategy: Single, outer: tuple[float, float], expected: list[float]
 ) -> None:
     """Two rounds of two inner steps, each of which moves the weight by 1/8.
 
-    The outer gradient g is -0.25, of two workers of which one stays -0.125. By hand, for the
-    former: v = -0.7 g = 0.175, w = 0.9 v - 0.7 g = 0.3325; then v = 0.9 v - 0.7 g = 0.3325 and
-    w = 0.3325 + 0.9 v - 0.7 g = 0.80675.
+    The outer gradient g is -0.25; with another worker, which stays where it is, -0.125. By hand,
+    for -0.25 at rate 0.7 and momentum 0.9: v = -0.7 g = 0.175, w = 0.9 v - 0.7 g = 0.3325; then
+    v = 0.9 v - 0.7 g = 0.3325 and w = 0.3325 + 0.9 v - 0.7 g = 0.80675. At 1 and 0: w - g.
     """
     # The gradient points from token 2 to token 1 and is longer than the norm to which it is cut.
-    config = TrainConfig(local_steps=2, dropout=0.0, clip_norm=2**0.5 / 8)
+    config = TrainConfig(
+        local_steps=2,
+        dropout=0.0,
+        clip_norm=2**0.5 / 8,
+        outer_learning_rate=outer[0],
+        outer_momentum=outer[1],
+    )
     plan: Any = SimpleNamespace(
         manifest=SimpleNamespace(num_lanes=1),
         local_lanes=[0],
@@ -178,9 +185,10 @@ def test_a_signal_is_obeyed_at_the_next_meeting(tiny_shards: Path, tmp_path: Pat
         (("--local-steps=4", "--steps=31"), "Use --steps 32"),
         (("--local-steps=16", "--steps=3"), "Use --steps 16"),
         (("--local-steps=0",), "--local-steps is 0; it must be above 0"),
+        (("--outer-momentum=0.9",), "there are none. Give their number, such as --local-steps 40"),
     ],
 )
-def test_a_run_that_would_end_between_two_meetings_is_refused(
+def test_flags_that_do_not_fit_together_are_refused(
     flags: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert said in refusal(main, capsys, *flags)
