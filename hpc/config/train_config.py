@@ -54,7 +54,7 @@ class TrainConfig(
         if self.local_steps == 1 and (self.outer_learning_rate, self.outer_momentum) != (1.0, 0.0):
             raise ValueError(
                 "--outer-learning-rate and --outer-momentum are of what --local-steps changed, and "
-                "there are none. Give their number, such as --local-steps 40"
+                "there are none. Give their number, such as --local-steps 20"
             )
         if self.steps % self.local_steps:
             rounds = max(round(self.steps / self.local_steps), 1)

@@ -24,5 +24,5 @@ ADVISED = (  # the mildest first
     Exchange("none"),
     Exchange("fp16"),
     Exchange("powersgd:32"),
-    Exchange("none", local_steps=40),
+    Exchange("fp16", local_steps=20),
 )

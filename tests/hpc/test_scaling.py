@@ -68,7 +68,8 @@ def test_from_the_time_of_a_step_it_predicts_what_the_network_leaves(
     for workers, times, messages in ((2, 1.0, 2), (4, 1.5, 6)):
         exchange = times * num_bytes * 8 / 10e9 + len(groups) * messages * 30e-6
         assert found["none", 10, workers, 1] == pytest.approx(0.045 / (0.045 + exchange))
-        assert found["none", 10, workers, 40] == pytest.approx(0.045 / (0.045 + exchange / 40))
+        in_half = times * num_bytes / 2 * 8 / 10e9 + len(groups) * messages * 30e-6
+        assert found["fp16", 10, workers, 20] == pytest.approx(0.045 / (0.045 + in_half / 20))
     assert "10 Gbit/s" in capsys.readouterr().out
 
     # Of a recorded run: its network, and the time of its own steps.

@@ -38,7 +38,7 @@ EXCHANGES = (
     Exchange("powersgd:4"),
     Exchange(local_steps=8),
     Exchange(local_steps=16),
-    Exchange("fp16", local_steps=16),
+    Exchange(local_steps=32),
 )
 
 

@@ -185,7 +185,7 @@ def test_a_signal_is_obeyed_at_the_next_meeting(tiny_shards: Path, tmp_path: Pat
         (("--local-steps=4", "--steps=31"), "Use --steps 32"),
         (("--local-steps=16", "--steps=3"), "Use --steps 16"),
         (("--local-steps=0",), "--local-steps is 0; it must be above 0"),
-        (("--outer-momentum=0.9",), "there are none. Give their number, such as --local-steps 40"),
+        (("--outer-momentum=0.9",), "there are none. Give their number, such as --local-steps 20"),
     ],
 )
 def test_flags_that_do_not_fit_together_are_refused(
