@@ -209,7 +209,7 @@ def settings_of(flags: argparse.Namespace, comparisons: Sequence[Comparison]) ->
             f"{', '.join(refused)} behind -- would change what is measured. Use this command's own "
             "flags (see --help)"
         )
-    parse_train_flags(flags.train_flags, "hpc/train.py")
+    parse_train_flags([*flags.train_flags, f"--steps={flags.steps}"], "hpc/train.py")
     manifest = Manifest.load(flags.data)
     lanes = manifest.num_lanes
     for cell in cells_of(comparisons):

@@ -86,7 +86,7 @@ def train(
     what this rank prints.
     """
     config, extra = parse_flags(argv)
-    stop_request = StopRequest(place)
+    stop_request = StopRequest(place, config.local_steps)
     local = preflight(config, place, dry_run=extra.dry_run)
     with Watchdog(place, config.timeout) as watchdog:
         # All ranks meet and compare what they found, before the first collective.
@@ -190,14 +190,16 @@ def loop(
             loss, norm, stops, saves = (
                 float(outcome[name]) for name in ("loss", "gradient_norm", "stop", "save")
             )
-        require_finite(run, step, loss)
         throughput.finish_step()
         progress.step, progress.tokens = step, progress.tokens + run.tokens_per_step
         run.watchdog.progress(step)
         journal.finish_step(step)
+        if step % config.local_steps:
+            continue  # with weights of its own: the workers have not met yet
+        require_finite(run, step, loss)
 
         # Once in a while: record the loss and the speed.
-        if step % config.log_every == 0:
+        if config.is_due(step, config.log_every):
             rates = throughput.report()
             record_step(run, journal, rates, loss=loss, gradient_norm=norm, **load.report())
 
@@ -233,7 +235,7 @@ def gave_up(run: Run) -> bool:
 def evaluation_is_due(run: Run) -> bool:
     """Does this step need an evaluation that it has not had yet?"""
     step = run.progress.step
-    at_its_time = step % run.config.eval_every == 0 or step == run.config.steps
+    at_its_time = run.config.is_due(step, run.config.eval_every) or step == run.config.steps
     return run.has_evaluation and at_its_time and step > run.progress.evaluated
 
 

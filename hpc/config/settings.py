@@ -142,6 +142,18 @@ class WorkerSettings:
         "none",
         "how gradients travel: none (float32), fp16, or powersgd:RANK, such as powersgd:32",
     )
+    local_steps: int = option(
+        1,
+        "steps that each worker takes by itself before all average what these changed; 1: average "
+        "the gradients of every step",
+        bounds=ABOVE_0,
+    )
+    outer_learning_rate: float = option(
+        1.0, "of what --local-steps changed; 1 with momentum 0: its mean", bounds=ABOVE_0
+    )
+    outer_momentum: float = option(
+        0.0, "Nesterov momentum of what --local-steps changed", bounds=FROM_0_BELOW_1
+    )
     collective: Literal["auto", "ring", "nccl"] = option(
         "auto", "multiworker: implementation of its allreduce", free=True
     )

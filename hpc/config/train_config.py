@@ -51,6 +51,24 @@ class TrainConfig(
                 "mixed_float16 may scale that one otherwise. Use mixed_bfloat16 or float32, or "
                 "--compression fp16"
             )
+        if self.local_steps == 1 and (self.outer_learning_rate, self.outer_momentum) != (1.0, 0.0):
+            raise ValueError(
+                "--outer-learning-rate and --outer-momentum are of what --local-steps changed, and "
+                "there are none. Give their number, such as --local-steps 20"
+            )
+        if self.steps % self.local_steps:
+            rounds = max(round(self.steps / self.local_steps), 1)
+            raise ValueError(
+                f"--steps {self.steps} would end within --local-steps {self.local_steps}, where "
+                f"every worker has weights of its own. Use --steps {rounds * self.local_steps}"
+            )
+
+    def is_due(self, step: int, every: int) -> bool:
+        """Is it time, at a step where the workers meet, for what comes `every` steps?
+
+        With --local-steps at the first meeting that is not before a multiple of `every`.
+        """
+        return step // every > (step - self.local_steps) // every
 
     def to_json(self) -> dict[str, Any]:
         """The fields as values of JSON; `from_dict` reads them."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import tensorflow as tf
 
+from hpc.distributed.exchange import Exchange
 from hpc.distributed.messages import Message, num_bytes
 from hpc.distributed.strategies import Strategy
 
@@ -26,7 +27,8 @@ class Link:
     size: int
     latency_seconds: float = 0.0  # median of an allreduce of one number; 0 if not timed
     message_seconds: float = 0.0  # of a message to the next rank, all at once; 0 if not timed
-    # Estimated seconds for other forms of --compression, from the mildest on.
+    local_steps: int = 1  # from one allreduce to the next
+    # Estimated seconds a step for other ways to exchange, by their flags, from the mildest on.
     alternatives: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -49,21 +51,25 @@ class Link:
 
         The least efficiency: the part of the allreduce that a step hides is not known.
         """
-        if self.seconds >= step_seconds:
-            return (
-                f"the allreduce timed before step 1 took {self.seconds * 1000:.1f} ms, a whole "
-                f"step takes {step_seconds * 1000:.1f} ms: hosts or network were busy with other "
-                "work then, and the link is not known"
+        exchange = self.seconds / self.local_steps
+        if exchange >= step_seconds:
+            what = (
+                "a whole step takes" if self.local_steps == 1 else f"{self.local_steps} steps take"
             )
-        efficiency = 1 - self.seconds / step_seconds
+            return (
+                f"the allreduce timed before step 1 took {self.seconds * 1000:.1f} ms, {what} "
+                f"{step_seconds * self.local_steps * 1000:.1f} ms: hosts or network were busy with "
+                "other work then, and the link is not known"
+            )
+        efficiency = 1 - exchange / step_seconds
         line = f"this link allows at least {efficiency:.0%} efficiency at this batch size"
         if efficiency >= ENOUGH:
             return line
-        computing = step_seconds - self.seconds
+        computing = step_seconds - exchange
         others = [
-            f"{computing / (computing + seconds):.0%} with --compression {form}"
-            for form, seconds in self.alternatives.items()
-            if seconds < self.seconds
+            f"{computing / (computing + seconds):.0%} with {flags}"
+            for flags, seconds in self.alternatives.items()
+            if seconds < exchange
         ]
         advice = (
             "raise --global-batch-size (with --accumulation it takes no more memory), or use a "
@@ -74,10 +80,10 @@ class Link:
         return f"{', '.join([line, *others])}: {advice}"
 
 
-def time_allreduce(strategy: Strategy, messages: dict[str, list[Message]]) -> Link:
-    """The time of the collectives of a step, in which a worker sends `messages`.
+def time_allreduce(strategy: Strategy, messages: dict[Exchange, list[Message]]) -> Link:
+    """The time of the collectives of an exchange, in which a worker sends `messages`.
 
-    By form of --compression: first that of this run, which is timed, then others to estimate.
+    First those of this run, which are timed, then others to estimate.
     """
     own, *others = messages
     seconds = sum(
@@ -87,7 +93,7 @@ def time_allreduce(strategy: Strategy, messages: dict[str, list[Message]]) -> Li
     latency = _seconds_of_sum(strategy, [tf.zeros([1])])
 
     # Each collective takes the latency, and each byte its share of the rest.
-    sizes = {form: sum(map(num_bytes, sent)) for form, sent in messages.items()}
+    sizes = {exchange: sum(map(num_bytes, sent)) for exchange, sent in messages.items()}
     of_a_byte = max(seconds - len(messages[own]) * latency, 0.0) / sizes[own]
     return Link(
         megabytes=sizes[own] / 1e6,
@@ -95,8 +101,11 @@ def time_allreduce(strategy: Strategy, messages: dict[str, list[Message]]) -> Li
         size=strategy.place.size,
         latency_seconds=latency,
         message_seconds=_seconds_of_message(strategy),
+        local_steps=own.local_steps,
         alternatives={
-            form: len(messages[form]) * latency + sizes[form] * of_a_byte for form in others
+            other.flags: (len(messages[other]) * latency + sizes[other] * of_a_byte)
+            / other.local_steps
+            for other in others
         },
     )
 

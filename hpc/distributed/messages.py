@@ -1,4 +1,4 @@
-"""What a worker sends in a step, by the form of --compression."""
+"""What a worker sends in an exchange, by the form of --compression."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from hpc.config.settings import WorkerSettings
 Message = list[tf.TensorSpec]  # what a worker sends in one collective
 # Of a group of gradients: fewer bytes than these would not be worth a collective of their own.
 LEAST_BYTES, LEAST_SHARE = 2**16, 1 / 8
-ADVISED = ("none", "fp16", "powersgd:32")  # forms of --compression, the mildest first
 
 
 def messages_of(compression: str, shapes: Sequence[Sequence[int]]) -> list[Message]:
-    """What a worker sends in a step, besides scalars, for gradients of these shapes."""
+    """What a worker sends, besides scalars, for gradients of these shapes."""
     rank = WorkerSettings(compression=compression).powersgd_rank
     if not rank:
         wire = tf.float16 if compression == "fp16" else tf.float32

@@ -42,6 +42,7 @@ class Forecast:
     ring: Ring
     exposed: float
     num_bytes: float  # of the gradient, as it is sent
+    local_steps: int  # from one exchange to the next
     link: float  # Gbit/s of the link that was measured on; 0 for one too fast to count
     num_steps: int  # measured steps, and
     num_allreduces: int  # allreduces outside a step, that the model was fitted to
@@ -130,6 +131,7 @@ def _fit(own: Sequence[Measurement], measured: Measured, link: float) -> Forecas
         ring=ring,
         exposed=exposed,
         num_bytes=timed[0].num_bytes,
+        local_steps=int((own[0].link or {}).get("local_steps", 1)),
         link=link,
         num_steps=len(steps),
         num_allreduces=len(timed),
@@ -211,7 +213,8 @@ def _predicted_table(found: Sequence[Forecast]) -> Table:
             one.strategy,
             f"{gigabits:g} Gbit/s",
             *(
-                f"{one.efficiency(n, gigabits):.0%} ({one.efficiency(n, gigabits, 1.0):.0%})"
+                f"{one.efficiency(n, gigabits):.0%} "
+                f"({one.efficiency(n, gigabits, 1 / one.local_steps):.0%})"
                 for n in WORKERS
             ),
         )
@@ -229,9 +232,10 @@ def _predicted_table(found: Sequence[Forecast]) -> Table:
         notes.append(
             f"Predicted, not measured: weak scaling, {reliable[0].batch} windows each, hosts like "
             "the measured ones with one worker each, against independent processes; in brackets "
-            "with e = 1, as if nothing of the allreduce overlapped. If the strategy was measured "
-            "no slower than independent processes, e is 0 and only the brackets say anything. The "
-            "time of a byte is what the hosts spent on it plus its time on the link. Not in the "
+            "with e = 1, as if nothing of the allreduce overlapped (with --local-steps H: e = 1 / "
+            "H). If the strategy was measured no slower than independent processes, e is 0 and "
+            "only the brackets say anything. The time of a byte is what the hosts spent on it plus "
+            "its time on the link. Not in the "
             "model: switches that are shared, workers that wait for the slowest of many, reduction "
             "in trees."
         )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hpc.config.train_config import TrainConfig
+from hpc.distributed.exchange import ADVISED, Exchange
 from hpc.efficiency.cost_model import Ring, wire_seconds
 from hpc.efficiency.forecast import LINKS
 from hpc.run_folder.recorded import read_run, tokens_per_step
@@ -32,25 +33,25 @@ class StepForecast:
 
     step_seconds: float
     origin: str  # where that time comes from
-    sent: dict[str, tuple[int, ...]]  # bytes of each collective of a step, by --compression
+    sent: dict[str, tuple[int, ...]]  # bytes of each collective of an exchange, by --compression
 
-    def efficiency(self, form: str, workers: int, gigabits: float) -> float:
+    def efficiency(self, exchange: Exchange, workers: int, gigabits: float) -> float:
         """The share of the speed of as many workers that do not communicate."""
         ring = Ring(LATENCY, wire_seconds(gigabits))
-        exchange = sum(ring.seconds(workers, num_bytes) for num_bytes in self.sent[form])
-        return self.step_seconds / (self.step_seconds + exchange)
+        seconds = sum(ring.seconds(workers, one) for one in self.sent[exchange.compression])
+        return self.step_seconds / (self.step_seconds + seconds / exchange.local_steps)
 
     def table(self, workers: Sequence[int]) -> Table:
         """The efficiency by link and form, one column for each number of workers."""
         lines = [
             (
                 f"{gigabits:g} Gbit/s",
-                form,
-                f"{sum(self.sent[form]) / 1e6:.2f} MB",
-                *(f"{self.efficiency(form, n, gigabits):.0%}" for n in workers),
+                exchange.flags,
+                f"{sum(self.sent[exchange.compression]) / exchange.local_steps / 1e6:.2f} MB",
+                *(f"{self.efficiency(exchange, n, gigabits):.0%}" for n in workers),
             )
             for gigabits in LINKS
-            for form in self.sent
+            for exchange in ADVISED
         ]
         note = (
             f"Predicted, not measured: weak scaling, one worker a host, {self.origin}. A ring "
@@ -58,7 +59,7 @@ class StepForecast:
             "the hosts themselves spend on a byte is not known until it is measured; for very "
             "many workers libraries use trees, which start fewer messages."
         )
-        columns = ("link", "compression", ">sent", *(f">{n}" for n in workers))
+        columns = ("link", "flags", ">sent a step", *(f">{n}" for n in workers))
         title = "What the network would leave, by workers"
         return Table(title, columns, tuple(lines), (note,), keys=2)
 
@@ -68,11 +69,11 @@ class StepForecast:
             {
                 "workers": n,
                 "gigabits": gigabits,
-                "compression": form,
-                "efficiency": self.efficiency(form, n, gigabits),
+                **asdict(exchange),
+                "efficiency": self.efficiency(exchange, n, gigabits),
             }
             for gigabits in LINKS
-            for form in self.sent
+            for exchange in ADVISED
             for n in workers
         ]
         return {**asdict(self), "latency_seconds": LATENCY, "predicted": predicted}
@@ -119,10 +120,11 @@ def _recorded_step(folder: Path) -> float:
 def _forecast(step_seconds: float, origin: str, model: dict[str, Any]) -> StepForecast:
     """The forecast for the network of a configuration, as `NetworkConfig.to_dict` has it."""
     load_tensorflow()
-    from hpc.distributed.messages import ADVISED, messages_of, num_bytes
+    from hpc.distributed.messages import messages_of, num_bytes
     from model.networks.registry import build_network, config_from_dict
 
     weights = build_network(config_from_dict(model)).trainable_variables
     shapes = [weight.shape for weight in weights]
-    sent = {form: tuple(map(num_bytes, messages_of(form, shapes))) for form in ADVISED}
+    forms = dict.fromkeys(exchange.compression for exchange in ADVISED)
+    sent = {form: tuple(map(num_bytes, messages_of(form, shapes))) for form in forms}
     return StepForecast(step_seconds, origin, sent)

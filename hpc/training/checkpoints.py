@@ -25,7 +25,7 @@ from model.networks.checkpoint import (
 if TYPE_CHECKING:
     import keras
 
-    from hpc.config.settings import RecordSettings
+    from hpc.config.train_config import TrainConfig
     from hpc.distributed.strategies import Strategy
 
     Variables = dict[str, keras.Variable]  # by path
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class Checkpoints:
     """The checkpoints of one run; every rank may call `save`, only the chief writes."""
 
-    def __init__(self, run_dir: Path, config: RecordSettings, *, is_chief: bool) -> None:
+    def __init__(self, run_dir: Path, config: TrainConfig, *, is_chief: bool) -> None:
         self.run_dir = run_dir
         self._config = config
         self._is_chief = is_chief
@@ -74,7 +74,7 @@ class Checkpoints:
         """
         if self._pending is not None and self._pending.done():
             self.wait()
-        return is_late or step % self._config.save_every == 0
+        return is_late or self._config.is_due(step, self._config.save_every)
 
     def save(self, step: int, make_bundle: Callable[[], Bundle]) -> None:
         """Copy the state now, and write it while training continues.
@@ -177,8 +177,9 @@ def gather_own(own: Variables, strategy: Strategy) -> Arrays:
     """
     if not own:
         return {}
-    values = [_copy(variable).ravel() for variable in own.values()]
-    rows = strategy.gather(np.concatenate(values))
+    # As integers: 0 + x keeps every bit of x. A count of steps below 2^24 is exact in float32.
+    values = [_copy(variable).astype(np.float32).ravel() for variable in own.values()]
+    rows = strategy.gather(np.concatenate(values).view(np.int32)).view(np.float32)
     parts = np.split(rows, np.cumsum([value.size for value in values[:-1]]), axis=1)
     return {
         path: part.reshape(-1, *variable.shape)
@@ -199,7 +200,8 @@ def restore_own(own: Variables, bundle: Bundle | None, workers: int, strategy: S
         rows = bundle.workers
     place = strategy.place
     for path, values in strategy.broadcast(rows).items():
-        own[path].assign(values[place.rank] if place.size == workers else values.mean(axis=0))
+        value = values[place.rank] if place.size == workers else values.mean(axis=0)
+        own[path].assign(value.astype(own[path].dtype))
 
 
 def _require_same_variables(kind: str, own: Arrays, stored: Arrays) -> None:

@@ -19,6 +19,7 @@ from pipeline.dataset.schedule import BatchPlan, room_for_pieces
 from pipeline.runtime.tensorflow_loading import load_tensorflow
 
 if TYPE_CHECKING:  # imports TensorFlow, which open_run loads
+    from hpc.distributed.exchange import Exchange
     from hpc.distributed.messages import Message
     from hpc.distributed.strategies import Strategy
     from hpc.training.train_step import Steps
@@ -59,7 +60,7 @@ def open_run(
     restore(steps.variables(), local.bundle, strategy)
     if is_continued:
         stored_workers = start["run"]["workers"]
-        restore_own(steps.mean.own_variables(), local.bundle, stored_workers, strategy)
+        restore_own(steps.own_variables(), local.bundle, stored_workers, strategy)
     if not is_continued:
         steps.start_from_averages()
 
@@ -84,13 +85,16 @@ def open_run(
     )
 
 
-def _messages(config: TrainConfig, steps: Steps) -> dict[str, list[Message]]:
-    """What a worker sends in a step under --compression, and would send under its other forms."""
-    from hpc.distributed.messages import ADVISED, messages_of
+def _messages(config: TrainConfig, steps: Steps) -> dict[Exchange, list[Message]]:
+    """What a worker sends in an exchange of this run, and would send in those that are advised."""
+    from hpc.distributed.exchange import ADVISED, Exchange
+    from hpc.distributed.messages import messages_of
 
     shapes = [weight.shape for weight in steps.model.trainable_variables]
+    own = Exchange(config.compression, config.local_steps)
     return {
-        form: messages_of(form, shapes) for form in dict.fromkeys([config.compression, *ADVISED])
+        exchange: messages_of(exchange.compression, shapes)
+        for exchange in dict.fromkeys([own, *ADVISED])
     }
 
 
@@ -194,6 +198,7 @@ def _build_steps(
     """The network, its optimizer and the compiled steps; of a checkpoint, its network `stored`."""
     import keras
 
+    from hpc.training.local_steps import LocalSteps
     from hpc.training.train_step import Steps, build_optimizer
     from model.networks.registry import (
         build_network,
@@ -217,4 +222,5 @@ def _build_steps(
         recurrent_dropout=config.recurrent_dropout,
     )
     model = build_network(network, config.precision)
-    return Steps(model, build_optimizer(config, plan.size), strategy, config, plan)
+    kind = LocalSteps if config.local_steps > 1 else Steps
+    return kind(model, build_optimizer(config, plan.size), strategy, config, plan)

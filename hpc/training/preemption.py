@@ -24,8 +24,10 @@ class StopRequest:
     KeyboardInterrupt. SIGHUP comes from a terminal that closes; nohup has it ignored.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, local_steps: int = 1) -> None:
         self.asked = 0
+        # All ranks save in the same step, at the end of --local-steps.
+        self._when = "after its next step" if local_steps == 1 else f"within {local_steps} steps"
         self._speaks = place.is_chief  # mpirun signals all ranks
         self._screen = open_terminal(place)
         for number in heeded(SIGNALS):
@@ -38,7 +40,7 @@ class StopRequest:
             with suppress(OSError):  # the terminal was closed
                 if self._screen:  # which shows "^C", and a bar
                     os.write(self._screen.fileno(), CLEAR_LINE.encode())
-                os.write(2, f"{name}: this run will save after its next step, and end\n".encode())
+                os.write(2, f"{name}: this run will save {self._when}, and end\n".encode())
         self.asked = 1
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)

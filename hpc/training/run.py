@@ -158,7 +158,7 @@ class Run:
                 "evaluation, and the newest checkpoint is the one that composes"
             )
         lines += self._differing_devices()
-        lines += self._changed_schedule()
+        lines += self._changed_schedule() + self._averaged_states()
         lines += slow_settings(config, on_cpu=self.devices.startswith("CPU"))
         if collectives := self.strategy.describe():
             lines.append(collectives)
@@ -194,13 +194,23 @@ class Run:
             f"{step + 1} is {float(now):.3g} instead of {float(before):.3g}"
         ]
 
+    def _averaged_states(self) -> list[str]:
+        """What becomes of the workers' own states where their number has changed."""
+        stored = (self.roll[0]["begin"] or {"run": {}})["run"].get("workers", self.place.size)
+        if stored == self.place.size or not self.steps.own_variables():
+            return []
+        return [
+            f"the checkpoint is of {stored} workers: the mean of what each had of its own is what "
+            f"each of {self.place.size} continues with"
+        ]
+
     def save(self) -> None:
         """Copy the run's state now, and write it while training continues.
 
         A collective, for all ranks to call in the same step. Raises OSError if the previous
         checkpoint could not be written.
         """
-        workers = gather_own(self.steps.mean.own_variables(), self.strategy)
+        workers = gather_own(self.steps.own_variables(), self.strategy)
         self.checkpoints.save(self.progress.step, lambda: self.bundle(workers))
 
     def bundle(self, workers: Arrays) -> Bundle:

@@ -63,6 +63,7 @@ class Steps:
         self._positions = plan.local_batch_size * plan.sequence_length
 
         optimizer.build(model.trainable_variables)
+        self.shared_optimizer = optimizer  # the one whose state is equal on all workers
         self.mean = gradient_mean(config, strategy, model.trainable_variables, config.seed)
         # The averages of the weights, which evaluation and checkpoints use in their place.
         self._averages = [
@@ -74,7 +75,7 @@ class Steps:
         scalar = tf.TensorSpec([], tf.int32)
         weights = tf.TensorSpec([None, None], tf.float32)
         # No Python `if` or loop over tensors for autograph to convert: the start is 1 s shorter.
-        self.train = tf.function(
+        self._train_compiled = tf.function(
             self._train, input_signature=[tokens, scalar, scalar, scalar], autograph=False
         )
         self.evaluate = tf.function(
@@ -90,31 +91,38 @@ class Steps:
     def variables(self) -> dict[str, Variables]:
         """What a checkpoint holds: the weights to use, and the state of the optimizer.
 
-        All are equal on all workers; what is not is in `mean.own_variables()`.
+        All are equal on all workers; what is not is in `own_variables()`.
         """
         weights = self.model.named_weights()
-        optimizer = {variable.path: variable for variable in self.optimizer.variables}
-        optimizer |= self.mean.shared_variables()
+        optimizer = by_path(self.shared_optimizer) | self.mean.shared_variables()
         if not self._averages:
             return {"weights": weights, "optimizer": optimizer}
         trained = {f"trained/{path}": weight for path, weight in weights.items()}
         averages = dict(zip(weights, self._averages, strict=True))
         return {"weights": averages, "optimizer": optimizer | trained}
 
+    def own_variables(self) -> Variables:
+        """State of this worker alone, by path."""
+        return self.mean.own_variables()
+
     def start_from_averages(self) -> None:
         """Set the weights to their averages, which are what a new run takes from another."""
         for weight, average in zip(self.model.trainable_variables, self._averages, strict=False):
             weight.assign(average)
 
-    def _train(
-        self, tokens: tf.Tensor, step: tf.Tensor, stop: tf.Tensor, save: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
+    def train(self, tokens: tf.Tensor, step: int, stop: int, save: int) -> dict[str, tf.Tensor]:
         """Apply the gradient of the mean loss over the global batch.
 
         tokens [local_batch, time + 1], sorted by lane; `stop` is 1 where this worker was asked to
         stop, `save` where it is time to save. Returns scalars that are equal on all workers: loss
         (nats per token), gradient_norm, and the shares of the workers that `stop` and `save`.
         """
+        return self._train_compiled(tokens, step, stop, save)
+
+    def _train(
+        self, tokens: tf.Tensor, step: tf.Tensor, stop: tf.Tensor, save: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """`train`, to compile."""
         # The gradient of this worker's windows, in --accumulation parts.
         parts = tf.split(  # each [local_lanes, rows, time + 1]
             tf.reshape(tokens, [len(self._lanes), self._rows_per_lane, tf.shape(tokens)[1]]),
@@ -130,7 +138,7 @@ class Steps:
         # Its mean over all workers. One collective carries gradients and scalars, so that all
         # workers learn of a request to stop in the same step.
         asked = tf.cast(tf.stack([stop, save]), tf.float32)
-        gradients, scalars = self.mean(gradients, tf.concat([[nats, weight], asked], 0))
+        gradients, scalars = self._exchange(gradients, tf.concat([[nats, weight], asked], 0))
         nats, weight, stop, save = tf.unstack(scalars)
         gradients = [gradient / weight for gradient in gradients]
 
@@ -144,10 +152,20 @@ class Steps:
         loss, norm = nats / weight, norm / scale
         return {"loss": loss, "gradient_norm": norm, "stop": stop, "save": save}
 
-    def _average(self, step: tf.Tensor) -> None:
-        """Move the averages towards the weights; faster at first, to forget the initial weights."""
+    def _exchange(
+        self, gradients: list[tf.Tensor], scalars: tf.Tensor
+    ) -> tuple[list[tf.Tensor], tf.Tensor]:
+        """The means over all workers."""
+        return self.mean(gradients, scalars)
+
+    def _average(self, step: tf.Tensor, num_steps: int = 1) -> None:
+        """Move the averages towards the weights that these steps, to `step`, have made.
+
+        Faster at first, to forget the initial weights.
+        """
         steps = tf.cast(step, tf.float32)
         keep = tf.minimum(self._config.average, (1 + steps) / (10 + steps))
+        keep = keep if num_steps == 1 else keep**num_steps
         for weight, average in zip(self.model.trainable_variables, self._averages, strict=False):
             average.assign(keep * average.value + (1 - keep) * weight.value)
 
@@ -191,6 +209,11 @@ class Steps:
         nats = sequence_loss(logits, tokens[:, 1:], weights)
         own = tf.stack([nats, tf.reduce_sum(weights), tf.cast(stop, tf.float32)])
         return self._strategy.sum([own])[0]
+
+
+def by_path(optimizer: keras.optimizers.Optimizer) -> Variables:
+    """The state of an optimizer."""
+    return {variable.path: variable for variable in optimizer.variables}
 
 
 def sequence_loss(logits: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:

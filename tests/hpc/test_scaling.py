@@ -57,16 +57,19 @@ def test_from_the_time_of_a_step_it_predicts_what_the_network_leaves(
     assert main([*command, f"--json={tmp_path / 'said.json'}", "--", "--preset=base"]) == 0
     said = json.loads((tmp_path / "said.json").read_text())
     found = {
-        (p["compression"], p["gigabits"], p["workers"]): p["efficiency"] for p in said["predicted"]
+        (p["compression"], p["gigabits"], p["workers"], p["local_steps"]): p["efficiency"]
+        for p in said["predicted"]
     }
-    assert {workers for _, _, workers in found} == {2, 4, 8}
+    assert {workers for _, _, workers, _ in found} == {2, 4, 8}
     groups = said["sent"]["none"]
     assert said["sent"]["fp16"] == [num_bytes // 2 for num_bytes in groups]
     num_bytes = sum(groups)
     # Two workers send the whole gradient once, four 1.5 times: 2 (p - 1) / p.
     for workers, times, messages in ((2, 1.0, 2), (4, 1.5, 6)):
         exchange = times * num_bytes * 8 / 10e9 + len(groups) * messages * 30e-6
-        assert found["none", 10, workers] == pytest.approx(0.045 / (0.045 + exchange))
+        assert found["none", 10, workers, 1] == pytest.approx(0.045 / (0.045 + exchange))
+        in_half = times * num_bytes / 2 * 8 / 10e9 + len(groups) * messages * 30e-6
+        assert found["fp16", 10, workers, 20] == pytest.approx(0.045 / (0.045 + in_half / 20))
     assert "10 Gbit/s" in capsys.readouterr().out
 
     # Of a recorded run: its network, and the time of its own steps.

@@ -26,13 +26,20 @@ from typing import Any
 if __package__ in (None, ""):  # run as a script: import from tests/, not from tests/testbed/
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
+from hpc.distributed.exchange import ADVISED, Exchange
 from tests.testbed.cluster import DEFAULT_STATE_DIR, HEAD, Testbed
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 HOSTS = "dorchester,bath"
 WORKLOAD = ("--preset=base", "--sequence-length=128")  # 2 x 512 units
 SHARES = (0.3, 2.7)  # of a step of 45 ms: 10 and 1 Gbit/s
-FORMS = ("none", "fp16", "powersgd:32", "powersgd:4")  # the first three are advised
+EXCHANGES = (
+    *ADVISED,
+    Exchange("powersgd:4"),
+    Exchange(local_steps=8),
+    Exchange(local_steps=16),
+    Exchange(local_steps=32),
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,24 @@ class Part:
     rate: str | float | None
     flags: tuple[str, ...]
     train_flags: tuple[str, ...] = ()
+
+
+def name_of(share: float, exchange: Exchange) -> str:
+    """The name of the part that measures an exchange: '30%-none', '270%-local16-fp16'."""
+    words = [f"local{exchange.local_steps}"] * (exchange.local_steps > 1)
+    if exchange.compression != "none" or not words:
+        words.append(exchange.compression.replace(":", ""))
+    return "-".join([f"{share:.0%}", *words])
+
+
+def part_of(share: float, exchange: Exchange) -> Part:
+    """The part that measures an exchange where an allreduce takes this share of a step."""
+    flags = ["--scaling=weak", "--workers=2"]
+    train_flags = [f"--compression={exchange.compression}"]
+    if exchange.local_steps > 1:  # a speed is recorded at every meeting, and the first warms up
+        flags.append(f"--steps={max(4 * exchange.local_steps, 48)}")
+        train_flags.append(f"--local-steps={exchange.local_steps}")
+    return Part(name_of(share, exchange), share, tuple(flags), tuple(train_flags))
 
 
 PARTS = (
@@ -61,16 +86,7 @@ PARTS = (
     Part("1gbit-plain", "1gbit", ("--scaling=weak", "--link=1", "--strategies=horovod")),
     # Whether Horovod's thread disturbs the computing less if it wakes less often.
     Part("cycle", None, ("--scaling=weak", "--strategies=horovod"), ("--cycle-time=5",)),
-    *(
-        Part(
-            f"{share:.0%}-{form.replace(':', '')}",
-            share,
-            ("--scaling=weak", "--workers=2"),
-            (f"--compression={form}",),
-        )
-        for share in SHARES
-        for form in FORMS
-    ),
+    *(part_of(share, exchange) for share in SHARES for exchange in EXCHANGES),
 )
 TITLES = {
     "full": "Links without a limit",
@@ -78,12 +94,12 @@ TITLES = {
     "1gbit-plain": "Links of 1 Gbit/s, with nothing changed",
     "cycle": "Links without a limit, Horovod's cycle of 5 ms",
 } | {
-    f"{share:.0%}-{form.replace(':', '')}": (
+    name_of(share, exchange): (
         f"Links on which the allreduce of a float32 gradient is {share:.0%} of a step, "
-        f"--compression {form}"
+        f"{exchange.flags}"
     )
     for share in SHARES
-    for form in FORMS
+    for exchange in EXCHANGES
 }
 
 
