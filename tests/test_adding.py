@@ -180,7 +180,8 @@ def test_a_strategy_that_sums_over_other_workers_than_srun_started_is_refused_in
     finally:
         for process in processes:
             process.kill()
-    assert {process.returncode for process in processes} == {1}, errors
+    codes = {process.returncode for process in processes}
+    assert codes in ({1}, {1, 76}), errors  # the watch over the first may end the second
     assert "sums over 1 of the 2 processes that srun started" in errors
     assert errors.count("error:") == errors.count("\n"), errors
 

@@ -76,3 +76,11 @@ def test_a_job_that_saved_or_lost_a_rank_is_requeued_and_one_with_an_error_is_no
     done = run(programs, *program, MAX_REQUEUES="3", SLURM_RESTART_COUNT="3")
     assert done.returncode == code and "scontrol" not in done.stdout
     assert ("stopped after 3 requeues" in done.stderr) == requeues
+
+
+def test_where_no_signal_can_be_blocked_the_job_runs_and_says_what_saves(programs: Path) -> None:
+    (programs / "env").write_text("#!/bin/sh\nexit 125\n")  # of coreutils before 8.31
+    (programs / "env").chmod(0o755)
+    done = run(programs, "slurm/requeue.sh", "mpirun", "hello", MAX_REQUEUES="3")
+    assert (done.returncode, done.stdout) == (0, "mpirun hello\n")
+    assert "scancel --batch --signal=USR2 42 saves first" in done.stderr

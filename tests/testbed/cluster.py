@@ -97,7 +97,7 @@ class Testbed:
         started += [self._switch.process] if self._switch else []
         for process in started:
             process.send(signal.SIGKILL)
-        poll(lambda: not any(process.is_alive for process in started), 60, "hosts did not end")
+        poll(lambda: not any(process.is_alive for process in started), 300, "hosts did not end")
         for parent in self._parents:
             parent.communicate()
         self.hosts, self._switch, self._parents = {}, None, []

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from tests.testbed.processes import Command, Process
 
+# slurmctld of Slurm 24.11 starts this child anew when it reads its configuration again.
+DAEMON_OF_SLURM = "slurmctld: slurmscriptd"
 NAMESPACES = ("--net", "--uts", "--mount", "--ipc", "--pid")
 
 
@@ -72,9 +74,13 @@ class Host:
             except OSError:  # it ended while we looked
                 continue
         return sorted(
-            (p for p in found if p.is_alive and p not in self.daemons and p not in self.hogs),
+            (p for p in found if p.is_alive and not self._is_own(p)),
             key=lambda p: (p.started, p.pid),
         )
+
+    def _is_own(self, process: Process) -> bool:
+        is_known = process in self.daemons or process in self.hogs
+        return is_known or process.command.startswith(DAEMON_OF_SLURM)
 
     def last_of_log(self, num_lines: int = 20) -> str:
         """The last lines that its daemons wrote."""

@@ -77,7 +77,7 @@ def test_a_cut_link_ends_it(
 ) -> None:
     command = testbed.popen("dorchester", [mpirun, *BOTH, "sleep", "600"], env=environment)
     awaited = SSH_SESSIONS if moment == "starts its daemon" else "sleep 600"
-    poll(lambda: any(p.command.startswith(awaited) for p in testbed.processes("bath")), 60, "none")
+    poll(lambda: any(p.command.startswith(awaited) for p in testbed.processes("bath")), 300, "none")
     testbed.cut("bath")
     done = command.wait(timeout=300)
     assert tells_of_a_loss(done), done.stderr

@@ -39,9 +39,6 @@ MPI.COMM_WORLD.Barrier()
 os._exit(85)
 """
 
-# mpirun then kills ranks that are left soon, as by default; slurm/site.env gives them longer.
-AT_ONCE = {"KILL_AFTER": "1"}
-
 
 @pytest.fixture
 def checkout(tmp_path: Path, root: Path) -> Path:
@@ -58,7 +55,7 @@ def test_train_2nodes_runs_one_rank_on_each_host_and_passes_the_flags_on(
 ) -> None:
     script = Path("slurm/train_2nodes.sh")
     number = testbed.sbatch(script, "--steps", "7", "--note", "two words", cwd=checkout)
-    job = testbed.wait_job(number, timeout=150)
+    job = testbed.wait_job(number, timeout=300)
     assert job.state == "COMPLETED", job.output
     lines = sorted(line for line in job.output.splitlines() if line.startswith("rank"))
     assert [line.split()[1] for line in lines] == ["0", "1"]
@@ -73,7 +70,7 @@ def test_the_data_set_is_named_by_the_environment_of_sbatch(
     for name in ("train_2nodes.sh", "preprocess.sh", "scaling.sh"):
         environment = {"DATA": "data/jsb"}
         number = testbed.sbatch(Path("slurm") / name, "last", env=environment, cwd=checkout)
-        job = testbed.wait_job(number, timeout=150)
+        job = testbed.wait_job(number, timeout=300)
         assert job.state == "COMPLETED", job.output
         assert "'data/jsb'" in job.output and "'last']" in job.output
 
@@ -91,7 +88,7 @@ def test_preprocess_on_two_nodes_writes_the_bytes_of_one_process(
     two = tmp_path / "two"
     script, where = Path("slurm/preprocess.sh"), {"env": {"DATA": str(two)}, "cwd": tmp_path}
     number = testbed.sbatch(script, *flags, options=["--nodes=2"], **where)  # type: ignore[arg-type]
-    job = testbed.wait_job(number, timeout=200)
+    job = testbed.wait_job(number, timeout=300)
     assert job.state == "COMPLETED", job.output
     assert "2 processes under mpirun: bath (1), dorchester (1)" in job.output
     files = sorted(path.name for path in one.iterdir())
@@ -104,7 +101,7 @@ def test_a_script_submitted_from_elsewhere_says_where_to_submit_it(
     testbed: Testbed, tmp_path: Path, root: Path
 ) -> None:
     for name in ("train_2nodes.sh", "preprocess.sh", "scaling.sh"):
-        job = testbed.wait_job(testbed.sbatch(root / "slurm" / name, cwd=tmp_path), timeout=90)
+        job = testbed.wait_job(testbed.sbatch(root / "slurm" / name, cwd=tmp_path), timeout=300)
         assert job.state == "FAILED"
         assert f"error: no slurm/site.env in {tmp_path}" in job.output
 
@@ -113,8 +110,8 @@ def test_a_failed_program_fails_the_job_with_its_code_and_is_not_requeued(
     testbed: Testbed, checkout: Path
 ) -> None:
     (checkout / "hpc/train.py").write_text(REPORT + "os._exit(3)\n")
-    number = testbed.sbatch(Path("slurm/train_2nodes.sh"), env=AT_ONCE, cwd=checkout)
-    job = testbed.wait_job(number, timeout=150)
+    number = testbed.sbatch(Path("slurm/train_2nodes.sh"), cwd=checkout)
+    job = testbed.wait_job(number, timeout=300)
     assert (job.state, job.exit_code, job.restarts) == ("FAILED", 3, 0), job.output
 
 
@@ -127,31 +124,61 @@ def test_saved_and_lost_ranks_requeue_the_job_as_often_as_allowed_and_no_more(
     )
     (checkout / "hpc/train.py").write_text(REPORT + "MPI.COMM_WORLD.Barrier()\n" + end)
     script = Path("slurm/train_2nodes.sh")
-    number = testbed.sbatch(script, env={"MAX_REQUEUES": "1", **AT_ONCE}, cwd=checkout)
-    job = testbed.wait_job(number, timeout=240)
+    number = testbed.sbatch(script, env={"MAX_REQUEUES": "1"}, cwd=checkout)
+    job = testbed.wait_job(number, timeout=300)
     assert (job.state, job.restarts) == ("FAILED", 1), job.output
     assert job.output.count("saved; requeue 1 of at most 1") == 1  # every start appends to one file
     assert "stopped after 1 requeues (MAX_REQUEUES)" in job.output
 
 
-def test_scancel_leaves_the_ranks_time_to_save(testbed: Testbed, checkout: Path) -> None:
-    # mpirun by itself would kill them 2 s after the signal, of which these need 4.
+def test_scancel_leaves_the_ranks_time_to_save_and_the_job_stays_cancelled(
+    testbed: Testbed, checkout: Path
+) -> None:
+    # mpirun by itself would kill them 0.5 or 2 s after the signal, of which these need 4.
     saving = """
 import signal, time
 asked = []
 signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+signal.signal(signal.SIGUSR2, lambda number, frame: None)
 sys.stdout.flush()
 while not asked:
     time.sleep(0.05)
 time.sleep(4)
 open(f"saved-{rank}", "w").close()
+MPI.COMM_WORLD.Barrier()
+os._exit(85)
 """
     (checkout / "hpc/train.py").write_text(REPORT + saving)
     number = testbed.sbatch(Path("slurm/train_2nodes.sh"), cwd=checkout)
-    poll(lambda: testbed.job(number).output.count("of 2 on") == 2, 150, "the job did not start")
+    poll(lambda: testbed.job(number).output.count("of 2 on") == 2, 300, "the job did not start")
     testbed.run("dorchester", ["scancel", str(number)])
-    poll(lambda: len(list(checkout.glob("saved-*"))) == 2, 120, "not saved")
-    assert testbed.wait_job(number, timeout=150).state == "CANCELLED"
+    poll(lambda: len(list(checkout.glob("saved-*"))) == 2, 300, "not saved")
+    job = testbed.wait_job(number, timeout=300)
+    assert (job.state, job.restarts) == ("CANCELLED", 0), job.output
+    assert "saved; Slurm is ending this job" in job.output
+
+
+def test_only_the_job_of_an_array_that_has_saved_is_requeued(
+    testbed: Testbed, checkout: Path
+) -> None:
+    # One of them has the number of the whole array. It saves while the other one runs.
+    (checkout / "job.sh").write_text("""#!/bin/bash
+#SBATCH --ntasks=1 --array=0-1 --requeue --open-mode=append --output=%a.out
+export MAX_REQUEUES=1
+exec slurm/requeue.sh bash -c '
+    until_there() { until [ -e $1 ]; do sleep 0.1; done; }
+    echo start ${SLURM_RESTART_COUNT:-0}
+    if [ $SLURM_JOB_ID != $SLURM_ARRAY_JOB_ID ]; then touch both; until_there again; exit 0; fi
+    if [ -n "$SLURM_RESTART_COUNT" ]; then touch again; exit 0; fi
+    until_there both
+    exit 85'
+""")
+    testbed.sbatch(Path("job.sh"), cwd=checkout)
+    poll(lambda: (checkout / "again").exists(), 300, "not requeued")
+    written = sorted((checkout / f"{task}.out").read_text() for task in (0, 1))
+    assert written[0] == "start 0\n", written
+    assert written[1].startswith("start 0\nsaved; requeue 1 of at most 1\n"), written
+    assert "start 1" in written[1]
 
 
 @pytest.mark.parametrize("event", ["USR2", "TERM"])
@@ -159,10 +186,10 @@ def test_the_request_to_stop_reaches_every_rank_and_the_job_goes_back_into_the_q
     testbed: Testbed, checkout: Path, event: str
 ) -> None:
     (checkout / "hpc/train.py").write_text(REPORT + PREEMPTIBLE)
-    number = testbed.sbatch(Path("slurm/train_2nodes.sh"), env=AT_ONCE, cwd=checkout)
-    poll(lambda: testbed.job(number).output.count("start 0") == 2, 150, "the job did not start")
+    number = testbed.sbatch(Path("slurm/train_2nodes.sh"), cwd=checkout)
+    poll(lambda: testbed.job(number).output.count("start 0") == 2, 300, "the job did not start")
     testbed.run("dorchester", ["scancel", "--batch", f"--signal={event}", str(number)])
-    poll(lambda: testbed.job(number).output.count("start 1") == 2, 200, "the job did not restart")
+    poll(lambda: testbed.job(number).output.count("start 1") == 2, 300, "the job did not restart")
     output = testbed.job(number).output
     assert output.count("rank 0 was asked to stop") == 1
     assert output.count("rank 1 was asked to stop") == 1
@@ -178,9 +205,8 @@ def test_the_time_limit_asks_every_rank_to_stop_before_slurm_ends_the_job(
         "SBATCH_TIMELIMIT": "1",
         "SBATCH_SIGNAL": "B:USR2@50",
         "MAX_REQUEUES": "0",
-        **AT_ONCE,
     }
     number = testbed.sbatch(Path("slurm/train_2nodes.sh"), env=options, cwd=checkout)
-    job = testbed.wait_job(number, timeout=240)
+    job = testbed.wait_job(number, timeout=300)
     assert (job.state, job.exit_code) == ("FAILED", 85), job.output
     assert job.output.count("was asked to stop") == 2

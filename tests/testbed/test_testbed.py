@@ -110,7 +110,7 @@ def test_a_pulled_cable_ends_mpirun_on_a_third_host_and_leaves_no_process_on_any
     begun = tmp_path / "begun"
     argv = [*BOTH, "python", "-c", f"{EXCHANGE}\nopen({str(begun)!r}, 'w')\n{FOR_EVER}"]
     command = testbed.popen("ely", argv)
-    poll(begun.exists, 60, "no message exchanged")
+    poll(begun.exists, 300, "no message exchanged")
     testbed.cut("bath")
     done = command.wait(timeout=300)
     assert tells_of_a_loss(done), done.stderr
@@ -123,10 +123,11 @@ def test_a_pulled_cable_ends_mpirun_on_a_third_host_and_leaves_no_process_on_any
 def test_a_cable_pulled_while_mpirun_starts_its_daemon_by_ssh_ends_mpirun(
     testbed: Testbed,
 ) -> None:
-    command = testbed.popen("dorchester", [*BOTH, "sleep", "600"])
+    # An MPI program: of another one mpirun of Open MPI 5.0.7 leaves the process on its own host.
+    command = testbed.popen("dorchester", [*BOTH, "python", "-c", FOR_EVER])
     poll(
         lambda: any(p.command.startswith(SSH_SESSIONS) for p in testbed.processes("bath")),
-        60,
+        300,
         "no ssh",
     )
     testbed.cut("bath")
@@ -139,11 +140,11 @@ def test_a_cable_pulled_while_mpirun_starts_its_daemon_by_ssh_ends_mpirun(
 
 def test_sigterm_to_mpirun_ends_the_ranks_on_both_hosts(testbed: Testbed) -> None:
     command = testbed.popen("dorchester", [*BOTH, "python", "-c", FOR_EVER])
-    poll(lambda: any("MPI.COMM" in p.command for p in testbed.processes("bath")), 20, "no rank 1")
+    poll(lambda: any("MPI.COMM" in p.command for p in testbed.processes("bath")), 300, "no rank 1")
     command.send(signal.SIGTERM)
-    assert command.wait(timeout=20).returncode != 0
+    assert command.wait(timeout=300).returncode != 0
     for name in testbed.hosts:
-        poll(lambda name=name: not testbed.processes(name), 10, f"processes of {name} did not end")
+        poll(lambda name=name: not testbed.processes(name), 300, f"processes of {name} did not end")
 
 
 def test_a_message_takes_as_long_as_the_rate_of_the_link_demands(testbed: Testbed) -> None:
@@ -169,12 +170,12 @@ def test_two_testbeds_at_once_and_up_over_up_and_down_leave_the_machine_as_it_wa
     before = machine(own)
     other = [*COMMAND, "--state", str(tmp_path / "other")]
     for _ in range(2):
-        subprocess.run([*other, "up", "--no-slurm"], check=True, timeout=60)
+        subprocess.run([*other, "up", "--no-slurm"], check=True, timeout=300)
     inits = [host.init for host in Testbed(tmp_path / "other").hosts.values()]
     inside = subprocess.run([*other, "run", "bath", "--", "hostname"], capture_output=True)
     assert inside.stdout == b"bath\n"
     assert testbed.run("dorchester", ["ssh", "bath", "hostname"]).stdout == "bath\n"
-    subprocess.run([*other, "down"], check=True, timeout=60)
+    subprocess.run([*other, "down"], check=True, timeout=300)
     assert len(inits) == 2 and not any(init.is_alive for init in inits)
     assert not (tmp_path / "other").exists()
     assert machine(own) == before
@@ -192,11 +193,11 @@ def test_the_hosts_end_with_the_process_that_owns_them_even_if_that_is_killed(
     )
     state_dir = tmp_path / "state"
     argv = [sys.executable, "-c", owner, str(state_dir)]
-    killed = subprocess.run(argv, cwd=Path(__file__).parents[2], timeout=60)
+    killed = subprocess.run(argv, cwd=Path(__file__).parents[2], timeout=300)
     assert killed.returncode == -signal.SIGKILL
     leftover = Testbed(state_dir)
     assert len(leftover.hosts) == 2
-    poll(lambda: not any(h.init.is_alive for h in leftover.hosts.values()), 10, "hosts live on")
+    poll(lambda: not any(h.init.is_alive for h in leftover.hosts.values()), 300, "hosts live on")
     leftover.down()
     assert not state_dir.exists()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import pty
@@ -224,7 +225,9 @@ def test_a_missing_package_or_midi_system_is_named(
     if not Path("/dev/snd/seq").exists():
         assert main(["--list-ports"]) == 1
         said = capsys.readouterr().err
-        assert "modprobe snd-seq" in said
+        # Python 3.13 has to build it, which needs ALSA's headers; set-up goes on without it.
+        has_ports = importlib.util.find_spec("rtmidi")
+        assert ("modprobe snd-seq" if has_ports else "MIDI ports need python-rtmidi") in said
         assert said.count("\n") == 1
 
 

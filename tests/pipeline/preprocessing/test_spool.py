@@ -220,9 +220,9 @@ def test_two_ranks_write_the_bytes_of_one_process_and_kill_what_hangs_on_either(
     corpus.mkdir()
     for path in tiny_corpus.iterdir():
         (corpus / path.name).symlink_to(path)
-    # Notes enough for more than the time limit: two in the share of each rank.
+    # Notes enough for several times the time limit: two in the share of each rank.
     for number, name in enumerate(("a-huge", "b-huge", "y-huge", "z-huge")):
-        track = bytes([1, 0x90 | number, 60, 80]) * 200_000 + b"\x00\xff\x2f\x00"
+        track = bytes([1, 0x90 | number, 60, 80]) * 1_000_000 + b"\x00\xff\x2f\x00"
         header = b"MThd\x00\x00\x00\x06\x00\x00\x00\x01\x01\xe0MTrk"
         contents = header + len(track).to_bytes(4, "big") + track
         (corpus / f"{name}.mid").write_bytes(contents)
