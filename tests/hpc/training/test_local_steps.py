@@ -106,6 +106,7 @@ def test_a_meeting_moves_the_weights_by_nesterov_momentum(
         manifest=SimpleNamespace(num_lanes=1),
         local_lanes=[0],
         local_batch_size=1,
+        rows_per_lane=1,
         sequence_length=2,
     )
     model: Any = OneBigram()
