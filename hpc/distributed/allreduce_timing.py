@@ -76,7 +76,10 @@ class Link:
             "faster network (python hpc/doctor.py -H HOSTS shows which one is used)"
         )
         if others:
-            advice = f"begin a new run with one of these, or {advice}"
+            advice = (
+                "begin a new run with one of these (docs/training.md: what each does to the loss), "
+                f"or {advice}"
+            )
         return f"{', '.join([line, *others])}: {advice}"
 
 

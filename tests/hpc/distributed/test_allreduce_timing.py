@@ -23,7 +23,7 @@ def test_it_says_what_other_forms_of_the_gradient_would_allow() -> None:
     others = {f"--compression {form}": seconds for form, seconds in forms.items()}
     line = Link(megabytes=8.0, seconds=0.03, size=2, alternatives=others).advise(0.1)
     assert "at this batch size, 82% with --compression fp16, 99% with --compression power" in line
-    assert "powersgd:4: begin a new run with one of these, or raise --global-batch-size" in line
+    assert "powersgd:4: begin a new run with one of these (docs/training.md: what each" in line
     assert "compression none" not in line
 
 
