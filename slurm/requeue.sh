@@ -1,7 +1,7 @@
 #!/bin/bash
 # Run the rest of the command line as this job's program, and requeue the job if the program asks.
-# It is requeued on 85 (saved), and on 76, 137, 205 and 255 (a rank or a node was lost): it continues
-# from its newest checkpoint. Any other code is an error of the program and ends the job.
+# It is requeued on 85 (saved), and on 14, 76, 137, 205 and 255 (a rank or a node was lost): it
+# continues from its newest checkpoint. Any other code is an error of the program and ends the job.
 set -uo pipefail
 : "${MAX_REQUEUES:?is set in slurm/site.env}"
 
@@ -28,10 +28,11 @@ while kill -0 "$program" 2>/dev/null; do wait "$program"; done
 wait "$program"
 code=$?
 
-# mpirun itself ends with 137 where a rank was killed, and with 205 or 255 where a node is gone.
+# mpirun itself ends with 137 (Open MPI 5: or 14) where a rank was killed, and with 205 or 255 where
+# a node is gone.
 case $code in
 85) reason="saved" ;;
-76 | 137 | 205 | 255) reason="a rank or its node was lost (code $code)" ;;
+14 | 76 | 137 | 205 | 255) reason="a rank or its node was lost (code $code)" ;;
 *) exit "$code" ;;
 esac
 requeues=${SLURM_RESTART_COUNT:-0}

@@ -58,6 +58,7 @@ def test_the_run_is_named_after_the_job_so_that_the_same_command_continues_it(
     [
         (85, True, "saved; requeue 3 of at most 3"),
         (76, True, "a rank or its node was lost (code 76); requeue 3 of at most 3"),
+        (14, True, "a rank or its node was lost (code 14); requeue 3 of at most 3"),
         (137, True, "a rank or its node was lost (code 137); requeue 3 of at most 3"),
         (205, True, "a rank or its node was lost (code 205); requeue 3 of at most 3"),
         (255, True, "a rank or its node was lost (code 255); requeue 3 of at most 3"),

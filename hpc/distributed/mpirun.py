@@ -35,10 +35,11 @@ LAUNCHER_SETTINGS = {
 }
 EXIT_PEER_LOST = 76  # sysexits' EX_PROTOCOL: the other side did not do its part
 # mpirun's exit codes where a rank or a host was lost: that of a rank which noticed it, of one that
-# SIGKILL ended, and of Open MPI 4 without its daemon there: 205 where the connection broke, 255
+# SIGKILL ended (with Open MPI 5 also 14, MPI_ERR_UNKNOWN, of a rank whose connection to that one
+# broke), and of Open MPI 4 without its daemon there: 205 where the connection broke, 255
 # where the daemon was killed. slurm/requeue.sh has the same.
 HOST_LOST = 205
-LOST_CODES = (EXIT_PEER_LOST, 128 + signal.SIGKILL, HOST_LOST, 255)
+LOST_CODES = (EXIT_PEER_LOST, 14, 128 + signal.SIGKILL, HOST_LOST, 255)
 KILL_SECONDS = 2.0  # that workers left on this host have after mpirun's end
 
 

@@ -45,7 +45,7 @@ def test_two_hosts_reach_the_loss_of_one_process(
     assert same_losses(checkout / "runs/both", alone)
     assert "allreduce of" in done.stdout
     assert "2 workers" in done.stdout
-    assert not [p for name in ("dorchester", "bath") for p in testbed.processes(name)]
+    no_orphans(testbed)
 
 
 def test_four_processes_on_two_hosts_reach_it_too(
