@@ -53,9 +53,12 @@ TINY_SPLITS = {
 NUM_LANES = 4
 MAX_WORKERS = 4
 
-# A script starts a program in the background (&) with SIGINT ignored; children would inherit that.
+# A script starts a program in the background (&) with SIGINT ignored, and nohup one with SIGHUP;
+# children would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 SIGNALS = {
     number: signal.getsignal(number)
     for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP)

@@ -83,10 +83,13 @@ def test_a_run_whose_terminal_closes_saves_and_ends(tiny_shards: Path, tmp_path:
     )
     os.close(theirs)
     shown = b""
-    while b"step 2/" not in shown:  # what is not read would stop the program in the end
-        shown += os.read(ours, 4096)
-    os.close(ours)
-    assert process.wait(300) == EXIT_PREEMPTED
+    try:
+        while b"step 2/" not in shown:  # what is not read would stop the program in the end
+            shown += os.read(ours, 4096)
+        os.close(ours)
+        assert process.wait(300) == EXIT_PREEMPTED
+    finally:
+        process.kill()
     assert list_checkpoints(tmp_path / "run") == [
         step_folder(tmp_path / "run", last_step(tmp_path / "run"))
     ]
