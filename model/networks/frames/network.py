@@ -131,7 +131,7 @@ class FrameNetwork(keras.Model):
         shape = tf.shape(tokens)
         rows = tf.reshape(tokens, [shape[0], -1, 1 + self.config.num_voices])
         step, pitches = self._step_indices(rows[..., 0]), self._pitch_indices(rows[..., 1:])
-        known = features_of_frames(pitches, self.codes.unknown, self.config.num_steps)
+        known = features_of_frames(pitches, self.codes.unknown, self.config.num_places)
 
         # From frame to frame: x [batch, frames, units].
         x = self.embedding(self._input_features(known, step))
