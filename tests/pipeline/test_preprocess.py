@@ -27,6 +27,7 @@ from pipeline.preprocessing.killable_pool import Limits
 from pipeline.preprocessing.shards import balance
 from pipeline.scores.reading import read_score
 from pipeline.vocabulary.events import EventVocabulary
+from pipeline.vocabulary.grid import GridVocabulary
 from tests.pipeline.preprocessing import odd_readers
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -322,6 +323,16 @@ def test_an_empty_or_missing_source_is_one_line(
         assert (code, error.count("\n")) == (1, 1)
         assert reason in error
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+def test_a_grid_data_set_can_mark_the_pieces_that_training_moves(
+    tiny_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--vocabulary", "grid", "--mark-moved", "--num-lanes", "1")
+    code, _, error = run(capsys, tiny_corpus, "--out", tmp_path / "data", *flags)
+    assert code == 0, error
+    vocabulary = Manifest.load(tmp_path / "data").open_vocabulary
+    assert vocabulary == GridVocabulary(mark_moved=True)
 
 
 @pytest.mark.parametrize(
