@@ -124,7 +124,7 @@ def hoisted_lstm(
         layout.by_step(_unflatten(projected, inputs)),
         layout.state(hidden),
         layout.state(cell),
-        layout.factor(recurrent_kernel),
+        layout.turned(recurrent_kernel),
         step_scale,
     )
     dtype = inputs.dtype
@@ -138,7 +138,7 @@ def hoisted_lstm(
             layout.by_step(d_outputs),
             layout.state(d_hidden),
             layout.state(d_cell),
-            layout.factor(tf.transpose(recurrent_kernel)),
+            layout.turned(tf.transpose(recurrent_kernel)),
             step_scale,
             saved,
         )
@@ -179,7 +179,7 @@ class Layout:
         return 0 if self.features_first else 1
 
     def turned(self, x: tf.Tensor) -> tf.Tensor:
-        """[batch, features] as STEP, or back."""
+        """[batch, features] as STEP, or back; weights [features, n] as a factor of `product`."""
         return tf.transpose(x) if self.features_first else x
 
     def state(self, x: tf.Tensor) -> tf.Tensor:
@@ -194,12 +194,8 @@ class Layout:
         """[time, STEP] as [batch, time, features]."""
         return tf.transpose(x, [2, 0, 1] if self.features_first else [1, 0, 2])
 
-    def factor(self, weights: tf.Tensor) -> tf.Tensor:
-        """Weights [features, n] as `product` takes them."""
-        return self.turned(weights)
-
     def product(self, x: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-        """STEP times weights, as STEP of their n features."""
+        """STEP times weights [features, n], as STEP of n features; `factor`: the weights turned."""
         x = tf.cast(x, factor.dtype)
         return tf.matmul(factor, x) if self.features_first else tf.matmul(x, factor)
 
