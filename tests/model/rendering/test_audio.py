@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model import evaluate, generate
+from model import evaluate, generate_flags
 from model.live.players import SynthPlayer
 from model.rendering.audio import (
     SAMPLE_RATE,
@@ -135,7 +135,7 @@ def test_what_a_command_can_do_without_sound_is_named_by_its_own_flags(
 ) -> None:
     evaluating = ["run", "--data", "jsb:x", "--listening-test", "3"]
     commands = [
-        (generate.parse_arguments(["run"]), ", or leave sound out with --no-wav"),
+        (generate_flags.parse_arguments(["run"]), ", or leave sound out with --no-wav"),
         (evaluate.parse_arguments(evaluating), ""),
     ]
     monkeypatch.delenv("SOUNDFONT", raising=False)

@@ -12,7 +12,7 @@ import pytest
 
 from hpc.config.train_config import parse_flags as train_flags
 from hpc.scaling import parse_flags as scaling_flags
-from model.generate import parse_arguments as generate_flags
+from model.generate_flags import parse_arguments as generate_flags
 from pipeline.preprocess import parse_arguments as preprocess_flags
 from pipeline.runtime.command import signals_interrupt
 from pipeline.scores.midi.writer import write_midi
