@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hpc.scaling import main, names_of
+from hpc.efficiency.flags import names_of
+from hpc.scaling import main
 from hpc.train import main as train
 from pipeline.runtime.files import add_line, read_lines
 from tests.conftest import NUM_LANES, REPOSITORY, SEARCH_PATH
