@@ -79,7 +79,8 @@ def scale(flags: argparse.Namespace) -> None:
 
 
 def predict(flags: argparse.Namespace) -> None:
-    """Print what the network would leave of the speed of a step, and write it to --json."""
+    """Print what the network would leave of the speed of a step; write it to --json and --plot."""
+    from hpc.efficiency.link_plot import write_link_plot
     from hpc.efficiency.step_forecast import WORKERS, forecast_of_flags, forecast_of_run
 
     seconds = flags.step_ms and flags.step_ms / 1000
@@ -92,6 +93,8 @@ def predict(flags: argparse.Namespace) -> None:
     print_tables([forecast.table(workers)])
     if flags.json:
         write_json(flags.json, forecast.to_json(workers))
+    if flags.plot:
+        write_link_plot(forecast, min(workers), flags.plot)
 
 
 def settings_of(flags: argparse.Namespace, comparisons: Sequence[Comparison]) -> dict[str, Any]:

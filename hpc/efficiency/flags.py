@@ -13,6 +13,17 @@ from pipeline.runtime.command import Parser, meant
 
 STRATEGIES = tuple(name for name in get_args(StrategyName) if name not in ("auto", "single"))
 FEWEST_STEPS = 10  # two warm up, and the first window does not count
+OF_MEASURING = (
+    "hosts",
+    "strategies",
+    "scaling",
+    "local_batch_size",
+    "global_batch_size",
+    "repetitions",
+    "steps",
+    "link",
+    "out",
+)
 
 
 def parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -64,17 +75,38 @@ def parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
         help="folder of all results [runs/scaling]",
     )
     add("--json", type=Path, metavar="FILE", help="also write the result to this file")
+    add(
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help="with --step-ms or --like: a PNG over the rate of the links, for the fewest workers",
+    )
     add("train_flags", nargs="*", metavar="FLAG", help=argparse.SUPPRESS)
     flags = parser.parse_args(argv)
     if flags.steps < FEWEST_STEPS:
         parser.error(f"--steps is {flags.steps}; at least {FEWEST_STEPS} are needed")
     if flags.step_ms is not None and flags.step_ms <= 0:
         parser.error(f"--step-ms is {flags.step_ms:g}; give milliseconds above 0")
-    if flags.like and flags.train_flags:
-        parser.error("--like predicts for the run's own network; leave the flags behind -- out")
     if flags.link < 0:
         parser.error(f"--link is {flags.link:g}; give Gbit/s above 0")
+    _refuse_unused(flags, parser)
     return flags
+
+
+def _refuse_unused(flags: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """End the program for flags that the others leave without effect."""
+    if not (flags.step_ms or flags.like):
+        if flags.plot:
+            parser.error("--plot draws a prediction; a measurement is drawn in --out: scaling.png")
+        return
+    unused = [*OF_MEASURING, *(["data"] if flags.like else [])]
+    if given := [name for name in unused if getattr(flags, name) != parser.get_default(name)]:
+        parser.error(
+            f"--step-ms and --like only predict, without --{given[0].replace('_', '-')}; "
+            "leave it out"
+        )
+    if flags.like and flags.train_flags:
+        parser.error("--like predicts for the run's own network; leave the flags behind -- out")
 
 
 def number(text: str) -> int:
