@@ -8,7 +8,7 @@ import os
 
 def threads() -> dict[int, tuple[int, list[int]]]:
     """Niceness and cores of every thread of this process."""
-    from hpc.distributed.strategies import own_threads
+    from hpc.distributed.threads import own_threads
 
     return {
         number: (os.getpriority(os.PRIO_PROCESS, number), sorted(os.sched_getaffinity(number)))
