@@ -51,7 +51,7 @@ from pipeline.runtime.tables import print_line, print_lines
 if TYPE_CHECKING:  # imports TensorFlow, which must wait until the flags are parsed
     from hpc.run_folder.journal import Journal
     from hpc.training.profiling import Profiler
-    from hpc.training.samples import SampleProcess
+    from hpc.training.sample_process import SampleProcess
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -123,7 +123,7 @@ def train_run(run: Run, stop_request: StopRequest) -> str:
     """Train with all records; why it ended: 'done', 'early' (--patience) or 'stopped' (signal)."""
     from hpc.run_folder.journal import Journal
     from hpc.training.profiling import Profiler
-    from hpc.training.samples import SampleProcess
+    from hpc.training.sample_process import SampleProcess
 
     # The folder: its settings, and nothing in it newer than the checkpoint.
     if run.place.is_chief:
