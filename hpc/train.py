@@ -195,7 +195,7 @@ def loop(
         run.watchdog.progress(step)
         journal.finish_step(step)
         if step % config.local_steps:
-            continue  # with weights of its own: the workers have not met yet
+            continue  # with weights of its own: the workers have not exchanged yet
         require_finite(run, step, loss)
 
         # Once in a while: record the loss and the speed.

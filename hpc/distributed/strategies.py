@@ -21,8 +21,8 @@ from hpc.distributed.launcher import Place
 from hpc.distributed.tensorflow_network import (
     avoid_proxy,
     keep_connections,
-    leave_the_watch_to_the_watchdog,
     limit_on_the_start,
+    slow_tensorflows_heartbeat,
 )
 from hpc.distributed.threads import BACKGROUND_NICENESS, keep_off_the_compute, own_threads
 from pipeline.runtime.tensorflow_loading import quiet_libraries
@@ -113,7 +113,7 @@ class MultiWorker(Strategy):
         )
         avoid_proxy(workers)
         if place.size > 1:
-            leave_the_watch_to_the_watchdog(config, place.size)
+            slow_tensorflows_heartbeat(config, place.size)
         implementations = tf.distribute.experimental.CommunicationImplementation
         implementation = {
             "auto": implementations.AUTO,
