@@ -204,7 +204,8 @@ def _build_steps(
     import keras
 
     from hpc.training.local_steps import LocalSteps
-    from hpc.training.train_step import Steps, build_optimizer
+    from hpc.training.optimizer import build_optimizer
+    from hpc.training.train_step import Steps
     from model.networks.registry import (
         build_network,
         config_from_dict,
