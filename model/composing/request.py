@@ -1,4 +1,4 @@
-"""What the flags of generate.py ask for in the terms of a model, and the pieces composed for it."""
+"""The pieces that a user asks generate.py for: read from its flags, then composed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pipeline.vocabulary.registry import Vocabulary
 
 @dataclass(frozen=True)
 class Request:
-    """The pieces that a user asks for; those to compose to `given` have its length."""
+    """What a user asks of a composer; pieces composed to `given` music are as long as that."""
 
     sampling: Sampling
     seed: int
@@ -33,7 +33,7 @@ class Request:
 
     @classmethod
     def of(cls, flags: argparse.Namespace, vocabulary: Vocabulary) -> Request:
-        """The request of the flags. Raises ValueError for music that the model cannot take up."""
+        """The request of the flags. Raises ValueError for music that the model cannot continue."""
         sampling = Sampling(flags.temperature, flags.top_k, flags.top_p)
         bar = flags.beats_per_bar * vocabulary.steps_per_quarter
         primer = None
@@ -53,7 +53,7 @@ class Request:
         )
 
     def prepare(self, composer: Composer) -> None:
-        """Compile what `compose` needs, so that its time is that of composing."""
+        """Compile what `compose` runs, which then takes only the time of composing."""
         if not self.given:
             composer.warm_up(primer=self.primer is not None)
 
