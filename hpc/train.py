@@ -51,7 +51,7 @@ from pipeline.runtime.tables import print_line, print_lines
 if TYPE_CHECKING:  # imports TensorFlow, which must wait until the flags are parsed
     from hpc.run_folder.journal import Journal
     from hpc.training.profiling import Profiler
-    from hpc.training.samples import SampleProcess
+    from hpc.training.sample_process import SampleProcess
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -123,7 +123,7 @@ def train_run(run: Run, stop_request: StopRequest) -> str:
     """Train with all records; why it ended: 'done', 'early' (--patience) or 'stopped' (signal)."""
     from hpc.run_folder.journal import Journal
     from hpc.training.profiling import Profiler
-    from hpc.training.samples import SampleProcess
+    from hpc.training.sample_process import SampleProcess
 
     # The folder: its settings, and nothing in it newer than the checkpoint.
     if run.place.is_chief:
@@ -195,7 +195,7 @@ def loop(
         run.watchdog.progress(step)
         journal.finish_step(step)
         if step % config.local_steps:
-            continue  # with weights of its own: the workers have not met yet
+            continue  # with weights of its own: the workers have not exchanged yet
         require_finite(run, step, loss)
 
         # Once in a while: record the loss and the speed.

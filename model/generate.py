@@ -23,7 +23,6 @@ sound goes into MP3 files beside it: send these too.
 from __future__ import annotations
 
 import argparse
-import secrets
 import sys
 import time
 from collections.abc import Sequence
@@ -52,12 +51,13 @@ from pipeline.runtime.command import run_command
 from pipeline.runtime.tables import print_line
 from pipeline.runtime.tensorflow_loading import load_tensorflow
 from pipeline.scores.metre import quarters_per_bar
-from pipeline.scores.notes import DEFAULT_TEMPO, Score
+from pipeline.scores.notes import Score
 from pipeline.scores.parts import Parts
 
 if TYPE_CHECKING:
     from model.composing.composer import Composer
-    from model.composing.pieces import Length
+    from model.composing.pieces import ComposedPiece
+    from model.composing.request import Request
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -99,85 +99,46 @@ def generate(flags: argparse.Namespace) -> None:
     engraver = choose_engraver(flags)
     if flags.data:
         Manifest.load(flags.data)
-    seed = secrets.randbits(32) if flags.seed is None else flags.seed
 
     load_tensorflow()
     from model.composing.composer import Composer
-    from model.composing.drafts import compose_pieces
-    from model.composing.given_voice import Given, read_given_voice
-    from model.composing.harmonising import harmonise
-    from model.composing.infilling import read_piece_with_gap
-    from model.composing.pieces import Length
-    from model.composing.primer import read_primer, without_primer
-    from model.composing.sampling import Sampling
-    from model.rendering.dynamics import with_dynamics
+    from model.composing.request import Request
     from model.rendering.piece_files import Renderer
 
-    # The network, and the music that it starts from.
-    sampling = Sampling(flags.temperature, flags.top_k, flags.top_p)
+    # Compose; the time for compiling does not count.
     composer = Composer.load(flags.run)
     composer = composer.asked(wishes_of(flags, composer.vocabulary.conditions))
-    bar = flags.beats_per_bar * composer.vocabulary.steps_per_quarter
-    primer = None
-    given: Given | None = None
-    if flags.primer is not None:
-        primer = read_primer(
-            flags.primer, composer.vocabulary, flags.primer_bars, flags.beats_per_bar
-        )
-    if flags.given:
-        given = read_given_voice(flags.given, flags.given_voice, composer.vocabulary)
-    if flags.infill:
-        bars = (flags.bars, flags.bars) if isinstance(flags.bars, int) else flags.bars
-        voices = flags.voices.split(",") if flags.voices else ()
-        given = read_piece_with_gap(
-            flags.infill, composer.vocabulary, bars, voices, flags.beats_per_bar
-        )
-    known = primer or given
-    tempo = flags.tempo or (known.tempo if known else DEFAULT_TEMPO)
-    length = Length() if given else _length(flags, composer, primer, tempo)
-
-    # Compose; the time for compiling does not count.
-    if not given:
-        composer.warm_up(primer=primer is not None)
+    request = Request.of(flags, composer.vocabulary)
+    request.prepare(composer)
     started = time.perf_counter()
-    numbers = range(flags.num_pieces)
-    if given:
-        pieces = harmonise(composer, numbers, sampling, given, seed)
-    else:
-        pieces = compose_pieces(composer, numbers, sampling, length, seed, bar, primer)
+    pieces = request.compose(composer, range(flags.num_pieces))
     elapsed = time.perf_counter() - started
-    scores = [
-        with_dynamics(composer.score(piece, length, tempo), flags.beats_per_bar) for piece in pieces
-    ]
-    if primer and flags.new_part_only:
-        scores = [without_primer(score, primer, bar) for score in scores]
-    if given:
-        scores = [given.put_back(score) for score in scores]
+    scores = _scores(flags, composer, request, pieces)
     require_notes(pieces, scores, flags.length_tokens is not None)
     num_tokens = sum(piece.num_drawn for piece in pieces)
     num_drafts = sum(piece.num_drafts for piece in pieces)
-    line = (
+    print_line(
         f"composed {num_tokens} tokens in {elapsed:.1f} s ({num_tokens / elapsed:.0f} tokens/s), "
-        f"{num_drafts} draft{'s' if num_drafts > 1 else ''} from {composer.checkpoint}, seed {seed}"
+        f"{num_drafts} draft{'s' if num_drafts > 1 else ''} from {composer.checkpoint}, "
+        f"seed {request.seed}"
     )
-    print_line(line)
 
     # Write.
-    primer_end = primer.end if primer and not flags.new_part_only else 0
+    primer = request.primer
     renderer = Renderer(
         flags.out,
         soundfont,
         Parts(composer.vocabulary.part_names, flags.program, flags.beats_per_bar),
-        primer_end,
+        primer.end if primer and not flags.new_part_only else 0,
         flags.formats,
         engraver,
         composer=f"chorale, model {flags.run.resolve().name}",  # its name, no path of this machine
     )
     speed = {"num_tokens": num_tokens, "tokens_per_second": num_tokens / elapsed}
     settings = {
-        **asdict(sampling),
-        "seed": seed,
-        "tempo": tempo,
+        **asdict(request.sampling),
+        "seed": request.seed,
+        "tempo": request.tempo,
         "primer": flags.primer,
         "given": str(flags.given) if flags.given else None,
         "infill": str(flags.infill) if flags.infill else None,
@@ -186,22 +147,25 @@ def generate(flags: argparse.Namespace) -> None:
     write_pieces(flags, renderer, pieces, scores, composer.checkpoint, settings, speed)
 
 
-def _length(
-    flags: argparse.Namespace, composer: Composer, primer: Score | None, tempo: float
-) -> Length:
-    """The length that the flags ask for, in steps of the vocabulary's grid."""
-    from model.composing.drafts import ROOM, length_of_bars
-    from model.composing.pieces import Length
+def _scores(
+    flags: argparse.Namespace,
+    composer: Composer,
+    request: Request,
+    pieces: Sequence[ComposedPiece],
+) -> list[Score]:
+    """The pieces as notes, with dynamics; the given music as it was given."""
+    from model.composing.primer import without_primer
+    from model.rendering.dynamics import with_dynamics
 
-    steps_per_quarter = composer.vocabulary.steps_per_quarter
-    primer_end = primer.end if primer else 0
-    bar = steps_per_quarter * flags.beats_per_bar
-    if flags.bars:
-        return length_of_bars(flags.bars, bar, steps_per_quarter, primer_end)
-    if flags.seconds:
-        steps = max(1, round(flags.seconds * tempo / 60 * steps_per_quarter))
-        return Length.of_steps(primer_end + steps, steps_per_quarter, ROOM * bar)
-    return Length(flags.length_tokens) if flags.length_tokens else Length()
+    scores = [
+        with_dynamics(composer.score(piece, request.length, request.tempo), flags.beats_per_bar)
+        for piece in pieces
+    ]
+    if request.primer and flags.new_part_only:
+        return [without_primer(score, request.primer, request.bar) for score in scores]
+    if request.given:
+        return [request.given.put_back(score) for score in scores]
+    return scores
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from hpc.benchmarks.rows import (
     use_one_core,
 )
 from hpc.run_folder.layout import METRICS
-from hpc.training.samples import missing_for_samples
+from hpc.training.sample_process import missing_for_samples
 from pipeline.dataset.manifest import FILE_NAME, Manifest, Shard
 from pipeline.runtime.files import read_lines
 from pipeline.runtime.provenance import REPOSITORY

@@ -76,7 +76,7 @@ def export(run: RecordedRun, config: TrainConfig, path: Path) -> dict[str, int]:
     """Write the twin's settings and batches; the numbers of parameters, valid tokens and notes."""
     import numpy as np
 
-    from hpc.training.train_step import build_optimizer
+    from hpc.training.optimizer import build_optimizer
     from model.networks.registry import build_network, network_config, with_dropout
     from pipeline.dataset.batches import evaluation_batches, training_batches
     from pipeline.dataset.manifest import Manifest

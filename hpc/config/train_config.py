@@ -64,9 +64,9 @@ class TrainConfig(
             )
 
     def is_due(self, step: int, every: int) -> bool:
-        """Is it time, at a step where the workers meet, for what comes `every` steps?
+        """Is it time, after a step with an exchange, for what comes `every` steps?
 
-        With --local-steps at the first meeting that is not before a multiple of `every`.
+        With --local-steps at the first exchange that is not before a multiple of `every`.
         """
         return step // every > (step - self.local_steps) // every
 

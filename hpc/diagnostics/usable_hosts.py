@@ -9,8 +9,8 @@ from pathlib import Path
 
 from hpc.diagnostics.host_facts import collect
 from hpc.diagnostics.remote_hosts import UnreachableError, ask_all
+from hpc.distributed.addresses import is_here
 from hpc.distributed.hosts import parse_hosts
-from hpc.distributed.launcher import is_here
 from pipeline.dataset.manifest import Manifest
 from pipeline.dataset.schedule import check_sharing
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import suppress
-from pathlib import Path
 
 import tensorflow as tf
 
 from hpc.config.settings import ModelSettings
 from hpc.distributed.launcher import Place
 from hpc.distributed.processor import by_core, has_bfloat16_products, share_of_cores
+from hpc.distributed.threads import keep_threads_on
 
 
 def use_devices(place: Place, *, unbind: bool = False) -> str:
@@ -25,9 +24,7 @@ def use_devices(place: Place, *, unbind: bool = False) -> str:
     cores = share_of_cores(place, unbind=unbind)
     # At its first use TensorFlow starts a thread for each core that its process may use. Threads
     # that exist already, MPI's own among them, must not wake on another worker's cores.
-    for thread in Path("/proc/self/task").iterdir():
-        with suppress(ProcessLookupError):  # it has ended since
-            os.sched_setaffinity(int(thread.name), cores)
+    keep_threads_on(cores)
     if place.size > 1:
         # The only thread of one core would begin to send gradients when all are computed.
         os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(max(len(cores), 2)))

@@ -14,12 +14,15 @@ def find_slots(asked: str | None, environ: Mapping[str, str], local_slots: int) 
     if asked:
         return parse_hosts(asked)
     if "SLURM_JOB_NODELIST" in environ:
-        nodes = environ["SLURM_JOB_NODELIST"]
-        listed = subprocess.run(
-            ["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=True
-        )
-        return expand_tasks(listed.stdout.split(), environ.get("SLURM_TASKS_PER_NODE", "1"))
+        nodes = nodes_of(environ["SLURM_JOB_NODELIST"])
+        return expand_tasks(nodes, environ.get("SLURM_TASKS_PER_NODE", "1"))
     return [LOCAL] * local_slots
+
+
+def nodes_of(node_list: str) -> list[str]:
+    """The nodes of Slurm's 'node[1-3],login', by its own program."""
+    command = ["scontrol", "show", "hostnames", node_list]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
 
 def parse_hosts(text: str) -> list[str]:

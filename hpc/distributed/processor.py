@@ -75,7 +75,7 @@ def cores_of_job(environ: Mapping[str, str]) -> list[int]:
 def by_core(numbers: Iterable[int], folder: Path = TOPOLOGY) -> list[int]:
     """Linux's processor numbers in the order of sockets and cores: threads of a core in a row."""
 
-    def place_of(number: int) -> tuple[int, int, int]:
+    def position(number: int) -> tuple[int, int, int]:
         topology = folder / f"cpu{number}/topology"
         try:
             socket = int((topology / "physical_package_id").read_text())
@@ -83,7 +83,7 @@ def by_core(numbers: Iterable[int], folder: Path = TOPOLOGY) -> list[int]:
         except (OSError, ValueError):
             return 0, number, number
 
-    return sorted(numbers, key=place_of)
+    return sorted(numbers, key=position)
 
 
 def _argv_of(pid: int) -> list[str]:

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +21,11 @@ from hpc.distributed.launcher import Place
 from hpc.distributed.tensorflow_network import (
     avoid_proxy,
     keep_connections,
-    leave_the_watch_to_the_watchdog,
     limit_on_the_start,
+    slow_tensorflows_heartbeat,
 )
+from hpc.distributed.threads import BACKGROUND_NICENESS, keep_off_the_compute, own_threads
 from pipeline.runtime.tensorflow_loading import quiet_libraries
-
-BACKGROUND_NICENESS = 10  # a tenth of a core that computes: 9.7 % by Linux's weights
 
 
 class Strategy:
@@ -116,7 +113,7 @@ class MultiWorker(Strategy):
         )
         avoid_proxy(workers)
         if place.size > 1:
-            leave_the_watch_to_the_watchdog(config, place.size)
+            slow_tensorflows_heartbeat(config, place.size)
         implementations = tf.distribute.experimental.CommunicationImplementation
         implementation = {
             "auto": implementations.AUTO,
@@ -184,7 +181,7 @@ class Horovod(Strategy):
         self._hvd = hvd
         self._cores = sorted(os.sched_getaffinity(0))
         for thread in own_threads() - threads:
-            _keep_off_the_compute(thread, self._cores)
+            keep_off_the_compute(thread, self._cores)
 
     def sum_alike(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
         """By one grouped allreduce: its fusion, and so the order of its sums, never changes."""
@@ -250,31 +247,6 @@ def communication_facts() -> dict[str, Any]:
         for name, value in sorted(os.environ.items())
         if name.startswith(prefixes) and not name.startswith(of_a_launch)
     }
-
-
-def own_threads() -> set[int]:
-    """The ids of all threads of this process.
-
-    If a thread ends while Linux lists them, the list stops there and lacks later threads. So the
-    list is read again until it has as many threads as Linux counts.
-    """
-    count = -1
-    while count != len(found := {int(thread.name) for thread in Path("/proc/self/task").iterdir()}):
-        status = Path("/proc/self/status").read_text()
-        count = int(status.split("Threads:")[1].split()[0])
-    return found
-
-
-def _keep_off_the_compute(thread: int, cores: Sequence[int]) -> None:
-    """Give a thread that waits by spinning a low priority, on its own worker's cores.
-
-    Horovod's thread polls MPI on the cores that compute, and would otherwise take half of one. At
-    the lowest priority it would send hardly anything while they compute. On another worker's core
-    it would delay that worker's step, and so every worker's, since all wait for the slowest.
-    """
-    with suppress(ProcessLookupError):  # a thread that was needed only at the start has ended
-        os.setpriority(os.PRIO_PROCESS, thread, BACKGROUND_NICENESS)
-        os.sched_setaffinity(thread, cores)
 
 
 def _padded(array: np.ndarray) -> bytes:

@@ -36,7 +36,7 @@ def limit_on_the_start(
     )
 
 
-def leave_the_watch_to_the_watchdog(config: WorkerSettings, num_workers: int) -> None:
+def slow_tensorflows_heartbeat(config: WorkerSettings, num_workers: int) -> None:
     """Make TensorFlow's own heartbeat so slow that the watchdog always judges first.
 
     After 10 s without a heartbeat TensorFlow ends a worker with a traceback, whatever --timeout

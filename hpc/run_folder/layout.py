@@ -10,7 +10,7 @@ events.out.tfevents...  for TensorBoard, which names a run by the folder of thes
 samples/, real/   event files of composed music, and of a real piece
 rank-N/           event files and profiles, with --profile
 logs/             rank-N.log: what each rank printed (rank_log.py)
-listening.log     what the sampler for TensorBoard printed (hpc/training/samples.py)
+listening.log     what the sampler for TensorBoard printed (hpc/training/compose_samples.py)
 horovod-timeline.json   with --timeline
 mlflow.json       with --tracker mlflow: which MLflow run this is
 

@@ -1,4 +1,4 @@
-"""Evaluation on the valid split: when it is due, how it is done, and when training gives up."""
+"""Evaluation on the valid split: when it is due, how it is done, and when --patience is over."""
 
 from __future__ import annotations
 

@@ -19,12 +19,12 @@ from pipeline.dataset.schedule import BatchPlan
 
 
 class LocalSteps(Steps):
-    """Steps of a worker that meets the others after every --local-steps of them.
+    """Steps of a worker that exchanges with the others after every --local-steps of them.
 
     Until then it applies the gradients of its own windows, clipped by their own norm, with an
-    optimizer whose state it keeps. At a meeting all have begun from the same weights w, and the
-    mean of w - w_i over the workers i is the gradient by which an outer optimizer, SGD with
-    Nesterov momentum, moves w. All workers continue from there.
+    optimizer whose state it keeps. All began from the same weights w. In the exchange the mean of
+    w - w_i over the workers i is the gradient by which an outer optimizer, SGD with Nesterov
+    momentum, moves w. All workers continue from there.
     """
 
     def __init__(
@@ -48,23 +48,23 @@ class LocalSteps(Steps):
             keras.Variable(weight, trainable=False, dtype="float32", name=f"start_{index}")
             for index, weight in enumerate(model.trainable_variables)
         ]
-        self._meet_compiled = tf.function(self._meet, autograph=False)
+        self._outer_step_compiled = tf.function(self._outer_step, autograph=False)
 
     def train(self, tokens: tf.Tensor, step: int, stop: int, save: int) -> dict[str, tf.Tensor]:
-        """As Steps.train, but between two meetings the scalars are those of this worker."""
+        """As Steps.train, but between two exchanges the scalars are of this worker."""
         if (step - 1) % self._num_steps == 0:
             for start, weight in zip(self._starts, self.model.trainable_variables, strict=True):
                 start.assign(weight.value)
         own = super().train(tokens, step, stop, save)
         if step % self._num_steps:
             return own
-        return self._meet_compiled(tf.constant(step), own)
+        return self._outer_step_compiled(tf.constant(step), own)
 
     def own_variables(self) -> Variables:
         """The state of the inner optimizer, and what the exchange keeps."""
         return by_path(self.optimizer) | super().own_variables()
 
-    def _meet(self, step: tf.Tensor, own: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def _outer_step(self, step: tf.Tensor, own: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Move the weights of all workers to the same place; the means of their scalars."""
         weights = self.model.trainable_variables
         changes = [
@@ -84,4 +84,4 @@ class LocalSteps(Steps):
         return gradients, scalars
 
     def _average(self, step: tf.Tensor, num_steps: int = 1) -> None:
-        """Nothing: the averages are of weights that all workers have, at a meeting."""
+        """Do nothing: the averages move after an exchange, when all workers have equal weights."""

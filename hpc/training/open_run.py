@@ -59,9 +59,8 @@ def open_run(
     watchdog.allow(config.start_timeout, "taking over the weights of rank 0")
     restore(steps.variables(), local.bundle, strategy)
     if is_continued:
-        stored_workers = start["run"]["workers"]
-        restore_own(steps.own_variables(), local.bundle, stored_workers, strategy)
-    if not is_continued:
+        restore_own(steps.own_variables(), local.bundle, stored["workers"], strategy)
+    else:
         steps.start_from_averages()
 
     # The link between the workers, measured.
@@ -156,6 +155,13 @@ def _plan_batches(
         max_transpose=config.max_transpose,
         own_key=config.own_key,
     )
+    _require_fit(config, plan, stored)
+    return plan
+
+
+def _require_fit(config: TrainConfig, plan: BatchPlan, stored: dict[str, Any]) -> None:
+    """Raise ValueError unless the plan fits its data set, the flags and the `stored` batch size."""
+    manifest, length = plan.manifest, plan.sequence_length
     unit = manifest.open_vocabulary.tokens_per_frame
     if length % unit:
         raise ValueError(
@@ -178,7 +184,6 @@ def _plan_batches(
             f"the run's global batch was {stored['global_batch_size']} windows and would now be "
             f"{plan.global_batch_size}: use --global-batch-size, or another --run with --from"
         )
-    return plan
 
 
 def _sequence_length(config: TrainConfig, manifest: Manifest) -> int:
@@ -199,7 +204,8 @@ def _build_steps(
     import keras
 
     from hpc.training.local_steps import LocalSteps
-    from hpc.training.train_step import Steps, build_optimizer
+    from hpc.training.optimizer import build_optimizer
+    from hpc.training.train_step import Steps
     from model.networks.registry import (
         build_network,
         config_from_dict,

@@ -12,14 +12,9 @@ from typing import Any
 
 from hpc.config.fields import flag
 from hpc.config.train_config import TrainConfig
+from hpc.distributed.addresses import agreed_port, chief_address, listening_address
 from hpc.distributed.connection import free_port
-from hpc.distributed.launcher import (
-    Place,
-    agreed_port,
-    chief_address,
-    choose_strategy,
-    listening_address,
-)
+from hpc.distributed.launcher import Place, choose_strategy
 from hpc.distributed.processor import binding_was_asked_for, processor
 from hpc.distributed.rendezvous import Roll, meet, require_equal, require_sound
 from hpc.distributed.watchdog import Watchdog

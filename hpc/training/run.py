@@ -184,7 +184,7 @@ class Run:
         steps = stored.get("steps", self.config.steps)
         if steps == self.config.steps:
             return []
-        from hpc.training.train_step import learning_rate_schedule
+        from hpc.training.optimizer import learning_rate_schedule
 
         step, size = self.progress.step, self.place.size
         before = learning_rate_schedule(replace(self.config, steps=steps), size)(step)

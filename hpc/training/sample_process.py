@@ -1,205 +1,106 @@
-"""Command: compose samples of a run's music while it trains, and write them for TensorBoard.
-
-hpc/train.py starts it, once --samples-after seconds have passed, so that short runs have none. A
-process with one thread and the lowest priority loads the checkpoint that was just saved, composes,
-and writes sound, pictures and metrics into RUN/samples. On a busy core the scheduler gives it
-1.4 % beside the trainer (nice 19: 15 of 1024 + 15), 12 % beside a trainer of nice 10.
-"""
+"""The process that composes samples of a run's music for TensorBoard, as the trainer sees it."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
+import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if __package__ in (None, ""):  # run as a script: import from the root, not from hpc/
-    sys.path[0] = str(Path(__file__).resolve().parents[2])
+LOG = "listening.log"  # in the run's folder
+PROGRAM = Path(__file__).with_name("compose_samples.py")
 
-import psutil
-
-from hpc.run_folder.layout import REAL, SAMPLES
-from hpc.run_folder.tags import music_tag
-from pipeline.runtime.command import Parser, signals_interrupt
-
-if TYPE_CHECKING:
-    import numpy as np
-    import tensorflow as tf
-
-    from model.composing.composer import Composer
-    from pipeline.scores.notes import Score
-    from pipeline.scores.parts import Parts
-
-BARS, BEATS_PER_BAR, TEMPO = 8, 4, 100.0
-SEED, TOP_P = 1, 0.95  # always the same, so that the samples of one run can be compared
+LONGEST_END = 60.0  # seconds that the end of a run waits for its last sample
+STOP_SECONDS = 5.0  # for a process that was asked to end at once
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The exit code: 0 when standard input has ended, 1 after SIGTERM."""
-    parser = Parser(
-        description="Samples for TensorBoard of the steps named on standard input; "
-        "hpc/train.py starts it."
-    )
-    parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
-    run_dir = parser.parse_args(argv).run
-    os.nice(19)
-    from pipeline.runtime.tensorflow_loading import load_tensorflow
+class SampleProcess:
+    """The process that composes samples while a run trains; only the chief has one."""
 
-    load_tensorflow()
-    import tensorflow as tf
+    def __init__(self, run_dir: Path, seconds: float, say: Callable[[str], None]) -> None:
+        """Start nothing yet: the first sample comes after `seconds` of training; below 0, none.
 
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    # Its name is known before it is made: a signal while tempfile makes a folder would leave that.
-    temporary = Path(tempfile.gettempdir()) / f"chorale-samples-{os.getpid()}"
-    try:
-        with signals_interrupt():
-            temporary.mkdir(mode=0o700)
-            tempfile.tempdir = str(temporary)
-            write_samples(run_dir)
-    except KeyboardInterrupt:  # the trainer ends; what was written so far stays
-        return 1
-    finally:
-        for child in psutil.Process().children():  # FluidSynth, if the signal came at its start
-            child.kill()
-            child.wait()
-        shutil.rmtree(temporary, ignore_errors=True)
-    return 0
+        `say` prints a line for the user: why there are no samples, what a run's end waits for.
+        """
+        self._run_dir = run_dir
+        self._say = say
+        self._start_at = time.monotonic() + seconds
+        self._process: subprocess.Popen[bytes] | None = None
+        self._wanted = seconds >= 0
+        if self._wanted and (missing := missing_for_samples()):
+            self._wanted = False
+            say(f"no samples of the music in TensorBoard: {', '.join(missing)} not installed")
 
-
-def write_samples(run_dir: Path) -> None:
-    """Write a sample for the newest of the steps named on standard input, until that ends."""
-    # TensorBoard reads one event file of a folder at a time, and shows entries of the same tag in
-    # two folders side by side.
-    writers = {folder: open_writer(run_dir, folder) for folder in (SAMPLES, REAL)}
-    pending = b""
-    while received := os.read(0, 4096):
-        lines = (pending + received).split(b"\n")
-        pending = lines.pop()
-        if not lines:
-            continue
+    def request(self, step: int) -> None:
+        """Request a sample of this step's checkpoint, which is being saved; return at once."""
+        if not self._wanted or time.monotonic() < self._start_at:
+            return
+        if self._process is None:
+            self._process = self._start()
         try:
-            write_sample(writers, run_dir, int(lines[-1]))
-        except (ValueError, OSError) as error:  # a checkpoint that was already removed, say
-            print(f"step {int(lines[-1])}: {error}", file=sys.stderr, flush=True)
+            assert self._process.stdin
+            self._process.stdin.write(b"%d\n" % step)
+            self._process.stdin.flush()
+        except OSError:  # it has ended; training continues
+            self._wanted = False
+            self._say(f"no more samples in TensorBoard: {self._run_dir / LOG} says why")
+
+    def close(self, *, wait: bool) -> None:
+        """End the process: after its current sample, or at once."""
+        if self._process is None:
+            return
+        assert self._process.stdin
+        try:
+            self._process.stdin.close()
+            if wait and self._process.poll() is None:
+                self._say(f"the last sample for TensorBoard: at most {LONGEST_END:.0f} s")
+            self._process.wait(LONGEST_END if wait else 0.0)
+        except OSError:  # it has ended, which was said
+            self._end(self._process)
+        except subprocess.TimeoutExpired:
+            if wait:
+                self._say(f"no sample of the last step: not ready after {LONGEST_END:.0f} s")
+            self._end(self._process)
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        """End it by SIGTERM, upon which it removes its temporary files; else by SIGKILL."""
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        launcher = ("OMPI_", "PMIX_", "PMI_", "SLURM_", "TF_CONFIG")  # not a rank of the job
+        with (self._run_dir / LOG).open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, str(PROGRAM), str(self._run_dir)],
+                env={k: v for k, v in os.environ.items() if not k.startswith(launcher)}
+                | {"CUDA_VISIBLE_DEVICES": "-1", "OMP_NUM_THREADS": "1"},
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                # Ctrl-C is for the trainer, which then ends this process. A session of its own
+                # would get half of a core: Linux weighs nice values within one (autogroup).
+                process_group=0,
+            )
 
 
-def open_writer(run_dir: Path, folder: str) -> tf.summary.SummaryWriter:
-    """A writer of summaries into one of the folders."""
-    import tensorflow as tf
-
-    return tf.summary.create_file_writer(str(run_dir / folder))
-
-
-def write_sample(writers: dict[str, tf.summary.SummaryWriter], run_dir: Path, step: int) -> None:
-    """Compose with the checkpoint of a step, and write the piece for TensorBoard.
-
-    The first sample comes with a real piece to compare with. At every step a histogram shows the
-    probabilities that the network gives the real piece's tokens. Raises ValueError or OSError.
-    """
-    import tensorflow as tf
-
-    from model.composing.composer import Composer
-    from model.composing.pieces import Length
-    from model.composing.sampling import Sampling
-    from model.networks.checkpoint import read_bundle
-    from pipeline.scores.notes import opening
-    from pipeline.scores.parts import Parts
-
-    checkpoint = wait_for_checkpoint(run_dir, step)
-    bundle = read_bundle(checkpoint, optimizer=False)
-    composer = Composer.of(bundle, checkpoint)
-    vocabulary = composer.vocabulary
-    steps = BARS * BEATS_PER_BAR * vocabulary.steps_per_quarter
-    length = Length.of_steps(steps, vocabulary.steps_per_quarter)
-    (piece,) = composer.compose([0], Sampling(top_p=TOP_P), length, SEED)
-    real_ids = first_piece(Path(bundle.run["config"]["data"]))
-    parts = Parts(vocabulary.part_names)
-    if writer := writers.pop(REAL, None):
-        show(writer, step, opening(vocabulary.decode(real_ids, TEMPO), steps), "real", parts)
-        writer.close()
-    score = composer.score(piece, length, TEMPO)
-    show(writers[SAMPLES], step, score, f"step {step}", parts)
-    with writers[SAMPLES].as_default(step=step):
-        probability = real_token_probability(composer, real_ids)
-        tf.summary.histogram(music_tag("probability of a real token"), probability)
-    writers[SAMPLES].flush()
-
-
-def show(
-    writer: tf.summary.SummaryWriter, step: int, score: Score, title: str, parts: Parts
-) -> None:
-    """Write the score's metrics, sound and piano roll. Raises ValueError without any note."""
-    import tensorflow as tf
-
-    from model.metrics.score_metrics import measure_score
-    from model.rendering.audio import render_wav
-    from model.rendering.piano_roll import save_piano_roll
+def missing_for_samples() -> list[str]:
+    """What this machine lacks to compose a sample and render its sound."""
+    needed = ("mido", "midi2audio", "soundfile")
+    packages = [name for name in needed if importlib.util.find_spec(name) is None]
+    if shutil.which("fluidsynth") is None:
+        return [*packages, "FluidSynth"]
     from model.rendering.soundfonts import find_soundfont
-    from pipeline.scores.midi.writer import write_midi
 
-    with writer.as_default(step=step), tempfile.TemporaryDirectory() as folder:
-        for name, value in measure_score(score).items():
-            tf.summary.scalar(music_tag(name), value)
-        if not score.notes.size:
-            raise ValueError("the composed piece holds no note yet: no sound, no picture")
-        midi, wav, png = (Path(folder) / f"piece.{suffix}" for suffix in ("mid", "wav", "png"))
-        write_midi(score, midi, parts)
-        render_wav(midi, wav, find_soundfont(), score.seconds)
-        save_piano_roll(score, png, title)
-        samples, rate = tf.audio.decode_wav(wav.read_bytes())
-        mono = tf.reduce_mean(samples, axis=1, keepdims=True)  # half the bytes
-        tf.summary.audio(music_tag("sound"), mono[None], int(rate))
-        picture = tf.io.decode_png(png.read_bytes(), channels=3)
-        tf.summary.image(music_tag("piano roll"), picture[None])
-
-
-def real_token_probability(composer: Composer, ids: np.ndarray) -> tf.Tensor:
-    """The probabilities [num_tokens] that the network gives a piece's tokens after its opening.
-
-    Of frames only those of the voices, because a STEP is certain.
-    """
-    import numpy as np
-    import tensorflow as tf
-
-    from model.evaluation.likelihood import frame_nats
-    from pipeline.vocabulary.grid import GridVocabulary
-
-    vocabulary = composer.vocabulary
-    if isinstance(vocabulary, GridVocabulary):
-        (nats,) = frame_nats([composer.model], vocabulary, [vocabulary.decode_frames(ids)])
-        return tf.constant(np.exp(-nats).ravel(), tf.float32)
-    tokens = tf.constant(ids[None], tf.int32)
-    logits, _ = composer.model(tokens[:, :-1])
-    return tf.gather(tf.nn.softmax(logits), tokens[:, 1:], batch_dims=2)[0]
-
-
-def first_piece(data_dir: Path) -> np.ndarray:
-    """The ids of the first piece of the valid split or, if that is empty, of the train split."""
-    from pipeline.dataset.manifest import Manifest
-    from pipeline.dataset.records import read_pieces
-
-    manifest = Manifest.load(data_dir)
-    split = "valid" if manifest.num_pieces("valid") else "train"
-    return next(ids for _, ids in read_pieces(data_dir, manifest, split))
-
-
-def wait_for_checkpoint(run_dir: Path, step: int) -> Path:
-    """The checkpoint of a step, when it is written. Raises ValueError if it does not come."""
-    from model.networks.checkpoint import FILE_NAME, step_folder
-
-    folder = step_folder(run_dir, step)
-    deadline = time.monotonic() + 60
-    while not (folder / FILE_NAME).exists():
-        if time.monotonic() > deadline:
-            raise ValueError(f"{folder} was not written, or was removed before its turn")
-        time.sleep(0.2)
-    return folder
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        find_soundfont()
+    except ValueError:
+        packages.append("a SoundFont")
+    return packages

@@ -9,36 +9,9 @@ import tensorflow as tf
 from hpc.config.train_config import TrainConfig
 from hpc.distributed.strategies import Strategy
 from hpc.training.gradient_mean import Variables, gradient_mean
-from hpc.training.optimizer import FusedAdamW
 from model.networks.registry import Network
 from pipeline.dataset.batches import target_weights
 from pipeline.dataset.schedule import BatchPlan
-
-
-def learning_rate_schedule(
-    config: TrainConfig, size: int
-) -> keras.optimizers.schedules.LearningRateSchedule:
-    """The learning rate by step, of `size` workers: linear warm-up, then a cosine to a tenth."""
-    peak = config.effective_learning_rate(size)
-    warmup = min(config.warmup_steps, config.steps // 2)
-    return keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=peak / 100 if warmup else peak,
-        decay_steps=max(config.steps - warmup, 1),
-        alpha=0.1,
-        warmup_target=peak if warmup else None,
-        warmup_steps=warmup,
-    )
-
-
-def build_optimizer(config: TrainConfig, size: int) -> keras.optimizers.Optimizer:
-    """AdamW with the schedule of learning rates; with loss scaling for float16."""
-    schedule = learning_rate_schedule(config, size)
-    # Named, because the names of its variables are those of the checkpoint's arrays.
-    optimizer = FusedAdamW(schedule, weight_decay=config.weight_decay, beta_2=0.99, name="adamw")
-    optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
-    if config.precision == "mixed_float16":
-        return keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale")
-    return optimizer
 
 
 class Steps:

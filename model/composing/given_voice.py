@@ -10,7 +10,8 @@ from typing import Protocol
 import numpy as np
 
 from pipeline.scores.notes import DRUMS, Score, quantise, sort_notes
-from pipeline.vocabulary.grid import FIRST_PROGRAM, REST, GridVocabulary
+from pipeline.vocabulary.frames import FIRST_PROGRAM, REST
+from pipeline.vocabulary.grid import GridVocabulary
 from pipeline.vocabulary.registry import Vocabulary
 
 FREE = -1  # in place of an id that the network chooses

@@ -16,7 +16,8 @@ from pipeline.scores.formats import MIDI_SUFFIXES
 from pipeline.scores.midi.track_names import tracks_of_notes
 from pipeline.scores.notes import DRUMS, NOTE, Score, one_note_per_key, snapped, sort_notes
 from pipeline.vocabulary.fitting import move_into_range
-from pipeline.vocabulary.grid import FIRST_PROGRAM, REST, GridVocabulary
+from pipeline.vocabulary.frames import FIRST_PROGRAM, REST, frames_of_voices
+from pipeline.vocabulary.grid import GridVocabulary
 from pipeline.vocabulary.registry import Vocabulary
 
 
@@ -128,7 +129,8 @@ def read_piece_with_gap(
     say(told)
     if unheard := np.count_nonzero(voices_of_notes < 0):
         say(f"the model does not hear {unheard} of {heard.size} notes; written they stay")
-    frames = _frames(heard, voices_of_notes, vocabulary.voices)
+    is_sung = voices_of_notes >= 0
+    frames = frames_of_voices(heard[is_sung], voices_of_notes[is_sung], vocabulary.voices)
 
     # The gap.
     begin, end = _steps(bars, len(frames), beats_per_bar * vocabulary.steps_per_quarter, path)
@@ -238,14 +240,3 @@ def _apart(notes: np.ndarray, num_voices: int) -> np.ndarray:
         note["program"] = part
         ends[part, pitch] = max(ends.get((part, pitch), 0), onset + int(note["duration"]))
     return sort_notes(apart)
-
-
-def _frames(heard: np.ndarray, voices: np.ndarray, num_voices: int) -> np.ndarray:
-    """Frames [num_frames, num_voices] of MIDI keys; of a voice's notes that overlap the later."""
-    end = int((heard["onset"] + heard["duration"])[voices >= 0].max())
-    frames = np.full((end, num_voices), REST, np.int64)
-    for index in np.argsort(heard["onset"], kind="stable"):
-        note = heard[index]
-        if voices[index] >= 0:
-            frames[note["onset"] : note["onset"] + note["duration"], voices[index]] = note["pitch"]
-    return frames

@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from model.networks.masks import NEVER
 from model.networks.registry import Network
+from pipeline.vocabulary.frames import REST
 from pipeline.vocabulary.grammar import END, PAD
-from pipeline.vocabulary.grid import REST, GridVocabulary
+from pipeline.vocabulary.grid import GridVocabulary
 
 PIECES_AT_ONCE = 8
 LOGITS_AT_ONCE = 1 << 27  # 0.5 GiB: one piece of 4,000 frames of 15 voices has 0.4

@@ -10,7 +10,8 @@ import numpy as np
 from model.metrics.resemblance import density
 from model.rendering.piano_roll import piano_roll
 from pipeline.runtime.plotting import COLOURS, GREY, calm
-from pipeline.vocabulary.grid import REST, GridVocabulary
+from pipeline.vocabulary.frames import REST
+from pipeline.vocabulary.grid import GridVocabulary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

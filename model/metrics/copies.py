@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from pipeline.vocabulary.grid import REST
+from pipeline.vocabulary.frames import REST
 
 QUARTERS = 8  # of a window: two bars, long enough that two are not equal by chance
 

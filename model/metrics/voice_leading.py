@@ -11,7 +11,7 @@ from itertools import combinations
 
 import numpy as np
 
-from pipeline.vocabulary.grid import REST
+from pipeline.vocabulary.frames import REST
 
 # Soprano, alto, tenor, bass as in Kostka and Payne, "Tonal Harmony": C4-G5, G3-D5, C3-G4, E2-C4.
 RANGES = ((60, 79), (55, 74), (48, 67), (40, 60))

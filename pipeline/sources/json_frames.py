@@ -19,7 +19,7 @@ import numpy as np
 from pipeline.dataset.manifest import SPLITS
 from pipeline.scores.notes import DEFAULT_VELOCITY, CountError, Score, make_notes
 from pipeline.sources.piece import Piece
-from pipeline.vocabulary.grid import FIRST_PROGRAM, MAX_VOICES
+from pipeline.vocabulary.frames import FIRST_PROGRAM, MAX_VOICES
 
 SILENT = -1
 NUM_KEYS = 128  # of MIDI

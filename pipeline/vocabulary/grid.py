@@ -9,34 +9,21 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from pipeline.scores.counted_rules import (
-    BEGUN_AGAIN,
-    BEYOND,
-    GIVEN_ONE_STEP,
-    JOINED,
-    MOVED,
-    PERCUSSION,
-    PITCHES_BEYOND,
-)
-from pipeline.scores.notes import (
-    DEFAULT_TEMPO,
-    DEFAULT_VELOCITY,
-    NOTE,
-    Score,
-    snapped,
-    sort_notes,
-)
-from pipeline.vocabulary.fitting import (
-    move_into_range,
-    start_at_first_note,
-    without_percussion,
+from pipeline.scores.counted_rules import GIVEN_ONE_STEP, MOVED, PERCUSSION, PITCHES_BEYOND
+from pipeline.scores.notes import DEFAULT_TEMPO, Score, snapped, sort_notes
+from pipeline.vocabulary.fitting import move_into_range, start_at_first_note, without_percussion
+from pipeline.vocabulary.frames import (
+    FIRST_PROGRAM,
+    MAX_VOICES,
+    REST,
+    frames_by_height,
+    frames_of_voices,
+    lost_and_added,
+    score_of_frames,
 )
 from pipeline.vocabulary.grammar import END, MARKS, START, check_grammar
 
-REST = 0  # in frames; every other value is a MIDI key
-FIRST_PROGRAM = 40  # voice i plays program 40 + i (violin, viola, cello, contrabass): its own track
 CHOIR = ("Soprano", "Alto", "Tenor", "Bass")
-MAX_VOICES = 15  # the most pitches of a frame of MuseData; MIDI has as many melodic channels
 QUARTERS_PER_BAR = 4
 
 
@@ -186,14 +173,14 @@ class GridVocabulary:
 
         # Notes to voices: by their programs, else by height.
         voice = notes["program"] - FIRST_PROGRAM
-        if np.all((voice >= 0) & (voice < self.voices)):
-            frames = _by_instrument(notes, voice, self.voices)
-            fitted = self._score(frames, score.tempo)
-            adjustments.update(_lost_and_added(notes, voice, frames, fitted.notes))
+        has_voices = bool(np.all((voice >= 0) & (voice < self.voices)))
+        if has_voices:
+            frames = frames_of_voices(notes, voice, self.voices)
         else:
-            frames, adjustments[PITCHES_BEYOND] = _by_height(notes, self.voices)
-            fitted = self._score(frames, score.tempo)
-            adjustments.update(_lost_and_added(notes, None, frames, fitted.notes))
+            frames, adjustments[PITCHES_BEYOND] = frames_by_height(notes, self.voices)
+        fitted = score_of_frames(frames, self.steps_per_quarter, score.tempo)
+        own = voice if has_voices else None
+        adjustments.update(lost_and_added(notes, own, frames, fitted.notes))
         return fitted, +adjustments
 
     def frames(self, score: Score) -> np.ndarray:
@@ -242,7 +229,7 @@ class GridVocabulary:
 
     def decode(self, ids: np.ndarray, tempo: float = DEFAULT_TEMPO) -> Score:
         """The score of ids [num_tokens], each voice an instrument; marks may be absent."""
-        return self._score(self.decode_frames(ids), tempo)
+        return score_of_frames(self.decode_frames(ids), self.steps_per_quarter, tempo)
 
     @cached_property
     def follows(self) -> np.ndarray:
@@ -275,74 +262,4 @@ class GridVocabulary:
         return np.array([block.start for block in list(self.blocks.values())[1:]])
 
     def _frames_of_fitted(self, score: Score) -> np.ndarray:
-        return _by_instrument(score.notes, score.notes["program"] - FIRST_PROGRAM, self.voices)
-
-    def _score(self, frames: np.ndarray, tempo: float) -> Score:
-        notes = []
-        for voice, pitches in enumerate(frames.T):
-            changes = np.flatnonzero(np.diff(pitches, prepend=-1))
-            voice_notes = np.zeros(changes.size, NOTE)
-            voice_notes["onset"] = changes
-            voice_notes["duration"] = np.diff(changes, append=pitches.size)
-            voice_notes["pitch"] = pitches[changes]
-            voice_notes["program"] = FIRST_PROGRAM + voice
-            voice_notes["velocity"] = DEFAULT_VELOCITY
-            notes.append(voice_notes[voice_notes["pitch"] != REST])
-        return Score(sort_notes(np.concatenate(notes)), self.steps_per_quarter, tempo)
-
-
-def _by_instrument(notes: np.ndarray, voice: np.ndarray, num_voices: int) -> np.ndarray:
-    """Frames [num_frames, num_voices] of notes with known voices; of overlaps the later sounds."""
-    frames = np.zeros((_end(notes), num_voices), np.int64)
-    order = np.argsort(notes["onset"], kind="stable")
-    for note, row in zip(notes[order], voice[order], strict=True):
-        frames[note["onset"] : note["onset"] + note["duration"], row] = note["pitch"]
-    return frames
-
-
-def _by_height(notes: np.ndarray, num_voices: int) -> tuple[np.ndarray, int]:
-    """Frames [num_frames, num_voices], highest pitch first, and how many pitches were left out."""
-    sounding = np.zeros((_end(notes), 128), bool)
-    for note in notes:
-        sounding[note["onset"] : note["onset"] + note["duration"], note["pitch"]] = True
-    frames, beyond = np.zeros((len(sounding), num_voices), np.int64), 0
-    for frame, row in zip(frames, sounding, strict=True):
-        pitches = np.flatnonzero(row)[::-1]
-        if pitches.size > num_voices:
-            beyond += pitches.size - num_voices
-            pitches = np.append(pitches[: num_voices - 1], pitches[-1])
-        frame[: pitches.size] = pitches
-    return frames, beyond
-
-
-def _lost_and_added(
-    notes: np.ndarray, voice: np.ndarray | None, frames: np.ndarray, fitted: np.ndarray
-) -> dict[str, int]:
-    """How many of the notes do not begin a note of the frames, and how many of those no note began.
-
-    `voice` [num_notes] is None where notes have no voices; `fitted` are the notes of the frames.
-    """
-    in_frame = frames[notes["onset"]] == notes["pitch"][:, None]  # [num_notes, num_voices]
-    if voice is None:
-        sounds = in_frame.any(axis=1)
-        begin, begun = (_packed(found["onset"], found["pitch"], 0) for found in (notes, fitted))
-    else:
-        sounds = in_frame[np.arange(notes.size), voice]
-        begin = _packed(notes["onset"], notes["pitch"], voice)
-        begun = _packed(fitted["onset"], fitted["pitch"], fitted["program"] - FIRST_PROGRAM)
-    num_both = np.intersect1d(begin, begun).size
-    beyond = int(np.count_nonzero(~sounds))
-    return {
-        BEYOND: beyond,
-        JOINED: notes.size - num_both - beyond,
-        BEGUN_AGAIN: begun.size - num_both,
-    }
-
-
-def _packed(onset: np.ndarray, pitch: np.ndarray, voice: np.ndarray | int) -> np.ndarray:
-    """[num_notes] int64, equal for notes of equal onset, pitch and voice."""
-    return (onset.astype(np.int64) << 16) + (pitch.astype(np.int64) << 8) + voice
-
-
-def _end(notes: np.ndarray) -> int:
-    return int((notes["onset"] + notes["duration"]).max(initial=0))
+        return frames_of_voices(score.notes, score.notes["program"] - FIRST_PROGRAM, self.voices)

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from hpc.distributed.connection import free_port
-from hpc.training.samples import LOG, PROGRAM, missing_for_samples
+from hpc.training.sample_process import LOG, PROGRAM, missing_for_samples
 from tests.chromium import FLAGS, PATIENCE_SECONDS
 from tests.conftest import SEARCH_PATH
 from tests.hpc.launching import MPI_ENVIRONMENT, TINY_FLAGS, mpi_command

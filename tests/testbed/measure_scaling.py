@@ -71,7 +71,7 @@ def part_of(share: float, exchange: Exchange) -> Part:
     """The part that measures an exchange where an allreduce takes this share of a step."""
     flags = ["--scaling=weak", "--workers=2"]
     train_flags = [f"--compression={exchange.compression}"]
-    if exchange.local_steps > 1:  # a speed is recorded at every meeting, and the first warms up
+    if exchange.local_steps > 1:  # a speed is recorded at every exchange, and the first warms up
         flags.append(f"--steps={max(4 * exchange.local_steps, 48)}")
         train_flags.append(f"--local-steps={exchange.local_steps}")
     return Part(name_of(share, exchange), share, tuple(flags), tuple(train_flags), exchange)

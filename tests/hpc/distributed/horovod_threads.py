@@ -8,7 +8,7 @@ import os
 
 def threads() -> dict[int, tuple[int, list[int]]]:
     """Niceness and cores of every thread of this process."""
-    from hpc.distributed.strategies import own_threads
+    from hpc.distributed.threads import own_threads
 
     return {
         number: (os.getpriority(os.PRIO_PROCESS, number), sorted(os.sched_getaffinity(number)))
@@ -21,8 +21,9 @@ def main() -> None:
     from mpi4py import MPI
 
     from hpc.config.train_config import TrainConfig
+    from hpc.distributed.addresses import chief_address
     from hpc.distributed.devices import use_devices
-    from hpc.distributed.launcher import chief_address, find_place
+    from hpc.distributed.launcher import find_place
     from hpc.distributed.processor import share_of_cores
     from hpc.distributed.strategies import open_strategy
 

@@ -1,16 +1,6 @@
-import subprocess
-
 import pytest
 
-from hpc.distributed import launcher
-from hpc.distributed.launcher import (
-    Place,
-    agreed_port,
-    chief_address,
-    choose_strategy,
-    find_place,
-    listening_address,
-)
+from hpc.distributed.launcher import Place, choose_strategy, find_place
 from hpc.distributed.processor import share_of_cores
 
 OPEN_MPI = {
@@ -102,36 +92,6 @@ def test_local_workers_share_the_cores_unless_they_are_bound(
     assert share_of_cores(Place(1, 2, local_rank=1, local_size=2)) == [5]
 
 
-def test_srun_without_the_secret_is_refused_with_the_line_that_makes_one() -> None:
-    environ = {**SLURM_STEP, "SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0"}
-    with pytest.raises(ValueError, match=r"export CHORALE_SECRET=\$\(openssl rand -hex 32\)"):
-        chief_address(find_place(environ), 0, environ)
-
-
-def test_srun_carries_the_secret_in_the_environment() -> None:
-    environ = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "CHORALE_SECRET": "a" * 64}
-    on_one_host = Place(1, 2, 1, 2, launcher="srun")
-    endpoints, secret = chief_address(on_one_host, 0, environ)
-    assert endpoints == [("127.0.0.1", agreed_port(environ))]
-    assert secret == b"a" * 64
-
-
-def test_rank_0_listens_where_only_its_own_ranks_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    addresses = {"lo": ["127.0.0.1"], "eth0": ["10.0.0.1"], "eth1": ["192.168.1.1", "10.0.0.2"]}
-    monkeypatch.setattr(launcher, "_interfaces", lambda: addresses)
-    here, apart = Place(0, 2, 0, 2), Place(0, 2, 0, 1)
-    assert listening_address(here, {}) == "127.0.0.1"
-    for network, address in {
-        "": "0.0.0.0",
-        "eth0": "10.0.0.1",
-        "192.168.1.0/24": "192.168.1.1",
-        "10.0.0.0/24": "0.0.0.0",  # two addresses here: which one the others reach is not known
-        "ib0": "0.0.0.0",
-    }.items():
-        environ = {"OMPI_MCA_btl_tcp_if_include": network}
-        assert listening_address(apart, environ) == address
-
-
 def test_srun_without_pmix_gives_multiworker_and_refuses_horovod_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -144,20 +104,3 @@ def test_srun_without_pmix_gives_multiworker_and_refuses_horovod_in_one_line(
     with pytest.raises(ValueError, match="Use srun --mpi=pmix, or mpirun in its place"):
         choose_strategy("horovod", place, SLURM_STEP)
     assert choose_strategy("horovod", place, {**SLURM_STEP, "PMIX_RANK": "5"})[0] == "horovod"
-
-
-def test_under_srun_mpis_network_does_not_make_every_rank_take_itself_for_rank_0(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    import psutil
-
-    addresses = [address for family in psutil.net_if_addrs().values() for address in family]
-    own = next(a.address for a in addresses if a.family == 2)
-    environ = {**SLURM_STEP, "OMPI_MCA_btl_tcp_if_include": f"{own}/32", "SLURM_JOB_ID": "7"}
-    environ |= {"SLURM_STEP_ID": "0", "SLURM_STEP_NODELIST": "dorchester,bath"}
-    environ |= {"CHORALE_SECRET": "0123456789abcdef"}
-    names = subprocess.CompletedProcess([], 0, "dorchester\nbath\n", "")
-    monkeypatch.setattr("subprocess.run", lambda *_, **__: names)
-    place = find_place(environ)
-    assert listening_address(place, environ) == "0.0.0.0"
-    assert chief_address(place, 0, environ)[0] == [("dorchester", agreed_port(environ))]

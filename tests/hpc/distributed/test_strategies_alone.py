@@ -6,10 +6,8 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 
 from hpc.distributed.connection import free_port
-from hpc.distributed.strategies import own_threads
 from tests.conftest import REPOSITORY
 
 OPENED_ALONE = """
@@ -44,18 +42,3 @@ def test_the_limit_of_the_start_holds_while_tensorflow_blocks_the_interpreter() 
         r"rank 0 on host0 has been waiting in TensorFlow for \d+ s for the other", errors
     )
     assert f"rank 1 at {workers[1]}" in errors
-
-
-def test_own_threads_lacks_none_while_others_end() -> None:
-    for _ in range(1000):
-        end_early, end_late = threading.Event(), threading.Event()
-        early = [threading.Thread(target=end_early.wait) for _ in range(6)]
-        late = threading.Thread(target=end_late.wait)
-        for thread in (*early, late):
-            thread.start()
-        end_early.set()
-        found = own_threads()
-        end_late.set()
-        for thread in (*early, late):
-            thread.join()
-        assert late.native_id in found

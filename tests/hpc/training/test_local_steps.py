@@ -39,7 +39,7 @@ from tests.hpc.training.lives import Life, final_state, last_step
 
 FLAGS = ("--local-steps=4", "--steps=24", "--log-every=1", "--eval-every=10", "--save-every=6")
 FLAGS += ("--dropout=0.3", "--average=0.9", "--outer-learning-rate=0.7", "--outer-momentum=0.9")
-MEETINGS = [4, 8, 12, 16, 20, 24]
+EXCHANGES = [4, 8, 12, 16, 20, 24]
 
 # Trains, and tells at every save what the weights of each rank are.
 SAYING_THE_WEIGHTS = """
@@ -85,7 +85,7 @@ class OtherStaysWhereItIs(Single):
         (OtherStaysWhereItIs(), (1.0, 0.0), [0.125, 0.25]),
     ],
 )
-def test_a_meeting_moves_the_weights_by_nesterov_momentum(
+def test_an_exchange_moves_the_weights_by_nesterov_momentum(
     strategy: Single, outer: tuple[float, float], expected: list[float]
 ) -> None:
     """Two rounds of two inner steps, each of which moves the weight by 1/8.
@@ -134,9 +134,9 @@ def test_two_workers_meet_in_the_same_weights_and_continue_bit_for_bit(
     done = subprocess.run(train, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
 
-    # Log lines, evaluations and saves are at meetings, where both ranks have the same weights.
+    # Log lines, evaluations and saves come after exchanges, when both ranks have equal weights.
     recorded = read_lines(left_alone / METRICS)
-    assert [line["step"] for line in recorded if line["split"] == "train"] == MEETINGS
+    assert [line["step"] for line in recorded if line["split"] == "train"] == EXCHANGES
     assert [line["step"] for line in recorded if line["split"] == "valid"] == [12, 20, 24]
     said = re.findall(r"weights (\d+) ([0-9a-f]{64})", done.stdout)
     assert Counter(int(step) for step, _ in said) == {8: 2, 12: 2, 20: 2, 24: 4}
@@ -165,10 +165,10 @@ def test_two_workers_meet_in_the_same_weights_and_continue_bit_for_bit(
     # On one worker: with the mean of the moments.
     assert main([*TINY_FLAGS, f"--run={moved}", *flags]) == 0
     assert "the checkpoint is of 2 workers: the mean of what each had" in capsys.readouterr().out
-    assert len(losses(moved)) == len(MEETINGS)
+    assert len(losses(moved)) == len(EXCHANGES)
 
 
-def test_a_signal_is_obeyed_at_the_next_meeting(tiny_shards: Path, tmp_path: Path) -> None:
+def test_a_signal_is_obeyed_at_the_next_exchange(tiny_shards: Path, tmp_path: Path) -> None:
     flags = (f"--data={tiny_shards}", "--local-steps=4", "--log-every=1", "--eval-every=400")
     life = Life(tmp_path / "run", *flags, "--steps=4000")
     assert life.wait_for_step(8)

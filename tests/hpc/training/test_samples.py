@@ -11,8 +11,8 @@ import numpy as np
 import psutil
 import pytest
 
-from hpc.training.sample_process import real_token_probability
-from hpc.training.samples import LOG, SampleProcess, missing_for_samples
+from hpc.training.compose_samples import real_token_probability
+from hpc.training.sample_process import LOG, SampleProcess, missing_for_samples
 from model.composing.composer import Composer
 from model.networks.registry import build_network, network_config
 from pipeline.vocabulary.grid import GridVocabulary
@@ -30,7 +30,7 @@ def samplers() -> list[psutil.Process]:
     """Those among this process's children."""
     children = psutil.Process().children()
     return [
-        child for child in children if any("sample_process.py" in word for word in child.cmdline())
+        child for child in children if any("compose_samples.py" in word for word in child.cmdline())
     ]
 
 
@@ -92,7 +92,7 @@ def test_the_voices_of_a_frame_have_probabilities_but_its_step_has_none(kind: st
 def test_where_no_music_can_sound_that_is_said_once_and_nothing_is_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hpc.training.samples.missing_for_samples", lambda: ["FluidSynth"])
+    monkeypatch.setattr("hpc.training.sample_process.missing_for_samples", lambda: ["FluidSynth"])
     said: list[str] = []
     samples = SampleProcess(tmp_path, 0.0, said.append)
     samples.request(1)
@@ -105,7 +105,7 @@ def test_where_no_music_can_sound_that_is_said_once_and_nothing_is_started(
 def test_a_run_that_ends_says_what_it_waits_for_and_that_it_did_not_come(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hpc.training.samples.LONGEST_END", 1.0)
+    monkeypatch.setattr("hpc.training.sample_process.LONGEST_END", 1.0)
     said: list[str] = []
     samples = SampleProcess(tmp_path, 0.0, said.append)
     samples.request(1)  # of a checkpoint that never comes

@@ -16,7 +16,8 @@ from model.generate import main
 from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import DRUMS, Score, make_notes
 from pipeline.scores.reading import read_score
-from pipeline.vocabulary.grid import FIRST_PROGRAM, GridVocabulary
+from pipeline.vocabulary.frames import FIRST_PROGRAM
+from pipeline.vocabulary.grid import GridVocabulary
 from tests.model.tiny_run import VOCABULARY, write_tiny_run
 
 CHORALES = Path(__file__).resolve().parents[3] / "model" / "pretrained" / "chorales"

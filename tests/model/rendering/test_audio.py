@@ -11,17 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model import evaluate, generate_flags
 from model.live.players import SynthPlayer
 from model.rendering.audio import (
     SAMPLE_RATE,
-    check_synthesizer,
     encode_sound,
     make_loud,
     render_wav,
 )
 from model.rendering.soundfonts import find_soundfont
-from model.rendering.write_pieces import choose_soundfont
 from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import DRUMS, Score, make_notes
 from tests.model.tiny_run import small_disk
@@ -102,54 +99,6 @@ def test_a_broken_soundfont_is_named_by_what_fluidsynth_says(chord: Path, soundf
     broken.write_bytes(soundfont.read_bytes()[:4000])
     with pytest.raises(OSError, match="FluidSynth could not write"):
         render_wav(chord, chord.with_suffix(".wav"), broken, CHORD.seconds)
-
-
-def test_the_soundfont_asked_for_is_never_replaced_by_another(
-    tmp_path: Path, soundfont: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(ValueError, match=r"missing\.sf2 \(--soundfont\) does not exist"):
-        find_soundfont(tmp_path / "missing.sf2")
-    (tmp_path / "text.sf2").write_text("RIFF, but not a SoundFont")
-    with pytest.raises(ValueError, match="is not a SoundFont"):
-        find_soundfont(tmp_path / "text.sf2")
-    monkeypatch.setenv("SOUNDFONT", str(tmp_path / "other.sf2"))
-    with pytest.raises(ValueError, match=r"other\.sf2 \(\$SOUNDFONT\) does not exist"):
-        find_soundfont()
-    assert find_soundfont(soundfont) == soundfont
-
-
-def test_without_a_soundfont_or_a_synthesizer_the_package_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("SOUNDFONT", raising=False)
-    monkeypatch.setattr("model.rendering.soundfonts.SOUNDFONT_FOLDERS", (str(tmp_path),))
-    with pytest.raises(ValueError, match="apt install timgm6mb-soundfont"):
-        find_soundfont()
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ValueError, match="apt install fluidsynth"):
-        check_synthesizer()
-
-
-def test_what_a_command_can_do_without_sound_is_named_by_its_own_flags(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    evaluating = ["run", "--data", "jsb:x", "--listening-test", "3"]
-    commands = [
-        (generate_flags.parse_arguments(["run"]), ", or leave sound out with --no-wav"),
-        (evaluate.parse_arguments(evaluating), ""),
-    ]
-    monkeypatch.delenv("SOUNDFONT", raising=False)
-    monkeypatch.setattr("model.rendering.soundfonts.SOUNDFONT_FOLDERS", (str(tmp_path),))
-    for flags, silent in commands:
-        with pytest.raises(ValueError) as refused:
-            choose_soundfont(flags)
-        named = f"or name one with $SOUNDFONT or --soundfont FILE{silent}"
-        assert str(refused.value).endswith(named)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    for flags, silent in commands:
-        with pytest.raises(ValueError) as refused:
-            choose_soundfont(flags)
-        assert str(refused.value).endswith(f"apt install fluidsynth timgm6mb-soundfont){silent}")
 
 
 # FluidSynth's own settings and loudness ----------------------------------------------------------

@@ -17,10 +17,11 @@ from pipeline.preprocessing.build import Settings, build_data_set
 from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import Score, make_notes
 from pipeline.sources.collect import content_digests, open_sources
-from pipeline.sources.json_frames import FIRST_PROGRAM, NUM_KEYS, SILENT, piano_roll, read_frames
+from pipeline.sources.json_frames import NUM_KEYS, SILENT, piano_roll, read_frames
 from pipeline.sources.piece import Piece
 from pipeline.sources.splits import assign_splits
 from pipeline.vocabulary.events import EventVocabulary
+from pipeline.vocabulary.frames import FIRST_PROGRAM
 
 # As the official files: where, voices, steps per quarter, pieces and frames of each split.
 OFFICIAL = {

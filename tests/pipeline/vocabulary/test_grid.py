@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from pipeline.scores.notes import DRUMS, Score, make_notes
+from pipeline.vocabulary.frames import FIRST_PROGRAM
 from pipeline.vocabulary.grammar import END, MARKS, START
-from pipeline.vocabulary.grid import FIRST_PROGRAM, GridVocabulary
+from pipeline.vocabulary.grid import GridVocabulary
 from pipeline.vocabulary.registry import vocabulary_from_dict
 
 GRID = GridVocabulary()
