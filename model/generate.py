@@ -39,7 +39,15 @@ from model.composing.wishes import add_wish_flags, join_emotion, wishes_of
 from model.live.session import add_live_flags, run_live
 from model.networks.checkpoint import require_checkpoint
 from model.rendering.formats import SOUND, parse_formats
-from model.rendering.output_files import input_files, keep_inputs, live_sound, require_folders
+from model.rendering.output_files import (
+    choose_folder,
+    files_to_write,
+    input_files,
+    is_recorded,
+    keep_inputs,
+    require_folders,
+    warn_of_replacing,
+)
 from model.rendering.write_pieces import (
     add_file_flags,
     choose_engraver,
@@ -194,7 +202,7 @@ def parse_bars(text: str) -> int | tuple[int, int]:
 def check_values(flags: argparse.Namespace) -> None:
     """Raise ValueError for values that no piece can be made with, before anything slow begins."""
     needed = ("mido",) if flags.live and not (flags.primer or flags.input) else LIBRARIES
-    require_libraries(*needed, *(("soundfile",) if live_sound(flags) else ()))
+    require_libraries(*needed, *(("soundfile",) if is_recorded(flags) else ()))
     for name in ("num_pieces", "beats_per_bar", "bars", "length_tokens", "primer_bars"):
         value = getattr(flags, name)
         if isinstance(value, int) and value < 1:
@@ -230,9 +238,11 @@ def run(flags: argparse.Namespace) -> None:
         print(list_ports())
         return
     check_values(flags)
-    keep_inputs(flags)
     require_checkpoint(flags.run)
+    choose_folder(flags)
+    keep_inputs(flags)
     require_folders(flags)
+    warn_of_replacing(files_to_write(flags))
     flags.beats_per_bar = flags.beats_per_bar or _beats_per_bar(flags)
     if flags.live:
         run_live(flags)
