@@ -2,7 +2,7 @@
 
 python model/generate.py runs/a --out out/ --num-pieces 4 --bars 16
 python model/generate.py runs/a --primer "C4 E4 G4" --temperature 0.9 --seed 7
-python model/generate.py model/pretrained/chorales --given soprano.mid --page out/index.html
+python model/generate.py model/pretrained/chorales --given examples/old_hundredth.musicxml
 python model/generate.py model/pretrained/chorales --infill piece.mid --bars 5:8 --voices alto,tenor
 python model/generate.py runs/a --live synth
 python model/generate.py runs/a --live port:Piano --input Keyboard

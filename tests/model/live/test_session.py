@@ -240,6 +240,19 @@ def test_a_missing_package_or_midi_system_is_named(
         assert said.count("\n") == 1
 
 
+@pytest.mark.skipif(shutil.which("fluidsynth") is None, reason="no fluidsynth here")
+def test_without_a_sound_card_one_line_says_what_to_do(
+    run_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fluidsynth = pytest.importorskip("fluidsynth")
+    monkeypatch.setattr(fluidsynth, "new_fluid_audio_driver", lambda *_: None)
+    assert main([str(run_dir), "--live", "synth"]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "is there a sound card? Without one, --audio-driver file writes a WAV file" in said
+    assert "without --live the pieces are files" in said
+
+
 class Channels(ChannelPlayer):
     """Records the messages and their channels."""
 
