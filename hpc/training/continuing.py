@@ -33,7 +33,7 @@ def settings_to_continue_with(
         )
     if "data" not in given and (begun.data / FILE_NAME).is_file():
         config = replace(config, data=begun.data)
-    if not (config.data / FILE_NAME).is_file():
+    if config.data != begun.data and not (config.data / FILE_NAME).is_file():
         raise ValueError(
             f"run {run_dir} was begun with the data set {begun.data}, and there is none in "
             f"{config.data}. Name its folder with --data"
