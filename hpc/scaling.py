@@ -22,19 +22,18 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 if __package__ in (None, ""):  # run as a script: import from the root, not from hpc/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from hpc.config.fields import flag
-from hpc.config.settings import StrategyName
 from hpc.config.train_config import parse_flags as parse_train_flags
 from hpc.distributed.hosts import find_slots
+from hpc.efficiency.flags import parse_flags
 from hpc.efficiency.forecast import forecast_tables, forecasts
 from hpc.efficiency.measure import measure_cell
 from hpc.efficiency.plan import (
-    SCALINGS,
     Comparison,
     cells_of,
     default_workers,
@@ -46,12 +45,10 @@ from hpc.efficiency.plan import (
 from hpc.efficiency.store import Measured, open_store, store
 from hpc.efficiency.tables import FORMULA, MOST_BUSY, caution, rows, tables, to_json
 from hpc.reports.event_files import FOLDER, tensorboard_is_installed
-from pipeline.runtime.command import Parser, meant, run_command, signals_interrupt
+from pipeline.runtime.command import run_command, signals_interrupt
 from pipeline.runtime.files import write_json
 from pipeline.runtime.tables import print_line, print_lines, print_tables
 
-STRATEGIES = tuple(name for name in get_args(StrategyName) if name not in ("auto", "single"))
-FEWEST_STEPS = 10  # two warm up, and the first window does not count
 NUM_WINDOWS = 10
 # What this command sets itself; behind `--` they would contradict it.
 OWN = ("strategy", "run", "from_run", "steps", "global_batch_size", "local_batch_size", "log_every")
@@ -60,105 +57,9 @@ OWN = ("strategy", "run", "from_run", "steps", "global_batch_size", "local_batch
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code of a measurement with the given flags."""
     flags = parse_flags(argv)
+    flags.command = shlex.join(["python", *sys.argv] if argv is None else [__file__, *argv])
     with signals_interrupt():
         return run_command(lambda: scale(flags))
-
-
-def parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The flags of the command, with its own text as `command`."""
-    parser = Parser(
-        description="How well training scales with workers, and where the rest of the time goes.",
-        usage="%(prog)s [flags] [-- flags of hpc/train.py]",
-    )
-    add = parser.add_argument
-    add("--data", type=Path, default=Path("data/bach"), metavar="DIR", help="data set [data/bach]")
-    add("--workers", type=numbers, metavar="N,N..N", help="numbers of workers [1,2,4,... all]")
-    add(
-        "--step-ms",
-        type=float,
-        metavar="MS",
-        help="predict only, from a step of this many milliseconds on one worker",
-    )
-    add("--like", type=Path, metavar="RUN", help="predict only, from a run of one worker")
-    strategies, known = names_of(STRATEGIES), ",".join(STRATEGIES)
-    add(
-        "--strategies",
-        type=strategies,
-        default=list(STRATEGIES),
-        metavar="NAME,...",
-        help=f"[{known}]",
-    )
-    held = "; ".join(f"{name}: {what}" for name, what in SCALINGS.items())
-    scalings = names_of(tuple(SCALINGS))
-    add(
-        "--scaling", type=scalings, default=list(SCALINGS), metavar="NAME,...", help=f"{held} [all]"
-    )
-    add("-H", "--hosts", metavar="HOST[:N],...", help="hosts and the workers that fit each")
-    add("--local-batch-size", type=number, default=32, metavar="N", help="of weak scaling [32]")
-    add("--global-batch-size", type=number, default=64, metavar="N", help="of strong scaling [64]")
-    add("--repetitions", type=number, default=5, metavar="N", help="of every training [5]")
-    add("--steps", type=number, default=40, metavar="N", help="of each training [40]")
-    add(
-        "--link",
-        type=float,
-        default=0.0,
-        metavar="GBIT",
-        help="Gbit/s of the link between the hosts, to predict other links [too fast to count]",
-    )
-    add(
-        "--out",
-        type=Path,
-        default=Path("runs/scaling"),
-        metavar="DIR",
-        help="folder of all results [runs/scaling]",
-    )
-    add("--json", type=Path, metavar="FILE", help="also write the result to this file")
-    add("train_flags", nargs="*", metavar="FLAG", help=argparse.SUPPRESS)
-    flags = parser.parse_args(argv)
-    if flags.steps < FEWEST_STEPS:
-        parser.error(f"--steps is {flags.steps}; at least {FEWEST_STEPS} are needed")
-    if flags.step_ms is not None and flags.step_ms <= 0:
-        parser.error(f"--step-ms is {flags.step_ms:g}; give milliseconds above 0")
-    if flags.like and flags.train_flags:
-        parser.error("--like predicts for the run's own network; leave the flags behind -- out")
-    if flags.link < 0:
-        parser.error(f"--link is {flags.link:g}; give Gbit/s above 0")
-    flags.command = shlex.join(["python", *sys.argv] if argv is None else [__file__, *argv])
-    return flags
-
-
-def number(text: str) -> int:
-    """The whole number in a text. Raises ValueError if it is below 1."""
-    if int(text) < 1:
-        raise ValueError(text)
-    return int(text)
-
-
-def numbers(text: str) -> list[int]:
-    """The numbers between commas, once each, in order; 'A..B' is A, doubled up to B."""
-    found = set()
-    for part in text.split(","):
-        first, dots, last = part.partition("..")
-        value, limit = number(first), number(last) if dots else number(first)
-        while value <= limit:
-            found.add(value)
-            value *= 2
-    return sorted(found)
-
-
-def names_of(known: tuple[str, ...]) -> Any:
-    """A parser of known names between commas. It raises ArgumentTypeError for another name."""
-
-    def names(text: str) -> list[str]:
-        asked = list(dict.fromkeys(text.split(",")))
-        if unknown := [name for name in asked if name not in known]:
-            raise argparse.ArgumentTypeError(
-                f"there is no {', '.join(unknown)}; there are {', '.join(known)}"
-                f"{meant(unknown[0], known)}"
-            )
-        return asked
-
-    return names
 
 
 def scale(flags: argparse.Namespace) -> None:
@@ -178,7 +79,8 @@ def scale(flags: argparse.Namespace) -> None:
 
 
 def predict(flags: argparse.Namespace) -> None:
-    """Print what the network would leave of the speed of a step, and write it to --json."""
+    """Print what the network would leave of the speed of a step; write it to --json and --plot."""
+    from hpc.efficiency.link_plot import write_link_plot
     from hpc.efficiency.step_forecast import WORKERS, forecast_of_flags, forecast_of_run
 
     seconds = flags.step_ms and flags.step_ms / 1000
@@ -191,6 +93,8 @@ def predict(flags: argparse.Namespace) -> None:
     print_tables([forecast.table(workers)])
     if flags.json:
         write_json(flags.json, forecast.to_json(workers))
+    if flags.plot:
+        write_link_plot(forecast, min(workers), flags.plot)
 
 
 def settings_of(flags: argparse.Namespace, comparisons: Sequence[Comparison]) -> dict[str, Any]:

@@ -14,7 +14,6 @@ import math
 import os
 import platform
 import sys
-import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -39,6 +38,7 @@ from hpc.distributed.mpirun import EXIT_PEER_LOST
 from hpc.distributed.watchdog import Watchdog
 from hpc.run_folder.layout import METRICS, TIMELINE, write_config
 from hpc.run_folder.rank_log import RankLog
+from hpc.training.evaluation import evaluate_if_due, evaluation_is_due, gave_up
 from hpc.training.open_run import open_run
 from hpc.training.preemption import EXIT_PREEMPTED, StopRequest
 from hpc.training.preflight import agreed_settings, preflight, rendezvous, require_agreement
@@ -227,47 +227,6 @@ def record_step(run: Run, journal: Journal, rates: dict[str, float], **values: f
     journal.scalars(run.progress.step, "train", **values, learning_rate=rate, **rates)
     if rates and run.link:
         journal.say_once("link", run.link.advise(rates["step_seconds"]))
-
-
-def gave_up(run: Run) -> bool:
-    """Have as many evaluations passed without a better loss as --patience allows?"""
-    return 0 < run.config.patience <= run.progress.stale_evaluations
-
-
-def evaluation_is_due(run: Run) -> bool:
-    """Does this step need an evaluation that it has not had yet?"""
-    step = run.progress.step
-    at_its_time = run.config.is_due(step, run.config.eval_every) or step == run.config.steps
-    return run.has_evaluation and at_its_time and step > run.progress.evaluated
-
-
-def evaluate_if_due(run: Run, journal: Journal, stop_request: StopRequest) -> bool:
-    """Evaluate on the valid split, if due; did a request to stop interrupt the evaluation?
-
-    A long evaluation would not end within the grace time of a signal. The run repeats it when it
-    is continued.
-    """
-    if not evaluation_is_due(run):
-        return False
-    progress = run.progress
-    started = time.perf_counter()
-    totals = np.zeros(3)
-    for tokens, weights in run.evaluation_batches("valid"):
-        totals += run.steps.evaluate(tokens, weights, stop_request.asked).numpy()
-        run.watchdog.progress(progress.step, "evaluating")
-        if totals[2]:
-            return True
-
-    nats, num_tokens, _ = totals
-    loss = float(nats / num_tokens)
-    rate = float(num_tokens) / (time.perf_counter() - started)
-    journal.scalars(progress.step, "valid", loss=loss, tokens_per_second=rate)
-    is_best = loss < progress.best_loss
-    progress.stale_evaluations = 0 if is_best else progress.stale_evaluations + 1
-    progress.evaluated = progress.step
-    if is_best:
-        progress.best_loss, progress.best_step = loss, progress.step
-    return False
 
 
 def require_finite(run: Run, step: int, loss: float) -> None:

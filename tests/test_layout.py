@@ -16,7 +16,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 LAYERS = ("pipeline", "model", "hpc")  # each may import itself and those before it
 
 # The floor plan, from the ground up: a room may import itself and the rooms before it. The commands
-# stand on the top floor, in the package folder itself. A folder within a room belongs to the room.
+# stand on the top floor, in the package folder itself, and beside them the flags of generate.py,
+# which come from several rooms. A folder within a room belongs to the room.
 ROOMS = {
     "pipeline": (
         "runtime",  # what every command needs

@@ -166,7 +166,8 @@ def _data(data_dir: Path) -> dict[str, Any]:
 
 
 def _soundfont() -> dict[str, Any]:
-    from model.rendering.audio import check_synthesizer, find_soundfont
+    from model.rendering.audio import check_synthesizer
+    from model.rendering.soundfonts import find_soundfont
 
     try:
         check_synthesizer()

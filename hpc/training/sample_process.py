@@ -137,8 +137,9 @@ def show(
     import tensorflow as tf
 
     from model.metrics.score_metrics import measure_score
-    from model.rendering.audio import find_soundfont, render_wav
+    from model.rendering.audio import render_wav
     from model.rendering.piano_roll import save_piano_roll
+    from model.rendering.soundfonts import find_soundfont
     from pipeline.scores.midi.writer import write_midi
 
     with writer.as_default(step=step), tempfile.TemporaryDirectory() as folder:

@@ -97,7 +97,7 @@ def missing_for_samples() -> list[str]:
     packages = [name for name in needed if importlib.util.find_spec(name) is None]
     if shutil.which("fluidsynth") is None:
         return [*packages, "FluidSynth"]
-    from model.rendering.audio import find_soundfont
+    from model.rendering.soundfonts import find_soundfont
 
     try:
         find_soundfont()

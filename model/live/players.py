@@ -259,7 +259,7 @@ def open_player(
 
         return PortPlayer(open_output(name, virtual=word == "virtual"))
     if kind == "synth":
-        from model.rendering.audio import find_soundfont
+        from model.rendering.soundfonts import find_soundfont
 
         chosen = find_soundfont(soundfont, " or --soundfont FILE, or play to --live port:NAME")
         return SynthPlayer(chosen, driver, audio_file)

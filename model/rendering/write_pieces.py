@@ -57,7 +57,8 @@ def require_libraries(*names: str) -> None:
 
 def choose_soundfont(flags: argparse.Namespace) -> Path:
     """The SoundFont to render with. Raises ValueError without one, or without FluidSynth."""
-    from model.rendering.audio import check_synthesizer, find_soundfont
+    from model.rendering.audio import check_synthesizer
+    from model.rendering.soundfonts import find_soundfont
 
     silent = ", or leave sound out with --no-wav" if "no_wav" in flags else ""
     check_synthesizer(silent)

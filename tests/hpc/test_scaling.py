@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from matplotlib.image import imread
 
-from hpc.scaling import main, names_of
+from hpc.efficiency.flags import names_of
+from hpc.scaling import main
 from hpc.train import main as train
 from pipeline.runtime.files import add_line, read_lines
 from tests.conftest import NUM_LANES, REPOSITORY, SEARCH_PATH
@@ -44,6 +46,10 @@ def test_a_prediction_refuses_flags_that_it_would_not_use(
     for flags, said in (
         (["--step-ms=0"], "--step-ms is 0; give milliseconds above 0"),
         (["--like=runs/a", "--", "--preset=base"], "leave the flags behind -- out"),
+        (["--like=runs/a", "--data=data/mine"], "only predict, without --data; leave it out"),
+        (["--step-ms=45", "-Hdorchester,bath"], "only predict, without --hosts; leave it out"),
+        (["--step-ms=45", "--repetitions=3"], "only predict, without --repetitions"),
+        (["--plot=links.png"], "--plot draws a prediction; a measurement is drawn in --out"),
     ):
         with pytest.raises(SystemExit, match="2"):
             main(flags)
@@ -54,7 +60,9 @@ def test_from_the_time_of_a_step_it_predicts_what_the_network_leaves(
     tiny_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["--step-ms=45", "--workers=2..8", f"--data={tiny_shards}"]
-    assert main([*command, f"--json={tmp_path / 'said.json'}", "--", "--preset=base"]) == 0
+    files = [f"--json={tmp_path / 'said.json'}", f"--plot={tmp_path / 'links.png'}"]
+    assert main([*command, *files, "--", "--preset=base"]) == 0
+    assert imread(tmp_path / "links.png").shape[0] > 400  # a whole PNG, this many pixels high
     said = json.loads((tmp_path / "said.json").read_text())
     found = {
         (p["compression"], p["gigabits"], p["workers"], p["local_steps"]): p["efficiency"]

@@ -26,13 +26,17 @@ from typing import Any
 if __package__ in (None, ""):  # run as a script: import from tests/, not from tests/testbed/
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
+from hpc.config.train_config import parse_flags as parse_train_flags
 from hpc.distributed.exchange import ADVISED, Exchange
+from hpc.efficiency.link_plot import MeasuredEfficiency, write_link_plot
+from hpc.efficiency.step_forecast import forecast_of_flags
 from tests.testbed.cluster import DEFAULT_STATE_DIR, HEAD, Testbed
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 HOSTS = "dorchester,bath"
 WORKLOAD = ("--preset=base", "--sequence-length=128")  # 2 x 512 units
-SHARES = (0.3, 2.7)  # of a step of 45 ms: 10 and 1 Gbit/s
+GPU_STEP = 0.045  # seconds
+SHARES = (0.3, 2.7)  # of that step: 10 and 1 Gbit/s
 EXCHANGES = (
     *ADVISED,
     Exchange("powersgd:4"),
@@ -52,6 +56,7 @@ class Part:
     rate: str | float | None
     flags: tuple[str, ...]
     train_flags: tuple[str, ...] = ()
+    exchange: Exchange | None = None  # what is to be seen in the picture of links, if anything
 
 
 def name_of(share: float, exchange: Exchange) -> str:
@@ -69,7 +74,7 @@ def part_of(share: float, exchange: Exchange) -> Part:
     if exchange.local_steps > 1:  # a speed is recorded at every meeting, and the first warms up
         flags.append(f"--steps={max(4 * exchange.local_steps, 48)}")
         train_flags.append(f"--local-steps={exchange.local_steps}")
-    return Part(name_of(share, exchange), share, tuple(flags), tuple(train_flags))
+    return Part(name_of(share, exchange), share, tuple(flags), tuple(train_flags), exchange)
 
 
 PARTS = (
@@ -120,6 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         testbed.down()
     measured = [part for part in PARTS if (flags.work / part.name / "scaling.json").exists()]
     publish(measured, flags.work, flags.out)
+    draw_links(measured, flags.work, flags.data, flags.out / "links.png")
     print(f"wrote {flags.out}/scaling.md, .json and the pictures after ", end="")
     print(f"{(time.monotonic() - started) / 60:.1f} min")
     return 0
@@ -221,6 +227,36 @@ def publish(parts: Sequence[Part], work_dir: Path, out_dir: Path) -> None:
         text += ["", f"## {TITLES[part.name]}", *report.rstrip().splitlines()]
     (out_dir / "scaling.md").write_text("\n".join(text) + "\n")
     (out_dir / "scaling.json").write_text(json.dumps(results, indent=2) + "\n")
+
+
+def draw_links(parts: Sequence[Part], work_dir: Path, data: Path, path: Path) -> None:
+    """The picture of what the parts with a share of a step reached, if there are any."""
+    config, _ = parse_train_flags(WORKLOAD, "hpc/train.py")
+    forecast = forecast_of_flags(config, data, GPU_STEP)
+    if measured := measured_on_links(parts, work_dir, sum(forecast.sent["none"])):
+        write_link_plot(forecast, 2, path, measured)
+
+
+def measured_on_links(
+    parts: Sequence[Part], work_dir: Path, num_bytes: int
+) -> list[MeasuredEfficiency]:
+    """What the parts with a share of a step reached.
+
+    Their links are told as those on which a gradient of so many bytes stands to a GPU's step as the
+    measured one to its own.
+    """
+    return [
+        MeasuredEfficiency(
+            strategy=row["strategy"],
+            exchange=part.exchange,
+            gigabits=num_bytes * 8e-9 / (part.rate * GPU_STEP),
+            efficiency=row["against_independent"]["median"],
+        )
+        for part in parts
+        if part.exchange and isinstance(part.rate, float)
+        for row in json.loads((work_dir / part.name / "scaling.json").read_text())["rows"]
+        if row["against_independent"]
+    ]
 
 
 if __name__ == "__main__":

@@ -6,14 +6,19 @@ import json
 from pathlib import Path
 
 import pytest
+from matplotlib.image import imread
 
+from hpc.distributed.exchange import Exchange
+from hpc.efficiency.link_plot import MeasuredEfficiency
 from tests.testbed.cluster import missing
 from tests.testbed.measure_scaling import (
     PARTS,
     REPOSITORY,
     TITLES,
     command_of,
+    draw_links,
     main,
+    measured_on_links,
     parse_flags,
     publish,
     rate_for,
@@ -63,6 +68,25 @@ def test_the_rate_of_a_slow_link_comes_from_what_was_measured_without_a_limit(
         rate_for(0.3, found)
     found.write_text(json.dumps({"rows": rows, "measurements": measured}))
     assert rate_for(0.3, found) == "480.0mbit"
+
+
+def test_what_was_measured_on_slow_links_is_drawn(tiny_shards: Path, tmp_path: Path) -> None:
+    path = tmp_path / "links.png"
+    draw_links(PARTS[:2], tmp_path, tiny_shards, path)
+    assert not path.exists()  # none of them has a link that stands for another
+
+    (part,) = [part for part in PARTS if part.name == "30%-fp16"]
+    (tmp_path / part.name).mkdir()
+    rows = [
+        {"strategy": "independent", "against_independent": None},
+        {"strategy": "horovod", "against_independent": {"median": 0.85}},
+    ]
+    (tmp_path / part.name / "scaling.json").write_text(json.dumps({"rows": rows}))
+    # 13.5 MB in 0.3 x 45 ms, that is 1 GB/s.
+    (found,) = measured_on_links([part], tmp_path, 13_500_000)
+    assert found == MeasuredEfficiency("horovod", Exchange("fp16"), pytest.approx(8.0), 0.85)
+    draw_links([part], tmp_path, tiny_shards, path)
+    assert imread(path).shape[0] > 400  # a whole PNG, this many pixels high
 
 
 @pytest.mark.cluster

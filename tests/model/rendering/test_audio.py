@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model import evaluate, generate
+from model import evaluate, generate_flags
 from model.live.players import SynthPlayer
 from model.rendering.audio import (
     SAMPLE_RATE,
     check_synthesizer,
     encode_sound,
-    find_soundfont,
     make_loud,
     render_wav,
 )
+from model.rendering.soundfonts import find_soundfont
 from model.rendering.write_pieces import choose_soundfont
 from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import DRUMS, Score, make_notes
@@ -122,7 +122,7 @@ def test_without_a_soundfont_or_a_synthesizer_the_package_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SOUNDFONT", raising=False)
-    monkeypatch.setattr("model.rendering.audio.SOUNDFONT_FOLDERS", (str(tmp_path),))
+    monkeypatch.setattr("model.rendering.soundfonts.SOUNDFONT_FOLDERS", (str(tmp_path),))
     with pytest.raises(ValueError, match="apt install timgm6mb-soundfont"):
         find_soundfont()
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -135,11 +135,11 @@ def test_what_a_command_can_do_without_sound_is_named_by_its_own_flags(
 ) -> None:
     evaluating = ["run", "--data", "jsb:x", "--listening-test", "3"]
     commands = [
-        (generate.parse_arguments(["run"]), ", or leave sound out with --no-wav"),
+        (generate_flags.parse_arguments(["run"]), ", or leave sound out with --no-wav"),
         (evaluate.parse_arguments(evaluating), ""),
     ]
     monkeypatch.delenv("SOUNDFONT", raising=False)
-    monkeypatch.setattr("model.rendering.audio.SOUNDFONT_FOLDERS", (str(tmp_path),))
+    monkeypatch.setattr("model.rendering.soundfonts.SOUNDFONT_FOLDERS", (str(tmp_path),))
     for flags, silent in commands:
         with pytest.raises(ValueError) as refused:
             choose_soundfont(flags)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from hpc.config.train_config import parse_flags as train_flags
-from hpc.scaling import parse_flags as scaling_flags
-from model.generate import parse_arguments as generate_flags
+from hpc.efficiency.flags import parse_flags as scaling_flags
+from model.generate_flags import parse_arguments as generate_flags
 from pipeline.preprocess import parse_arguments as preprocess_flags
 from pipeline.runtime.command import signals_interrupt
 from pipeline.scores.midi.writer import write_midi
