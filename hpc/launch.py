@@ -26,6 +26,8 @@ from hpc.config import train_config
 from hpc.diagnostics.usable_hosts import UsableHosts
 from hpc.distributed.mpirun import HOST_LOST, LOST_CODES, mpi_environment, mpirun_command, running
 from hpc.run_folder.layout import STRETCHES
+from hpc.training.checkpoints import newest_bundle
+from hpc.training.continuing import settings_to_continue_with
 from hpc.training.preemption import EXIT_PREEMPTED, SIGNALS
 from pipeline.runtime.command import described_parser, heeded, outlive_terminal, run_command
 from pipeline.runtime.provenance import REPOSITORY
@@ -58,6 +60,8 @@ class Launch:
         """Raises ValueError where the hosts or the flags of hpc/train.py cannot be used."""
         self.flags = flags
         config, extra = train_config.parse_flags(flags.train_flags, "hpc/train.py")
+        if config.run and (bundle := newest_bundle(config.run, say)):
+            config = settings_to_continue_with(config, extra.given, config.run, bundle)
         self.hosts = UsableHosts(flags.hosts, config.data, config.global_batch_size)
         self.needs_all = flags.min_hosts is None  # until its first start
         self.min_hosts = 1 if self.needs_all else flags.min_hosts
@@ -68,7 +72,8 @@ class Launch:
         self.run_dir = config.run or Path("runs") / time.strftime("train-%Y%m%d-%H%M%S")
         self.temporary = tempfile.TemporaryDirectory()
         self.result = extra.json or Path(self.temporary.name) / "result.json"
-        self.train_flags = [*flags.train_flags, f"--run={self.run_dir}", f"--json={self.result}"]
+        own = [f"--run={self.run_dir}", f"--data={config.data}", f"--json={self.result}"]
+        self.train_flags = [*flags.train_flags, *own]
         self.told: dict[str, str] = {}  # why hosts are left out
         self.asked, self.is_dry = False, extra.dry_run  # asked to save and end
         self.mpirun: subprocess.Popen[bytes] | None = None

@@ -3,9 +3,9 @@
     python hpc/train.py
     mpirun -np 2 -H dorchester,bath python hpc/train.py --data data/bach --run runs/both
 
-The same command with --run, run again, continues the run from its newest checkpoint. Exit codes:
-0 done, 1 error, 2 wrong flag, 76 another rank or the connection to it was lost, 85 stopped by a
-signal, after saving.
+The same command with --run, run again, continues the run from its newest checkpoint; a setting
+whose flag is then left out is that of the run. Exit codes: 0 done, 1 error, 2 wrong flag, 76
+another rank or the connection to it was lost, 85 stopped by a signal, after saving.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from hpc.run_folder.rank_log import RankLog
 from hpc.training.evaluation import evaluate_if_due, evaluation_is_due, gave_up
 from hpc.training.open_run import open_run
 from hpc.training.preemption import EXIT_PREEMPTED, StopRequest
-from hpc.training.preflight import preflight, rendezvous, require_agreement
+from hpc.training.preflight import agreed_settings, preflight, rendezvous, require_agreement
 from hpc.training.run import Run
 from hpc.training.throughput import Throughput
 from pipeline.runtime.command import outlive_terminal, run_command
@@ -86,12 +86,14 @@ def train(
     what this rank prints.
     """
     config, extra = parse_flags(argv)
-    stop_request = StopRequest(place, config.local_steps)
-    local = preflight(config, place, dry_run=extra.dry_run)
+    stop_request = StopRequest(place)
+    local = preflight(config, extra.given, place, dry_run=extra.dry_run)
     with Watchdog(place, config.timeout) as watchdog:
         # All ranks meet and compare what they found, before the first collective.
         roll = rendezvous(config, local, watchdog)
         require_agreement(roll, place)
+        config = agreed_settings(local, roll)
+        stop_request.local_steps = config.local_steps
         if config.run is None:
             watchdog.same_command += f" with --run {roll[0]['run']}"
         if log and not extra.dry_run:

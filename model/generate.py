@@ -2,7 +2,7 @@
 
 python model/generate.py runs/a --out out/ --num-pieces 4 --bars 16
 python model/generate.py runs/a --primer "C4 E4 G4" --temperature 0.9 --seed 7
-python model/generate.py model/pretrained/chorales --given soprano.mid --page out/index.html
+python model/generate.py model/pretrained/chorales --given examples/old_hundredth.musicxml
 python model/generate.py model/pretrained/chorales --infill piece.mid --bars 5:8 --voices alto,tenor
 python model/generate.py runs/a --live synth
 python model/generate.py runs/a --live port:Piano --input Keyboard
@@ -39,7 +39,14 @@ from model.generate_flags import check_values, parse_arguments
 from model.live.session import run_live
 from model.networks.checkpoint import require_checkpoint
 from model.rendering.formats import SOUND
-from model.rendering.output_files import input_files, keep_inputs, require_folders
+from model.rendering.output_files import (
+    choose_folder,
+    files_to_write,
+    input_files,
+    keep_inputs,
+    require_folders,
+    warn_of_replacing,
+)
 from model.rendering.write_pieces import (
     choose_engraver,
     choose_soundfont,
@@ -74,9 +81,11 @@ def run(flags: argparse.Namespace) -> None:
         print(list_ports())
         return
     check_values(flags)
-    keep_inputs(flags)
     require_checkpoint(flags.run)
+    choose_folder(flags)
+    keep_inputs(flags)
     require_folders(flags)
+    warn_of_replacing(files_to_write(flags))
     flags.beats_per_bar = flags.beats_per_bar or _beats_per_bar(flags)
     if flags.live:
         run_live(flags)

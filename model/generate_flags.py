@@ -10,7 +10,7 @@ from pathlib import Path
 from model.composing.wishes import add_wish_flags, join_emotion
 from model.live.session import add_live_flags
 from model.rendering.formats import SOUND, parse_formats
-from model.rendering.output_files import live_sound
+from model.rendering.output_files import is_recorded
 from model.rendering.write_pieces import add_file_flags, require_libraries
 from pipeline.runtime.command import described_parser, flag_type
 from pipeline.scores.formats import SCORE_SUFFIXES
@@ -139,7 +139,7 @@ def parse_bars(text: str) -> int | tuple[int, int]:
 def check_values(flags: argparse.Namespace) -> None:
     """Raise ValueError for values that no piece can be made with, before anything slow begins."""
     needed = ("mido",) if flags.live and not (flags.primer or flags.input) else LIBRARIES
-    require_libraries(*needed, *(("soundfile",) if live_sound(flags) else ()))
+    require_libraries(*needed, *(("soundfile",) if is_recorded(flags) else ()))
     for name in ("num_pieces", "beats_per_bar", "bars", "length_tokens", "primer_bars"):
         value = getattr(flags, name)
         if isinstance(value, int) and value < 1:

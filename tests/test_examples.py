@@ -13,8 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model import generate
 from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import Score, make_notes
+from pipeline.scores.reading import read_score
+from pipeline.vocabulary.grid import FIRST_PROGRAM, GridVocabulary
 from tests.conftest import REPOSITORY
 from tests.hpc.launching import losses
 from tests.model.tiny_run import write_tiny_run
@@ -56,6 +59,27 @@ def test_the_shipped_model_is_fine_tuned_on_a_folder_of_midi_and_composes(
     assert losses(tmp_path / "runs/mine-4", "valid")[0] < 1
     files = sorted(path.name for path in (tmp_path / "out/mine-4").iterdir())
     assert files == ["piece-001.mid", "piece-001.mp3", "piece-001.png"]
+
+
+def test_the_example_tune_is_old_hundredth_and_is_harmonised_as_it_stands(tmp_path: Path) -> None:
+    lines = (
+        "67 67 66 64 62 67 69 71",  # All people that on earth do dwell,
+        "71 71 71 69 67 72 71 69",  # sing to the Lord with cheerful voice;
+        "67 69 71 69 67 64 66 67",  # him serve with fear, his praise forth tell,
+        "74 71 67 69 72 71 69 67",  # come ye before him and rejoice.
+    )
+    pitches = [int(pitch) for line in lines for pitch in line.split()]
+    tune = REPOSITORY / "examples/old_hundredth.musicxml"
+    score = read_score(tune)
+    onsets = (score.notes["onset"] / score.resolution).tolist()
+    assert list(zip(onsets, score.notes["pitch"], strict=True)) == list(enumerate(pitches))
+
+    run = write_tiny_run(tmp_path / "run", GridVocabulary())
+    flags = ["--given", str(tune), "--formats=mid", f"--out={tmp_path}", "--seed=1"]
+    assert generate.main([str(run), *flags]) == 0
+    notes = read_score(tmp_path / "piece-001.mid").notes
+    assert notes["pitch"][notes["program"] == FIRST_PROGRAM].tolist() == pitches
+    assert len(set(notes["program"].tolist())) > 1
 
 
 @needs_fluidsynth

@@ -24,9 +24,21 @@ FROM_0_BELOW_1 = Bounds("at least 0 and below 1", lambda value: 0 <= value < 1)
 FROM_0_TO_1 = Bounds("from 0 to 1", lambda value: 0 <= value <= 1)
 
 
-def option(default: Any, text: str, *, bounds: Bounds | None = None, free: bool = False) -> Any:
-    """A field with its help text; a `free` one may change when a run is continued."""
-    return field(default=default, metadata={"help": text, "bounds": bounds, "free": free})
+def option(
+    default: Any,
+    text: str,
+    *,
+    bounds: Bounds | None = None,
+    free: bool = False,
+    local: bool = False,
+) -> Any:
+    """A field with its help text.
+
+    A `free` one may change when a run is continued. So may a `local` one, which is of one start and
+    its machine: without its flag it has its default again, and not the value of the run.
+    """
+    metadata = {"help": text, "bounds": bounds, "free": free or local, "local": local}
+    return field(default=default, metadata=metadata)
 
 
 def check_bounds(config: Any) -> None:

@@ -29,10 +29,10 @@ class RunSettings:
     """The run as a whole."""
 
     run: Path | None = option(
-        None, "run folder; an existing one is continued [runs/STRATEGY-TIME]", free=True
+        None, "run folder; an existing one is continued [runs/STRATEGY-TIME]", local=True
     )
     from_run: Path | None = option(
-        None, "start a new run from the weights of this run or checkpoint", free=True
+        None, "start a new run from the weights of this run or checkpoint", local=True
     )
     steps: int = option(2000, "optimizer steps in all", bounds=ABOVE_0, free=True)
     seed: int = option(1, "of initial weights, order of the data, dropout")
@@ -42,7 +42,7 @@ class RunSettings:
 class DataSettings:
     """What a batch holds."""
 
-    data: Path = option(Path("data/bach"), "folder that pipeline/preprocess.py wrote", free=True)
+    data: Path = option(Path("data/bach"), "folder that pipeline/preprocess.py wrote", local=True)
     windows: Literal["stream", "pieces"] = option(
         "stream", "a window is a stretch of the stream of pieces, or one whole piece"
     )
@@ -136,7 +136,7 @@ class WorkerSettings:
     """How the workers exchange gradients, and how long they wait for each other."""
 
     strategy: StrategyName = option(
-        "auto", "how gradients are averaged; auto: by what started the program", free=True
+        "auto", "how gradients are averaged; auto: by what started the program", local=True
     )
     compression: str = option(
         "none",
@@ -155,37 +155,37 @@ class WorkerSettings:
         0.0, "Nesterov momentum of what --local-steps changed", bounds=FROM_0_BELOW_1
     )
     collective: Literal["auto", "ring", "nccl"] = option(
-        "auto", "multiworker: implementation of its allreduce", free=True
+        "auto", "multiworker: implementation of its allreduce", local=True
     )
     fusion_threshold: int = option(
         0,
         "horovod: MiB of its fusion buffer; 0 leaves its default",
         bounds=AT_LEAST_0,
-        free=True,
+        local=True,
     )
     cycle_time: float = option(
         0.0,
         "horovod: milliseconds between its cycles; 0 leaves its default",
         bounds=AT_LEAST_0,
-        free=True,
+        local=True,
     )
-    autotune: bool = option(False, "horovod: let it tune the two above", free=True)
+    autotune: bool = option(False, "horovod: let it tune the two above", local=True)
     timeline: bool = option(
         False,
         "horovod: record its collectives in the run folder, for chrome://tracing or Perfetto",
-        free=True,
+        local=True,
     )
     start_timeout: float = option(
         120.0,
         "seconds for each part of the start; on a busy machine up to five times as long",
         bounds=ABOVE_0,
-        free=True,
+        local=True,
     )
     timeout: float = option(
         60.0,
         "seconds without a finished step after which a worker gives up",
         bounds=ABOVE_0,
-        free=True,
+        local=True,
     )
 
     @property
@@ -209,15 +209,22 @@ class WorkerSettings:
 class RecordSettings:
     """How often a run is recorded, evaluated and saved, in steps where no unit is given."""
 
-    log_every: int = option(20, "steps between two lines of metrics.jsonl", bounds=ABOVE_0)
-    eval_every: int = option(200, "steps between evaluations on the valid split", bounds=ABOVE_0)
+    log_every: int = option(
+        20, "steps between two lines of metrics.jsonl", bounds=ABOVE_0, free=True
+    )
+    eval_every: int = option(
+        200, "steps between evaluations on the valid split", bounds=ABOVE_0, free=True
+    )
     save_every: int = option(200, "steps between checkpoints", bounds=ABOVE_0, free=True)
     save_minutes: float = option(
         0.0, "also save after this many minutes; 0: never", bounds=AT_LEAST_0, free=True
     )
     keep: int = option(3, "newest checkpoints kept, besides the best", bounds=ABOVE_0, free=True)
     patience: int = option(
-        0, "evaluations without a better loss before stopping; 0: never", bounds=AT_LEAST_0
+        0,
+        "evaluations without a better loss before stopping; 0: never",
+        bounds=AT_LEAST_0,
+        free=True,
     )
     samples_after: float = option(
         60.0,
@@ -229,7 +236,7 @@ class RecordSettings:
         "none", "program that gets the scalars too (docs/trackers.md)", free=True
     )
     profile: str = option(
-        "", "steps FIRST:LAST to profile for TensorBoard, on all ranks", free=True
+        "", "steps FIRST:LAST to profile for TensorBoard, on all ranks", local=True
     )
 
     @property

@@ -8,7 +8,7 @@ import hashlib
 import json
 import tomllib
 import typing
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -81,6 +81,19 @@ class TrainConfig(
         """The fields that must not change when a run is continued."""
         return {f.name: getattr(self, f.name) for f in fields(self) if not f.metadata["free"]}
 
+    def continuing(self, begun: TrainConfig, given: Collection[str] = ()) -> TrainConfig:
+        """These settings, for a run that was `begun` with others: its own, but for those `given`.
+
+        Settings of one start and its machine (`local`) stay. Raises ValueError where given ones do
+        not go together with those of the run.
+        """
+        own = {
+            f.name: getattr(begun, f.name)
+            for f in fields(self)
+            if not f.metadata["local"] and f.name not in given
+        }
+        return dataclasses.replace(self, **own)
+
     def digest(self) -> str:
         """sha256 of everything except paths: what must be equal on all ranks."""
         agreed = {k: v for k, v in self.to_json().items() if k not in ("data", "run", "from_run")}
@@ -113,7 +126,7 @@ class TrainConfig(
 def parse_flags(
     argv: Sequence[str] | None, command: str | None = None
 ) -> tuple[TrainConfig, argparse.Namespace]:
-    """The configuration, and the flags that are not part of it (dry_run, json).
+    """The configuration, and what is not part of it: dry_run, json, and which settings are `given`.
 
     `command` names the training command in messages, where another command runs.
     Flags take precedence over --config, and --config over the defaults. Raises ValueError for a
@@ -144,6 +157,7 @@ def parse_flags(
     with said_by_rank_0():
         settings = read_settings(extra.config) if extra.config else {}
         config = TrainConfig.from_dict(settings, str(extra.config))
+        extra.given = settings.keys() | vars(flags).keys()
         return dataclasses.replace(config, **vars(flags)), extra
 
 

@@ -24,10 +24,9 @@ class StopRequest:
     KeyboardInterrupt. SIGHUP comes from a terminal that closes; nohup has it ignored.
     """
 
-    def __init__(self, place: Place, local_steps: int = 1) -> None:
+    def __init__(self, place: Place) -> None:
         self.asked = 0
-        # All ranks save in the same step, at the end of --local-steps.
-        self._when = "after its next step" if local_steps == 1 else f"within {local_steps} steps"
+        self.local_steps = 1  # at the end of --local-steps all ranks save, in the same step
         self._speaks = place.is_chief  # mpirun signals all ranks
         self._screen = open_terminal(place)
         for number in heeded(SIGNALS):
@@ -37,10 +36,12 @@ class StopRequest:
         if not self.asked and self._speaks:
             # Not print(): the signal may arrive in the middle of another print().
             name = signal.Signals(number).name
+            several = self.local_steps > 1
+            when = f"within {self.local_steps} steps" if several else "after its next step"
             with suppress(OSError):  # the terminal was closed
                 if self._screen:  # which shows "^C", and a bar
                     os.write(self._screen.fileno(), CLEAR_LINE.encode())
-                os.write(2, f"{name}: this run will save {self._when}, and end\n".encode())
+                os.write(2, f"{name}: this run will save {when}, and end\n".encode())
         self.asked = 1
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Collection
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hpc.config.fields import flag
 from hpc.config.train_config import TrainConfig
 from hpc.distributed.addresses import agreed_port, chief_address, listening_address
 from hpc.distributed.connection import free_port
@@ -18,10 +18,16 @@ from hpc.distributed.launcher import Place, choose_strategy
 from hpc.distributed.processor import binding_was_asked_for, processor
 from hpc.distributed.rendezvous import Roll, meet, require_equal, require_sound
 from hpc.distributed.watchdog import Watchdog
-from hpc.run_folder.layout import CONFIG, lock_run
+from hpc.run_folder.layout import lock_run
 from hpc.run_folder.trackers.feed import require_library
 from hpc.training.checkpoints import newest_bundle
-from model.networks.checkpoint import Bundle, open_checkpoint
+from hpc.training.continuing import (
+    own_settings,
+    require_same_data,
+    settings_to_continue_with,
+    weights_of_another_run,
+)
+from model.networks.checkpoint import Bundle
 from pipeline.dataset.manifest import Manifest
 from pipeline.dataset.schedule import check_sharing
 from pipeline.runtime.command import FAREWELL_SECONDS
@@ -29,26 +35,11 @@ from pipeline.runtime.provenance import commit, library_versions
 from pipeline.runtime.tables import print_line
 
 
-def require_same_settings(run_dir: Path, config: TrainConfig, settings: dict[str, Any]) -> None:
-    """Raise ValueError unless this configuration can continue a run with these settings.
-
-    Settings that do not change what is computed (where, how often saved) may differ. The error
-    names the flags that must not.
-    """
-    begun = TrainConfig.from_dict(settings, str(run_dir)).fixed()
-    changed = {name: value for name, value in config.fixed().items() if begun[name] != value}
-    if changed:
-        listed = ", ".join(f"{flag(n)} {v} (begun with {begun[n]})" for n, v in changed.items())
-        raise ValueError(
-            f"run {run_dir} cannot continue with {listed}. Use the same flags "
-            f"(--config {run_dir / CONFIG}), or begin another run: --run OTHER --from {run_dir}"
-        )
-
-
 @dataclass(frozen=True)
 class LocalState:
     """What a rank finds on its own host before it meets the others."""
 
+    config: TrainConfig  # its settings; on the chief of a run that continues, also those of the run
     manifest: Manifest | None = None
     run_dir: Path = Path()
     bundle: Bundle | None = None  # the checkpoint to start from; only on the chief
@@ -56,43 +47,75 @@ class LocalState:
     lock: AbstractContextManager[object] | None = None  # on the run's folder; only on the chief
 
 
-def preflight(config: TrainConfig, place: Place, *, dry_run: bool = False) -> LocalState:
+def preflight(
+    config: TrainConfig, given: Collection[str], place: Place, *, dry_run: bool = False
+) -> LocalState:
     """The state of this host: data set, run folder, newest checkpoint, versions.
 
-    A problem is not raised here but reported in the facts: all ranks then end with the line of the
+    Of a run that continues, all settings are its own but for those that are `given`, by name. A
+    problem is not raised here but reported in the facts: all ranks then end with the line of the
     rank that has it, and none waits for that rank. The chief makes the run's folder and locks it,
     except in a dry run.
     """
     facts: dict[str, Any] = {"problem": ""}
     manifest = bundle = lock = None
     run_dir = config.run or Path("runs")
+    asked_for = config
     try:
-        # How and where: strategy, folder, versions.
-        name, reason = choose_strategy(config.strategy, place, os.environ)
-        facts |= {"strategy": name, "reason": reason, "worker_port": free_port()}
+        facts |= _how_and_where(config, place)
         if config.run is None:
-            run_dir = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-        facts |= {"commit": commit(), "flags": config.digest()[:12], "versions": library_versions()}
-        facts["python"] = sys.executable
-        facts["processor"] = processor()
-        facts["binding was asked for"] = binding_was_asked_for(os.environ)
+            run_dir = Path("runs") / f"{facts['strategy']}-{time.strftime('%Y%m%d-%H%M%S')}"
 
-        # From what: the data set, and on the chief the checkpoint.
+        # From what: the chief's checkpoint, and the data set.
+        if place.is_chief and run_dir.is_dir():  # a new run has no folder before all is well
+            lock = None if dry_run else lock_run(run_dir)
+            bundle = newest_bundle(run_dir, lambda line: print_line(line, sys.stderr))
+        if bundle:
+            # Several ranks look for the data set before they have heard of the run.
+            kept = given if place.size == 1 else {*given, "data"}
+            config = settings_to_continue_with(config, kept, run_dir, bundle)
         manifest = Manifest.load(config.data)
         facts["data set"] = manifest.digest()[:12]
-        batch_size = config.effective_batch_size(place.size)
-        check_sharing(manifest, size=place.size, global_batch_size=batch_size)
         manifest.verify(config.data, _shards_to_read(manifest, place))
         if place.is_chief:
-            if config.tracker != "none":
-                require_library(config.tracker)
-            lock = None if dry_run else lock_run(run_dir)
-            bundle = _bundle_to_start_from(config, run_dir, manifest)
+            _require_trainable(config, manifest, place)
+            lock = lock or (None if dry_run else lock_run(run_dir))
+            if bundle:
+                require_same_data(config, manifest, run_dir, bundle)
+            elif config.from_run:
+                bundle = weights_of_another_run(config.from_run, config, manifest)
             facts["begin"] = bundle and {"progress": bundle.progress, "run": bundle.run}
             facts["model"] = bundle and bundle.model
+            facts["settings"] = config.to_json()
+            if own := own_settings(asked_for, config):
+                print_line(f"{run_dir} continues with its own {own}")
     except (ValueError, OSError) as error:
         facts["problem"] = " ".join(str(error).split())
-    return LocalState(manifest, run_dir, bundle, facts, lock)
+    return LocalState(config, manifest, run_dir, bundle, facts, lock)
+
+
+def _how_and_where(config: TrainConfig, place: Place) -> dict[str, Any]:
+    """The facts of this rank's strategy, program and processor."""
+    name, reason = choose_strategy(config.strategy, place, os.environ)
+    return {
+        "strategy": name,
+        "reason": reason,
+        "worker_port": free_port(),
+        "commit": commit(),
+        "flags": config.digest()[:12],
+        "versions": library_versions(),
+        "python": sys.executable,
+        "processor": processor(),
+        "binding was asked for": binding_was_asked_for(os.environ),
+    }
+
+
+def _require_trainable(config: TrainConfig, manifest: Manifest, place: Place) -> None:
+    """Raise ValueError where the workers cannot share the data set, or the tracker is missing."""
+    batch_size = config.effective_batch_size(place.size)
+    check_sharing(manifest, size=place.size, global_batch_size=batch_size)
+    if config.tracker != "none":
+        require_library(config.tracker)
 
 
 def rendezvous(config: TrainConfig, local: LocalState, watchdog: Watchdog) -> Roll:
@@ -137,6 +160,12 @@ def require_agreement(roll: Roll, place: Place) -> None:
         raise
 
 
+def agreed_settings(local: LocalState, roll: Roll) -> TrainConfig:
+    """The settings of this rank in a run whose ranks agree: rank 0's, but for local ones."""
+    chief = TrainConfig.from_dict(roll[0]["settings"], "rank 0")
+    return local.config.continuing(chief)
+
+
 def _shards_to_read(manifest: Manifest, place: Place) -> list[Any]:
     """The shards of this rank's lanes; to check every file on every rank would take minutes."""
     return [
@@ -145,48 +174,3 @@ def _shards_to_read(manifest: Manifest, place: Place) -> list[Any]:
         for lane in manifest.lanes(split)[place.rank :: place.size]
         for shard in lane
     ]
-
-
-def _bundle_to_start_from(config: TrainConfig, run_dir: Path, manifest: Manifest) -> Bundle | None:
-    """The newest checkpoint of the run, else the weights of --from, else None.
-
-    Raises ValueError where it does not fit the flags or the data set.
-    """
-    bundle = newest_bundle(run_dir, lambda line: print_line(line, sys.stderr))
-    if bundle is None:
-        return (
-            _weights_of_another_run(config.from_run, config, manifest) if config.from_run else None
-        )
-    require_same_settings(run_dir, config, bundle.run["config"])
-    if bundle.run["data"] != manifest.digest():
-        raise ValueError(
-            f"run {run_dir} was begun with the data set {bundle.run['config']['data']}, which had "
-            f"other contents than {config.data} has now. Give that one with --data, or begin "
-            f"another run: --run OTHER --from {run_dir}"
-        )
-    return bundle
-
-
-def _weights_of_another_run(from_run: Path, config: TrainConfig, manifest: Manifest) -> Bundle:
-    """The weights of another run's checkpoint, without its optimizer and progress."""
-    source, bundle = open_checkpoint(from_run, optimizer=False)
-    if bundle.vocabulary != manifest.vocabulary:
-        names = sorted(bundle.vocabulary.keys() | manifest.vocabulary.keys())
-        differing = [
-            f"{name} {bundle.vocabulary.get(name)} there, {manifest.vocabulary.get(name)} here"
-            for name in names
-            if bundle.vocabulary.get(name) != manifest.vocabulary.get(name)
-        ]
-        raise ValueError(
-            f"the vocabulary of {source} is not that of {config.data} ({'; '.join(differing)}). "
-            "Preprocess the scores with the settings of the first data set"
-        )
-    begun = bundle.run["config"]
-    found = begun.get("model", "lstm"), begun["preset"]
-    if found != (config.model, config.preset):
-        raise ValueError(
-            f"{source} holds a network of --model {found[0]} --preset {found[1]}, and --model "
-            f"{config.model} --preset {config.preset} is asked for. Use the former with --from"
-        )
-    print_line(f"begins with the weights of {source}")
-    return replace(bundle, progress={}, run={})

@@ -43,9 +43,14 @@ class Excerpt:
 
 
 def write_listening_test(
-    page: Path, excerpts: Sequence[Excerpt], vocabulary: GridVocabulary, soundfont: Path, seed: int
-) -> Path:
-    """Write the page of the excerpts in an order drawn by the seed, and its key; the key's path.
+    page: Path,
+    key: Path,
+    excerpts: Sequence[Excerpt],
+    vocabulary: GridVocabulary,
+    soundfont: Path,
+    seed: int,
+) -> None:
+    """Write the page of the excerpts in an order drawn by the seed, and the file of its key.
 
     Raises OSError and ValueError, with advice, where they cannot be played or written.
     """
@@ -53,10 +58,8 @@ def write_listening_test(
     shuffled = [excerpts[place] for place in order]
     scores = [_score(excerpt.frames, vocabulary) for excerpt in shuffled]
     write_test_page(page, render_alike(scores, SECONDS, soundfont), SECONDS)
-    key = page.with_name(f"{page.stem}-key.txt")
     with new_file(key) as partial:
         partial.write_text("\n".join(_key(page.name, shuffled)) + "\n", encoding="utf-8")
-    return key
 
 
 def composed_excerpts(

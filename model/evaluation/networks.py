@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.runtime.files import write_json
-from pipeline.runtime.tables import print_lines
+from model.rendering.output_files import warn_of_replacing
+from pipeline.runtime.files import fresh_path, write_json
+from pipeline.runtime.tables import print_line, print_lines
 from pipeline.runtime.tensorflow_loading import load_tensorflow
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def listening_test(flags: argparse.Namespace, frame_set: FrameSet) -> None:
     # Look for everything that may be missing before the seconds of loading TensorFlow.
     require_libraries("mido", "midi2audio", "soundfile")
     soundfont = choose_soundfont(flags)
+    page, key = _choose_page(flags.page)
     (composer,) = open_networks(flags.runs)
     from model.composing.sampling import Sampling
     from model.evaluation import listening_test as test
@@ -71,8 +73,7 @@ def listening_test(flags: argparse.Namespace, frame_set: FrameSet) -> None:
     real = test.real_excerpts(frame_set, split, vocabulary, count, seed)
     sampling = Sampling(temperature=flags.temperature, top_p=flags.top_p)
     composed, num_short = test.composed_excerpts(composer, count, sampling, seed)
-    page = flags.page or LISTENING_PAGE
-    key = test.write_listening_test(page, [*composed, *real], vocabulary, soundfont, seed)
+    test.write_listening_test(page, key, [*composed, *real], vocabulary, soundfont, seed)
     lines = [
         f"page: {page} ({page.stat().st_size / 1e6:.1f} MB, the sound is in it): {2 * count} "
         f"excerpts of {test.QUARTERS} quarters, half of them composed",
@@ -81,6 +82,21 @@ def listening_test(flags: argparse.Namespace, frame_set: FrameSet) -> None:
     if num_short:
         lines.append(f"{num_short} composed pieces ended before {test.QUARTERS} quarters: left out")
     print_lines(lines)
+
+
+def _choose_page(named: Path | None) -> tuple[Path, Path]:
+    """The page that was named, or a new one, and the file of its key; what is there is said."""
+
+    def key_of(page: Path) -> Path:
+        return page.with_name(f"{page.stem}-key.txt")
+
+    if named:
+        warn_of_replacing([named, key_of(named)])
+        return named, key_of(named)
+    page = fresh_path(LISTENING_PAGE, lambda path: path.exists() or key_of(path).exists())
+    if page != LISTENING_PAGE:
+        print_line(f"{LISTENING_PAGE} is of an earlier call: this one writes {page}")
+    return page, key_of(page)
 
 
 def open_networks(runs: Sequence[Path]) -> list[Composer]:

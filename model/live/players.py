@@ -211,8 +211,9 @@ class SynthPlayer(ChannelPlayer):
             self._synth.delete()
             raise ValueError(
                 f"FluidSynth could not open its audio driver ({self._driver or 'its default'}): is "
-                "there a sound card? Name another with --audio-driver (pulseaudio, alsa, jack), or "
-                "--audio-driver file to write a WAV file in real time"
+                "there a sound card? Without one, --audio-driver file writes a WAV file in real "
+                "time, and without --live the pieces are files. With one, name its driver: "
+                "--audio-driver pulseaudio, alsa or jack"
             )
         self._synth.audio_driver = opened
 

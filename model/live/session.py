@@ -39,7 +39,12 @@ def add_live_flags(group: argparse._ArgumentGroup) -> None:
         help="seconds composed ahead (default: 2)",
     )
     add("--audio-driver", metavar="NAME", help="synth: FluidSynth's (pulseaudio, alsa, file, ...)")
-    add("--audio-file", type=Path, metavar="FILE", help="what driver file writes (out/live.wav)")
+    add(
+        "--audio-file",
+        type=Path,
+        metavar="FILE",
+        help="what driver file writes (live.wav in --out)",
+    )
     add("--list-ports", action="store_true", help="print the MIDI ports and exit")
     add("--input", metavar="PORT|FILE", help="answer the phrases played there, bar for bar")
 

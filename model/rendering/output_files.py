@@ -3,15 +3,51 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.runtime.files import fresh_path
+from pipeline.runtime.tables import print_line
 from pipeline.scores.formats import SCORE_SUFFIXES
+
+OUT = Path("out")
+PIECE, LIVE = "piece-", "live.wav"  # how the names of pieces begin; what --audio-driver file writes
 
 
 def piece_name(index: int) -> str:
     """The name of the files of a piece, without suffix; `index` counts from 0."""
-    return f"piece-{index + 1:03d}"
+    return f"{PIECE}{index + 1:03d}"
+
+
+def choose_folder(flags: argparse.Namespace) -> None:
+    """Set `out`, unless --out is given, to a folder without music of an earlier call; say which."""
+    if flags.out is not None:
+        return
+    music = LIVE if flags.live else f"{PIECE}*"
+    flags.out = fresh_path(OUT, lambda folder: any(folder.glob(music)))
+    if flags.out != OUT and any(path.parent == flags.out for path in files_to_write(flags)):
+        what = LIVE if flags.live else "pieces"
+        print_line(
+            f"{OUT} holds {what} of an earlier call: this one writes to {flags.out}",
+            sys.stderr if flags.live else sys.stdout,  # which may carry the music
+        )
+
+
+def warn_of_replacing(files: Sequence[Path]) -> None:
+    """Say on stderr which of the files exist: before anything is written, Ctrl-C still helps."""
+    found = [path for path in files if path.exists()]
+    if not found:
+        return
+    names = [str(found[0]), *(path.name for path in found[1:])]
+    if len(names) > 3:
+        names = [*names[:2], f"{len(names) - 2} more files"]
+    shown = " and ".join([*([", ".join(names[:-1])] if names[1:] else []), names[-1]])
+    print_line(
+        f"warning: {shown} of an earlier call will be replaced; Ctrl-C keeps what is there",
+        sys.stderr,
+    )
 
 
 def files_to_write(flags: argparse.Namespace) -> list[Path]:
@@ -23,11 +59,16 @@ def files_to_write(flags: argparse.Namespace) -> list[Path]:
     return [flags.out / f"{name}.{kind}" for name in names for kind in flags.formats] + files
 
 
+def is_recorded(flags: argparse.Namespace) -> bool:
+    """Does --live synth write a sound file, in place of playing to a sound card?"""
+    return bool(flags.live == "synth" and flags.audio_driver == "file")
+
+
 def live_sound(flags: argparse.Namespace) -> Path | None:
-    """The sound file that --live synth writes; None where it plays to a sound card."""
-    if flags.live != "synth" or flags.audio_driver != "file":
+    """The sound file that --live synth writes; None where it writes none."""
+    if not is_recorded(flags):
         return None
-    sound: Path = flags.audio_file or flags.out / "live.wav"
+    sound: Path = flags.audio_file or flags.out / LIVE
     return sound
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model.rendering.formats import DEFAULT_FORMATS, FORMATS
-from model.rendering.output_files import piece_name
+from model.rendering.output_files import OUT, piece_name
 from pipeline.dataset.manifest import SPLITS, Manifest
 from pipeline.runtime.tables import print_line, print_lines
 from pipeline.scores.notes import Score
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def add_file_flags(group: argparse._ArgumentGroup) -> None:
     """Add the flags of pieces that are written to files."""
     add = group.add_argument
-    add("--out", type=Path, default=Path("out"), help="folder for the pieces (default: out)")
+    add("--out", type=Path, help=f"folder for the pieces (default: {OUT}, {OUT}-2, ...: a new one)")
     add("--num-pieces", type=int, default=1, help="composed side by side (default: 1)")
     add(
         "--formats",
@@ -107,12 +107,7 @@ def write_pieces(
     speed: dict[str, float],
 ) -> None:
     """Write the pieces, and what else the flags ask for: a comparison, JSON, a page."""
-    earlier = set(flags.out.glob("piece-*"))
     rendered = _render(renderer, pieces, scores)
-    replaced = earlier & {Path(file) for piece in rendered for file in piece.files()}
-    if replaced:
-        count = f"{len(replaced)} file{'s' if len(replaced) > 1 else ''}"
-        print_line(f"replaced {count} of the same name in {flags.out}")
     if flags.data:
         _compare(flags.data, scores)
     if flags.json:

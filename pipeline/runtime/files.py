@@ -12,12 +12,21 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 CHECKSUM = "crc32"
+
+
+def fresh_path(path: Path, is_taken: Callable[[Path], bool] = Path.exists) -> Path:
+    """The path, or the first of path-2, path-3, ... that is not taken."""
+    number, fresh = 1, path
+    while is_taken(fresh):
+        number += 1
+        fresh = path.with_stem(f"{path.stem}-{number}")
+    return fresh
 
 
 def file_sha256(path: Path) -> str:

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from hpc.config.train_config import TrainConfig
 from hpc.training.preemption import SIGNALS
+from model.networks.checkpoint import Bundle, step_folder, write_bundle
 from tests.conftest import REPOSITORY
 
 HERE = socket.gethostname()
@@ -53,12 +55,14 @@ class Programs:
     folder: Path
     data: Path
 
-    def launch(self, acts: str, *flags: str, run: bool = True) -> subprocess.Popen[str]:
+    def launch(
+        self, acts: str, *flags: str, run: bool = True, data: bool = True
+    ) -> subprocess.Popen[str]:
         """The launcher on this host and bath, started."""
         (self.folder / "acts").write_text(acts)
         argv = [sys.executable, str(REPOSITORY / "hpc/launch.py"), "-H", f"bath,{HERE}"]
         own, _, of_train = " ".join(flags).partition("-- ")
-        train = [f"--data={self.data}", *of_train.split()]
+        train = [f"--data={self.data}"] * data + of_train.split()
         train += [f"--run={self.folder / 'run'}"] * run
         environ = {**os.environ, "PATH": f"{self.folder}:{os.environ['PATH']}"}
         return subprocess.Popen(
@@ -69,9 +73,9 @@ class Programs:
             text=True,
         )
 
-    def end(self, acts: str, *flags: str, run: bool = True) -> tuple[int, str]:
+    def end(self, acts: str, *flags: str, **given: bool) -> tuple[int, str]:
         """The launcher's exit code and its messages, when it has ended."""
-        process = self.launch(acts, *flags, run=run)
+        process = self.launch(acts, *flags, **given)
         _, said = process.communicate(timeout=300)
         return process.returncode, said
 
@@ -110,6 +114,18 @@ def test_lost_ranks_and_saved_runs_start_again_as_often_as_allowed(programs: Pro
     assert programs.starts == [BOTH] * 4
     assert "code 85 after 2 of 3 restarts" in said
     assert "code 255 after 3 of 3 restarts (--restarts)" in said
+
+
+def test_a_run_that_continues_has_its_own_data_set_and_batch(programs: Programs) -> None:
+    for step, batch, expected in ((8, 16, 0), (9, 18, 1)):
+        config = TrainConfig(data=programs.data, global_batch_size=batch)
+        run = {"config": config.to_json()}
+        bundle = Bundle(model={}, vocabulary={}, weights={}, progress={"step": step}, run=run)
+        write_bundle(step_folder(programs.folder / "run", step), bundle)
+        code, said = programs.end("end 0\n", data=False)
+        assert code == expected, said
+    assert "a global batch of 18 cannot be shared equally by 4 lanes" in said
+    assert f" --data={programs.data} " in (programs.folder / "starts").read_text()
 
 
 def test_a_code_of_0_without_a_result_is_a_loss(programs: Programs) -> None:

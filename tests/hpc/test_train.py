@@ -18,6 +18,7 @@ from hpc.train import main
 from model.networks.checkpoint import open_checkpoint
 from pipeline.dataset.manifest import FILE_NAME, Manifest
 from tests.hpc.launching import TINY_FLAGS, losses
+from tests.hpc.training.lives import final_state
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FLAGS = (*TINY_FLAGS, "--steps=24", "--log-every=4", "--eval-every=12", "--save-every=8")
@@ -123,6 +124,27 @@ def test_more_steps_for_a_finished_run_are_said_to_change_its_learning_rate(
     assert line in capsys.readouterr().out
     assert train(finished, tiny_shards, "--dry-run") == 0
     assert "--steps was" not in capsys.readouterr().out
+
+
+def test_a_flag_that_is_not_given_again_has_the_value_of_the_run(
+    finished: Path, tiny_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repeated = shutil.copytree(finished, tmp_path / "repeated")
+    assert train(repeated, tiny_shards, "--steps=28") == 0
+    assert "continues with its own" not in capsys.readouterr().out
+
+    short = shutil.copytree(finished, tmp_path / "short")
+    assert main([f"--run={short}", "--steps=28", "--log-every=1"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"{short} continues with its own --data {tiny_shards}, --sequence-length 32," in said
+    assert "--preset tiny" in said
+    states = [final_state(run) for run in (repeated, short)]
+    assert [len(state.pop("history")) for state in states] == [10, 13]
+    assert states[0] == states[1]
+    assert json.loads((short / "config.json").read_text())["log_every"] == 1
+
+    assert main([f"--run={short}", "--dry-run"]) == 0
+    assert "all 28 steps are done" in capsys.readouterr().out
 
 
 def test_a_dry_run_checks_and_writes_nothing(

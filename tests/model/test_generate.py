@@ -172,16 +172,54 @@ def test_the_json_file_says_what_was_written(run_dir: Path, tmp_path: Path) -> N
         assert piece["metrics"]["pitch entropy"] > 0
 
 
-def test_files_of_an_earlier_call_are_replaced_and_counted(
-    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_files_of_an_earlier_call_are_named_before_they_are_replaced(
+    run_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     flags = ["--bars", "2", "--formats", "mid,png"]
     generate(run_dir, tmp_path, *flags, "--seed", "5")
-    assert "replaced" not in capsys.readouterr().out
+    assert "replaced" not in capsys.readouterr().err
     generate(run_dir, tmp_path, *flags, "--seed", "6", "--num-pieces", "2")
-    assert f"replaced 2 files of the same name in {tmp_path}\n" in capsys.readouterr().out
-    generate(run_dir, tmp_path, "--bars", "2", "--formats", "mid")
-    assert f"replaced 1 file of the same name in {tmp_path}\n" in capsys.readouterr().out
+    line = (
+        f"warning: {tmp_path}/piece-001.mid and piece-001.png of an earlier call will be replaced"
+    )
+    assert line in " ".join(capsys.readouterr().err.split())
+    monkeypatch.setattr("model.generate.load_tensorflow", signal_oneself)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert main([str(run_dir), f"--out={tmp_path}", "--num-pieces=2", *flags]) == 130
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{tmp_path}/piece-001.mid, piece-001.png and 2 more files of an earlier call" in said
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def signal_oneself() -> None:
+    """Ctrl-C at the moment when a command begins to load TensorFlow."""
+    raise KeyboardInterrupt
+
+
+def test_without_a_folder_named_no_call_replaces_the_pieces_of_another(
+    run_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/bach.png").touch()  # of describe.py
+    said = []
+    for seed in ("5", "6", "7"):
+        assert main([str(run_dir), "--bars=2", "--formats=mid", f"--seed={seed}"]) == 0
+        captured = capsys.readouterr()
+        assert "replaced" not in captured.err
+        said.append(" ".join(captured.out.split()))
+    assert "earlier call" not in said[0]
+    assert "out holds pieces of an earlier call: this one writes to out-2" in said[1]
+    assert "out holds pieces of an earlier call: this one writes to out-3" in said[2]
+    pieces = [Path(folder) / "piece-001.mid" for folder in ("out", "out-2", "out-3")]
+    assert len({piece.read_bytes() for piece in pieces}) == 3
+    assert str(pieces[2]) in said[2]
 
 
 def test_metrics_are_printed_beside_those_of_real_pieces(

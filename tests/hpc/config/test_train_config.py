@@ -29,6 +29,22 @@ def test_a_runs_config_json_can_be_given_back(tmp_path: Path) -> None:
     assert parse_flags(["--config", str(file)])[0] == config
 
 
+def test_a_run_keeps_its_settings_but_not_those_of_one_start_on_one_machine(
+    tmp_path: Path,
+) -> None:
+    its_own = ["--preset=tiny", "--log-every=5", "--steps=9", "--save-minutes=3"]
+    of_its_start = ["--data=there", "--run=there", "--strategy=horovod", "--timeout=9"]
+    of_its_start += ["--timeline", "--profile=1:2"]
+    begun, _ = parse_flags([*its_own, *of_its_start])
+    file = tmp_path / "some.toml"
+    file.write_text("log_every = 7\n")
+    config, extra = parse_flags(["--steps=20", f"--config={file}"])
+    assert extra.given == {"steps", "log_every"}
+    assert config.continuing(begun, extra.given) == dataclasses.replace(
+        TrainConfig(), steps=20, log_every=7, preset="tiny", save_minutes=3.0
+    )
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

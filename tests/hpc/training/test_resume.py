@@ -141,7 +141,8 @@ def test_two_workers_killed_stopped_and_changed_over_end_as_two_left_alone(
     job.send(signal.SIGKILL, rank=0)
     assert job.end() not in (0, EXIT_PREEMPTED)
 
-    job = Job(run_dir, 2, *flags, "--strategy=multiworker")
+    # All other settings are the run's own, which rank 0 alone has read.
+    job = Job(run_dir, 2, f"--data={tiny_shards}", "--strategy=multiworker")
     assert job.end() == 0, job.said()
     assert left_alone.end() == 0, left_alone.said()
     assert final_state(run_dir) == final_state(left_alone.run_dir)
@@ -284,12 +285,31 @@ def refusal(capsys: pytest.CaptureFixture[str], *flags: object) -> str:
 def test_flags_that_do_not_fit_the_checkpoint_are_listed(
     saved_run: Path, tiny_shards: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = ("--preset=tiny", "--dropout=0.5", "--seed=7", "--steps=99", "--keep=9")
+    flags = ("--dropout=0.5", "--seed=7", "--steps=99", "--keep=9", "--log-every=3")
     line = refusal(capsys, f"--data={tiny_shards}", f"--run={saved_run}", *flags)
     assert "--dropout 0.5 (begun with 0.25)" in line
     assert "--seed 7 (begun with 1)" in line
     assert "--steps" not in line
     assert "--keep" not in line
+    assert "--log-every" not in line
+    assert "--preset" not in line  # which was not given
+
+
+def test_a_moved_data_set_that_is_not_named_is_asked_for(
+    saved_run: Path,
+    tiny_shards: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where there is no data/bach
+    folder = step_folder(saved_run, 8)
+    bundle = read_bundle(folder)
+    bundle.run["config"]["data"] = str(tmp_path / "gone")
+    write_bundle(folder, bundle)
+    line = refusal(capsys, f"--run={saved_run}")
+    assert f"begun with the data set {tmp_path / 'gone'}, and there is none in data/bach" in line
+    assert "--data" in line
 
 
 def test_a_run_does_not_go_on_with_other_data(
@@ -298,8 +318,7 @@ def test_a_run_does_not_go_on_with_other_data(
     data = shutil.copytree(tiny_shards, tmp_path / "data")
     manifest = Manifest.load(data)
     (data / "manifest.json").write_text(replace(manifest, seed=5).to_json())
-    flags = ("--preset=tiny", "--dropout=0.25")
-    line = refusal(capsys, f"--data={data}", f"--run={saved_run}", *flags)
+    line = refusal(capsys, f"--data={data}", f"--run={saved_run}")
     assert f"was begun with the data set {tiny_shards}, which had other contents" in line
     assert "--from" in line
 

@@ -72,6 +72,30 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return Made(page, page.with_name("page-key.txt").read_text(), sounds, flags)
 
 
+def test_no_test_replaces_another_without_a_word(
+    made: Made,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("model.evaluation.networks.load_tensorflow", interrupt)
+    monkeypatch.chdir(tmp_path)
+    assert evaluate.main([*made.flags, "--listening-test", "3"]) == 130
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{made.page} and page-key.txt of an earlier call will be replaced" in said
+    without_page = made.flags[: made.flags.index("--page")]
+    for name in ("listening-test.html", "listening-test-2-key.txt"):
+        (tmp_path / name).touch()
+    assert evaluate.main([*without_page, "--listening-test", "3"]) == 130
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "listening-test.html is of an earlier call: this one writes listening-test-3.html" in said
+    )
+
+
 def test_the_key_says_of_each_excerpt_what_its_sound_is(made: Made) -> None:
     letters = []
     for sound in made.sounds:
@@ -134,10 +158,11 @@ def test_a_listener_plays_and_answers_and_sees_the_text_to_send(made: Made, tmp_
 def test_what_cannot_be_asked_is_one_line(
     made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ended = [str(write_run(tmp_path / "ended", end_bias=50)), *made.flags[1:]]
+    asked = [*made.flags, "--page", str(tmp_path / "page.html")]
+    ended = [str(write_run(tmp_path / "ended", end_bias=50)), *asked[1:]]
     for flags, said in (
-        ([*made.flags, "--listening-test", "2"], "--listening-test is 2; it must be 3 to 30"),
-        ([*made.flags, "--listening-test", "5"], "4 of the 5 pieces of valid last 32 quarters; 5"),
+        ([*asked, "--listening-test", "2"], "--listening-test is 2; it must be 3 to 30"),
+        ([*asked, "--listening-test", "5"], "4 of the 5 pieces of valid last 32 quarters; 5"),
         ([*ended, "--listening-test", "3"], "of 24 pieces"),
     ):
         assert evaluate.main(flags) == 1

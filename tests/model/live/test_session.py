@@ -160,11 +160,20 @@ def test_a_primer_is_played_and_gone_on_from(
 
 @pytest.mark.skipif(shutil.which("fluidsynth") is None, reason="no fluidsynth here")
 def test_fluidsynth_inside_the_process_makes_sound_from_the_start(
-    run_dir: Path, tmp_path: Path
+    run_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    flags = ["--live", "synth", "--audio-driver", "file", "--out", str(tmp_path)]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/live.wav").touch()
+    flags = ["--live", "synth", "--audio-driver", "file"]
     assert main([str(run_dir), *flags, "--seconds", "1.5", "--seed", "1"]) == 0
-    with wave.open(str(tmp_path / "live.wav")) as stream:
+    said = capsys.readouterr().err
+    assert "out holds live.wav of an earlier call: this one writes to out-2" in said
+    assert "the sound is in out-2/live.wav" in said
+    with wave.open(str(tmp_path / "out-2/live.wav")) as stream:
         seconds = stream.getnframes() / stream.getframerate()
         samples = np.frombuffer(stream.readframes(stream.getnframes()), "<i2")
     assert 1.0 < seconds < 10.0
@@ -229,6 +238,19 @@ def test_a_missing_package_or_midi_system_is_named(
         has_ports = importlib.util.find_spec("rtmidi")
         assert ("modprobe snd-seq" if has_ports else "MIDI ports need python-rtmidi") in said
         assert said.count("\n") == 1
+
+
+@pytest.mark.skipif(shutil.which("fluidsynth") is None, reason="no fluidsynth here")
+def test_without_a_sound_card_one_line_says_what_to_do(
+    run_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fluidsynth = pytest.importorskip("fluidsynth")
+    monkeypatch.setattr(fluidsynth, "new_fluid_audio_driver", lambda *_: None)
+    assert main([str(run_dir), "--live", "synth"]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "is there a sound card? Without one, --audio-driver file writes a WAV file" in said
+    assert "without --live the pieces are files" in said
 
 
 class Channels(ChannelPlayer):
