@@ -17,7 +17,8 @@ from model import generate
 from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import Score, make_notes
 from pipeline.scores.reading import read_score
-from pipeline.vocabulary.grid import FIRST_PROGRAM, GridVocabulary
+from pipeline.vocabulary.frames import FIRST_PROGRAM
+from pipeline.vocabulary.grid import GridVocabulary
 from tests.conftest import REPOSITORY
 from tests.hpc.launching import losses
 from tests.model.tiny_run import write_tiny_run
