@@ -9,7 +9,7 @@ import music21
 import pytest
 
 from pipeline.scores.formats import Reading
-from pipeline.scores.musicxml import reader
+from pipeline.scores.musicxml.part_reader import PartReader
 from pipeline.scores.musicxml.reader import read_musicxml
 from pipeline.scores.notes import DRUMS, Score
 from pipeline.scores.reading import read_score
@@ -372,13 +372,13 @@ def test_a_da_capo_in_words_may_go_on_where_sound_says_the_order(tmp_path: Path)
 def test_a_reader_that_loses_a_note_is_found_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add_note = reader._PartReader._add_note
+    add_note = PartReader._add_note
 
     def lose_e(self, bar, note, *times) -> None:
         if note.findtext("pitch/step") != "E":
             add_note(self, bar, note, *times)
 
-    monkeypatch.setattr(reader._PartReader, "_add_note", lose_e)
+    monkeypatch.setattr(PartReader, "_add_note", lose_e)
     with pytest.raises(ValueError, match="1 notes were read, but 2 are written: 3 that sound"):
         score_of(tmp_path, [whole("C", xml_tie("start")) + whole("C", xml_tie("stop")) + E])
 
