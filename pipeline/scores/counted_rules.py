@@ -30,6 +30,7 @@ NEVER_ENDED = "notes never ended"
 ENDED_BEFORE = "notes ended before they begin"
 LOOSE_TIES = "ties without another end"
 PRINTED_TIES = "notes tied in print alone"
+ROUNDED = "tones between two keys rounded"  # MusicXML
 GIVEN_ONE_STEP = "notes given one step"
 MOVED = "pitch moved by octaves"
 CUT = "overlaps of one key cut"

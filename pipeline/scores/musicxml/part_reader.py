@@ -9,8 +9,8 @@ from fractions import Fraction
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from pipeline.scores.counted_rules import CUES
-from pipeline.scores.musicxml.instruments import Instrument
+from pipeline.scores.counted_rules import CUES, ROUNDED
+from pipeline.scores.musicxml.instruments import Instrument, changed
 from pipeline.scores.notes import DEFAULT_VELOCITY, DRUMS
 
 SEMITONES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
@@ -35,6 +35,14 @@ class Head(NamedTuple):
     in_print: bool  # the tie that it ends is printed, but not said to sound
 
 
+class Tempo(NamedTuple):
+    """A tempo mark of a bar."""
+
+    onset: Fraction  # quarters from the start of the bar
+    is_heard: bool  # it is said how it sounds, not only how it is printed
+    rate: float  # quarters per minute
+
+
 @dataclass
 class Bar:
     """The notes of a part in one bar, and how much of the bar the part fills."""
@@ -45,7 +53,7 @@ class Bar:
     rests: Fraction = Fraction(0)  # length of a rest for the whole bar
     is_implicit: bool = False  # not counted by musicians
     nominal: Fraction | None = None  # length by the time signature
-    tempos: list[tuple[Fraction, float]] = field(default_factory=list)  # onset, quarters per minute
+    tempos: list[Tempo] = field(default_factory=list)
 
 
 class PartReader:
@@ -56,7 +64,7 @@ class PartReader:
         self.tally = tally
         self.divisions = Fraction(1)  # of a quarter
         self.nominal: Fraction | None = None
-        self.transposition: dict[str | None, int] = {}  # staff, or None for all -> semitones
+        self.transposition: dict[str | None, float] = {}  # staff, or None for all -> semitones
 
     def bars(self, part: ElementTree.Element) -> list[Bar]:
         """The bars of the part. Raises ValueError naming a bar that cannot be read."""
@@ -71,6 +79,8 @@ class PartReader:
 
     def _bar(self, measure: ElementTree.Element) -> Bar:
         bar = Bar(is_implicit=measure.get("implicit") == "yes")
+        notes: list[tuple[Fraction, Fraction, ElementTree.Element]] = []  # onset, length
+        changes: list[tuple[Fraction, ElementTree.Element]] = []  # of how notes sound
         now = previous = Fraction(0)
         written = Fraction(0)  # as `now`, by durations that may be rounded
         exact: dict[Fraction, Fraction] = {}  # written -> now, where they differ
@@ -79,7 +89,7 @@ class PartReader:
                 is_chord = element.find("chord") is not None
                 onset = previous if is_chord else now
                 length = self._length(element)
-                self._add_note(bar, element, onset, length)
+                notes.append((onset, length, element))
                 if not is_chord:
                     previous, now = now, now + length
                     if length:
@@ -105,10 +115,28 @@ class PartReader:
                 bar.filled = max(bar.filled, min(now, self.nominal or now))
             elif element.tag == "attributes":
                 self._take_attributes(element)
+                changes.append((now, element))
             elif element.tag in ("direction", "sound"):
-                bar.tempos += [(now, tempo) for tempo in _tempos(element)]
+                bar.tempos += _tempos(element, now)
+                changes.append((now, element))
+        self._add_notes(bar, notes, changes)
         bar.nominal = self.nominal
         return bar
+
+    def _add_notes(
+        self,
+        bar: Bar,
+        notes: list[tuple[Fraction, Fraction, ElementTree.Element]],
+        changes: list[tuple[Fraction, ElementTree.Element]],
+    ) -> None:
+        """Add the notes of a bar; each change holds for all voices from its own time on."""
+        waiting = sorted(changes, key=lambda change: change[0])
+        for onset, length, note in sorted(notes, key=lambda found: found[0]):
+            while waiting and waiting[0][0] <= onset:
+                self._change_sound(waiting.pop(0)[1])
+            self._add_note(bar, note, onset, length)
+        for _, change in waiting:
+            self._change_sound(change)
 
     def _take_attributes(self, element: ElementTree.Element) -> None:
         if element.find("divisions") is not None:
@@ -119,13 +147,25 @@ class PartReader:
                 count = sum(int(number) for number in (beats.text or "").split("+"))
                 total += Fraction(4 * count, int(unit.text or ""))
             self.nominal = total or None
+
+    def _change_sound(self, element: ElementTree.Element) -> None:
+        """Obey what changes the pitch or the program of the notes that follow."""
         for transpose in element.findall("transpose"):
-            semitones = int(transpose.findtext("chromatic", "0"))
+            if transpose.find("double") is not None:
+                raise ValueError(
+                    "<double> in <transpose>: the part sounds in another octave too, which is not "
+                    "read; write these notes as a part of their own and take <double> out"
+                )
+            semitones = float(transpose.findtext("chromatic", "0"))
             semitones += 12 * int(transpose.findtext("octave-change", "0"))
             staff = transpose.get("number")
             self.transposition = (
                 {**self.transposition, staff: semitones} if staff else {None: semitones}
             )
+        for midi in element.iter("midi-instrument"):
+            name = midi.get("id", "")
+            if name in self.instruments:
+                self.instruments[name] = changed(self.instruments[name], midi)
 
     def _quarters(self, element: ElementTree.Element) -> Fraction:
         return Fraction(element.findtext("duration", "0").strip()) / self.divisions
@@ -161,10 +201,12 @@ class PartReader:
         if note.find("cue") is not None:
             self.tally[CUES] += 1
             return
-        program, pitch = self._program_and_pitch(note)
+        program, tone = self._program_and_tone(note)
+        pitch = _key(tone)
         said = {tie.get("type") for tie in note.findall("tie")}
         printed = {tied.get("type") for tied in note.iterfind("notations/tied")}
         ends_tie = bool((said | printed) & {"stop", "continue"})
+        self.tally[ROUNDED] += tone != pitch and not ends_tie
         bar.heads.append(
             Head(
                 onset,
@@ -180,7 +222,8 @@ class PartReader:
             )
         )
 
-    def _program_and_pitch(self, note: ElementTree.Element) -> tuple[int, int]:
+    def _program_and_tone(self, note: ElementTree.Element) -> tuple[int, float]:
+        """The program of a note, and its MIDI key, which may lie between two keys."""
         chosen = note.find("instrument")
         instrument = self._instrument(chosen.get("id", "") if chosen is not None else "")
         unpitched, pitch = note.find("unpitched"), note.find("pitch")
@@ -189,15 +232,15 @@ class PartReader:
                 return DRUMS, instrument.unpitched
             step = unpitched.findtext("display-step", "B")
             octave = int(unpitched.findtext("display-octave", "4"))
-            return DRUMS, _key(SEMITONES[step] + 12 * (octave + 1))
+            return DRUMS, SEMITONES[step] + 12 * (octave + 1)
         if pitch is None:
             raise ValueError("a <note> that has no pitch and is no rest")
-        staff = note.findtext("staff")
+        staff = note.findtext("staff", "1").strip()
         transposition = self.transposition.get(staff, self.transposition.get(None, 0))
         alter = pitch.findtext("alter") or PRINTED.get(note.findtext("accidental", "").strip(), 0)
         written = SEMITONES[pitch.findtext("step", "").strip()] + float(alter)
-        key = _key(written + 12 * (int(pitch.findtext("octave", "")) + 1) + transposition)
-        return (DRUMS if instrument.is_percussion else instrument.program), key
+        tone = written + 12 * (int(pitch.findtext("octave", "")) + 1) + transposition
+        return (DRUMS if instrument.is_percussion else instrument.program), tone
 
     def _instrument(self, name: str) -> Instrument:
         """The instrument of a note, or the first of its part.
@@ -224,15 +267,15 @@ def _velocity(note: ElementTree.Element) -> int:
     return min(max(velocity, 0), 127) or DEFAULT_VELOCITY
 
 
-def _tempos(element: ElementTree.Element) -> list[float]:
-    """Quarters per minute that a <direction> or <sound> sets: as it sounds, else as printed."""
+def _tempos(element: ElementTree.Element, onset: Fraction) -> list[Tempo]:
+    """The tempi that a <direction> or <sound> sets: as they sound, else as printed."""
     sounding = [sound.get("tempo") for sound in element.iter("sound")]
-    tempos = [float(tempo) for tempo in sounding if tempo]
+    tempos = [Tempo(onset, True, float(tempo)) for tempo in sounding if tempo]
     if not tempos:
         for mark in element.iter("metronome"):
-            unit, number = mark.findtext("beat-unit"), mark.findtext("per-minute", "")
+            unit, number = mark.findtext("beat-unit"), mark.findtext("per-minute", "").strip()
             if unit in QUARTERS and number.replace(".", "", 1).isdigit():
                 dots = len(mark.findall("beat-unit-dot"))
                 quarters = QUARTERS[unit] * (2 - Fraction(1, 2**dots))
-                tempos.append(float(number) * float(quarters))
-    return [tempo for tempo in tempos if tempo > 0]
+                tempos.append(Tempo(onset, False, float(number) * float(quarters)))
+    return [tempo for tempo in tempos if tempo.rate > 0]

@@ -41,7 +41,9 @@ def read_musicxml(path: Path, *, expand_repeats: bool = False) -> Score:
     - Repeated sections are read once. With `expand_repeats` they are read in `playing_order`.
     - Chord symbols are not played; dynamics and ornaments are not realised.
     - The instrument of a note, or else of its part, gives the program and the key of percussion.
-    - The first tempo mark is the tempo of the score.
+    - The first tempo mark is the tempo of the score: of several at one time the last one, and one
+      that is said to sound goes before those that are printed.
+    - A tone between two keys is rounded to the nearest key, halves up.
 
     The notes read are held against `count_attacks`. Raises ValueError where the numbers differ, and
     naming the bar where the file contradicts itself.
@@ -80,7 +82,7 @@ def _laid_out(
     """The score of the bars in this order."""
     starts = list(accumulate((lengths[place] for place in order), initial=Fraction(0)))
     rows: list[NotatedRow] = []
-    tempos: list[tuple[float, float]] = []
+    tempos: list[tuple[Fraction, bool, float]] = []  # onset, is heard, quarters per minute
     for bars in music:
         played = [
             (start, bars[place])
@@ -88,8 +90,13 @@ def _laid_out(
             if place < len(bars)
         ]
         rows += _part_rows(played, tally)
-        tempos += [(float(start + at), bpm) for start, bar in played for at, bpm in bar.tempos]
-    return score_in_quarters(rows, tempos)
+        tempos += [
+            (start + mark.onset, mark.is_heard, mark.rate)
+            for start, bar in played
+            for mark in bar.tempos
+        ]
+    tempos.sort(key=lambda mark: mark[:2])  # at one time those that are heard come last
+    return score_in_quarters(rows, [(float(onset), rate) for onset, _, rate in tempos])
 
 
 def _part_rows(played: Sequence[tuple[Fraction, Bar]], tally: Counter[str]) -> list[NotatedRow]:

@@ -170,6 +170,54 @@ def test_what_contradicts_itself_is_refused_with_the_bar(tmp_path: Path) -> None
         score_of(tmp_path, ["<note><duration>12</duration></note>"])
 
 
+# --- Transposition
+
+
+def transpose(semitones: str, more: str = "", number: str = "") -> str:
+    return f"<transpose{number}><chromatic>{semitones}</chromatic>{more}</transpose>"
+
+
+def test_a_part_sounds_as_its_transposition_says(tmp_path: Path) -> None:
+    def pitches(*transpositions: str) -> list[int]:
+        attributes = FOUR_FOUR + "".join(transpositions)
+        return [
+            pitch for _, pitch, _ in in_quarters(score_of(tmp_path, [D], attributes=attributes))
+        ]
+
+    octave = "<octave-change>-1</octave-change>"
+    assert pitches(transpose("-2")) == pitches(transpose("-2.0")) == [60]
+    assert pitches(transpose("-2", octave)) == [48]
+    # A note without <staff> stands on the first one.
+    assert pitches(transpose("-2", number=' number="1"')) == [60]
+    assert pitches(transpose("-2", number=' number="2"')) == [62]
+    assert pitches(transpose("-2"), transpose("3", number=' number="1"')) == [65]
+
+
+def test_a_transposition_begins_at_its_place_for_all_voices_of_the_bar(tmp_path: Path) -> None:
+    change = f"<attributes>{transpose('0')}</attributes>"
+    upper = xml_note("D", 24) + change + xml_note("D", 24)
+    lower = "".join(xml_note("D", 24, "<voice>2</voice>", 3) for _ in range(2))
+    score = score_of(
+        tmp_path, [upper + BACKUP.format(48) + lower], attributes=FOUR_FOUR + transpose("-2")
+    )
+    assert in_quarters(score) == [(0, 48, 2), (0, 60, 2), (2, 50, 2), (2, 62, 2)]
+
+
+def test_a_part_that_is_doubled_an_octave_away_is_refused(tmp_path: Path) -> None:
+    doubled = FOUR_FOUR + transpose("0", "<double/>")
+    with pytest.raises(ValueError, match=r"bar 1 of part P0: <double> in <transpose>: .*write"):
+        score_of(tmp_path, [D], attributes=doubled)
+
+
+def test_a_tone_between_two_keys_is_counted(tmp_path: Path) -> None:
+    def bent(step: str, alter: str) -> str:
+        return whole(step).replace("</step>", f"</step><alter>{alter}</alter>")
+
+    score = score_of(tmp_path, [bent("C", "0.5"), bent("D", "-0.5"), bent("E", "-1.0")])
+    assert in_quarters(score) == [(0, 61, 4), (4, 62, 4), (8, 63, 4)]
+    assert score.adjustments == {"tones between two keys rounded": 2}
+
+
 # --- Ties
 
 
@@ -246,6 +294,19 @@ def test_the_instrument_of_a_note_picks_the_program(tmp_path: Path) -> None:
     assert score.notes[["program", "pitch"]].tolist() == [(68, 64), (73, 60)]
 
 
+def test_a_program_changes_within_a_part(tmp_path: Path) -> None:
+    lists = '<midi-instrument id="I"><midi-program>74</midi-program></midi-instrument>'
+    change = (
+        '<sound><midi-instrument id="I"><midi-program>41</midi-program></midi-instrument></sound>'
+    )
+    upper = xml_note("C", 24) + change + xml_note("D", 24)
+    lower = "".join(xml_note(step, 24, "<voice>2</voice>", 3) for step in "EF")
+    score = score_of(tmp_path, [upper + BACKUP.format(48) + lower, E], lists=lists)
+    assert score.notes[["program", "pitch"]].tolist() == [
+        *((73, 52), (73, 60), (40, 53), (40, 62), (40, 64))
+    ]
+
+
 def test_cue_notes_are_silent_and_counted(tmp_path: Path) -> None:
     cue = xml_note("G", 24, octave=5).replace("<note>", "<note><cue/>")
     score = score_of(tmp_path, [xml_note("C", 24) + cue, whole("D")])
@@ -262,6 +323,10 @@ def test_what_is_heard_as_tempo_goes_before_what_is_printed(tmp_path: Path) -> N
     heard = score_of(tmp_path, [mark.format(60, '<sound tempo="117.3"/>') + whole("C")])
     words = score_of(tmp_path, [mark.format("ca. 60", "") + whole("C")])
     assert [score.tempo for score in (printed, heard, words)] == [120, 117.3, 100]
+    spaced = score_of(tmp_path, [mark.format(" 60 ", "") + whole("C")])
+    later = score_of(tmp_path, [sound('tempo="132"') + mark.format(30, "") + whole("C")])
+    last = score_of(tmp_path, [sound('tempo="60"') + sound('tempo="90"') + whole("C")])
+    assert [score.tempo for score in (spaced, later, last)] == [120, 132, 90]
 
 
 # --- Repeats
