@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from pipeline.scores.counted_rules import CUES, ROUNDED
+from pipeline.scores.counted_rules import CUES, LATER_TIMES, ROUNDED
 from pipeline.scores.musicxml.instruments import Instrument, changed
 from pipeline.scores.notes import DEFAULT_VELOCITY, DRUMS
 
@@ -200,6 +201,9 @@ class PartReader:
             return
         if note.find("cue") is not None:
             self.tally[CUES] += 1
+            return
+        if "1" not in re.findall(r"\d+", note.get("time-only", "1")):
+            self.tally[LATER_TIMES] += 1
             return
         program, tone = self._program_and_tone(note)
         pitch = _key(tone)

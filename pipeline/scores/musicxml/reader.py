@@ -38,7 +38,8 @@ def read_musicxml(path: Path, *, expand_repeats: bool = False) -> Score:
       piece has no room before it. Cue notes are silent.
     - A sharp or flat that is printed without <alter> sounds, as in music21, verovio and partitura.
     - Parts of transposing instruments sound where they sound, not where they are written.
-    - Repeated sections are read once. With `expand_repeats` they are read in `playing_order`.
+    - Repeated sections are read once, without the notes that only sound when they are repeated
+      (`time-only`). With `expand_repeats` they are read in `playing_order`.
     - Chord symbols are not played; dynamics and ornaments are not realised.
     - The instrument of a note, or else of its part, gives the program and the key of percussion.
     - The first tempo mark is the tempo of the score: of several at one time the last one, and one
@@ -59,7 +60,7 @@ def read_musicxml(path: Path, *, expand_repeats: bool = False) -> Score:
 
     # As written: this is what the count is of.
     score = _laid_out(music, lengths, range(len(lengths)), tally)
-    num_sounding, num_tied, num_cues = count_attacks(root)
+    num_sounding, num_tied, num_silent = count_attacks(root)
     num_continuing = num_tied - tally[LOOSE_TIES]
     num_struck, num_written = num_sounding - num_continuing, score.notes.size
     if num_written != num_struck:
@@ -68,9 +69,20 @@ def read_musicxml(path: Path, *, expand_repeats: bool = False) -> Score:
     if expand_repeats:
         order = playing_order(signs_of([part.findall("measure") for part in parts]))
         if order != list(range(len(lengths))):
+            _check_times(parts)
             score = _laid_out(music, lengths, order, Counter())
             tally.update(by_repeats(num_written, score.notes.size))
-    return replace(score, adjustments=+tally, notes_read=num_struck + num_cues)
+    return replace(score, adjustments=+tally, notes_read=num_struck + num_silent)
+
+
+def _check_times(parts: Sequence[ElementTree.Element]) -> None:
+    """Raise ValueError naming the first bar with notes that do not sound whenever it is played."""
+    for measure in (measure for part in parts for measure in part.findall("measure")):
+        if any(note.get("time-only") for note in measure.iter("note")):
+            raise ValueError(
+                f"bar {measure.get('number', '?')}: notes that sound at certain times only "
+                "(time-only), with --expand-repeats; write the repeats out"
+            )
 
 
 def _laid_out(

@@ -314,6 +314,20 @@ def test_cue_notes_are_silent_and_counted(tmp_path: Path) -> None:
     assert score.adjustments == {"cue notes left out": 1}
 
 
+def test_notes_of_the_second_time_only_are_left_out_and_counted(tmp_path: Path) -> None:
+    def at(times: str, note: str) -> str:
+        return note.replace("<note>", f'<note time-only="{times}">')
+
+    second = BACKUP.format(48) + at("2", E) + at("2", whole("E", xml_tie("stop")))
+    measures = [at("2, 1", C) + second + END, F]
+    score = score_of(tmp_path, measures)
+    assert in_quarters(score) == [(0, 60, 4), (8, 65, 4)]
+    assert score.adjustments == {"notes of later times left out": 2}
+    assert score.notes_read == 4
+    with pytest.raises(ValueError, match=r"bar 1: notes that sound at certain times only .*"):
+        score_of(tmp_path, measures, expand=True)
+
+
 def test_what_is_heard_as_tempo_goes_before_what_is_printed(tmp_path: Path) -> None:
     mark = (
         "<direction><direction-type><metronome><beat-unit>half</beat-unit>"
@@ -387,6 +401,14 @@ C, D, E, F, G = (whole(step) for step in "CDEFG")
             [C, D + sound('tocoda="c"'), E + sound('dacapo="yes"'), sound('coda="c"') + F, G],
             "CDECDFG",
         ),
+        (
+            [
+                *(C + END.replace("<repeat ", '<repeat after-jump="yes" '), D + words("Fine")),
+                *(E + END, F + words("D.C. al Fine")),
+            ],
+            "CCDEDEFCCD",
+        ),
+        ([C, "<sound forward-repeat='yes'/>" + D + END, E], "CDDE"),
     ],
 )
 def test_repeats_are_played_as_musicians_play_them(
@@ -414,12 +436,13 @@ def test_signs_that_lead_nowhere_are_named(tmp_path: Path) -> None:
         ([C + words("Fine"), D + words("ancora una volta")], "bar 1: 'Fine' .*no D.C. or D.S."),
         ([C + words("To Coda"), D], "bar 1: 'To Coda' .*no D.C. or D.S."),
         ([C + words("Fine"), D + words("D.C."), E + words("D.C.")], "bar 3: .*second jump"),
+        ([C, D + END.replace("right", "middle") + E], "bar 2: a repeat sign within the bar"),
     ],
 )
 def test_a_da_capo_that_leaves_the_order_open_is_refused_by_bar(
     tmp_path: Path, measures: list[str], reason: str
 ) -> None:
-    assert names(tmp_path, measures, expand=False) == "CDEFG"[: len(measures)]
+    assert names(tmp_path, measures, expand=False) == "CDEFG"[: "".join(measures).count("<pitch")]
     with pytest.raises(ValueError, match=reason):
         names(tmp_path, measures)
 
