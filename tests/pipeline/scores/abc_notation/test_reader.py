@@ -124,6 +124,12 @@ FIELDS = {
     "text blocks": (tune("C\n%%begintext\nABC|\n%%endtext\nD"), "0:60 1:62"),
     "a byte order mark": ("\ufeff" + tune("C"), "0:60"),
     "lines ending in CR LF": (tune("CD").replace("\n", "\r\n"), "0:60 1:62"),
+    "lines ending in CR": (tune("CD|\nEF").replace("\n", "\r"), "0:60 1:62 2:64 3:65"),
+    "characters that end lines for Python alone": (
+        tune("CD|\nw:la\u2028ce fa\x85 de\nEF", "N:a\x0bb\n"),
+        "0:60 1:62 2:64 3:65",
+    ),
+    "a percent sign in a text": (tune('"^50\\% slower"CD % "G"\nE'), "0:60 1:62 2:64"),
 }
 DECORATIONS = {
     name: (tune(f"C{mark}D|E"), "0:60 1:62 2:64")
