@@ -118,7 +118,7 @@ class PartReader:
                 self._take_attributes(element)
                 changes.append((now, element))
             elif element.tag in ("direction", "sound"):
-                bar.tempos += _tempos(element, now)
+                bar.tempos += _tempos(element, now + _offset(element) / self.divisions)
                 changes.append((now, element))
         self._add_notes(bar, notes, changes)
         bar.nominal = self.nominal
@@ -269,6 +269,16 @@ def _velocity(note: ElementTree.Element) -> int:
     percentage = note.get("dynamics")
     velocity = math.floor(float(percentage) * 0.9 + 0.5) if percentage else 0
     return min(max(velocity, 0), 127) or DEFAULT_VELOCITY
+
+
+def _offset(element: ElementTree.Element) -> Fraction:
+    """Divisions by which the sound of a <direction> or <sound> comes later than it stands."""
+    own = element.find("offset")  # of a direction, it moves what is printed
+    if element.tag == "direction" and own is not None and own.get("sound") != "yes":
+        own = None
+    of_sound = element.find("sound/offset")
+    found = own if of_sound is None else of_sound
+    return Fraction((found.text or "0").strip()) if found is not None else Fraction(0)
 
 
 def _tempos(element: ElementTree.Element, onset: Fraction) -> list[Tempo]:

@@ -341,6 +341,14 @@ def test_what_is_heard_as_tempo_goes_before_what_is_printed(tmp_path: Path) -> N
     later = score_of(tmp_path, [sound('tempo="132"') + mark.format(30, "") + whole("C")])
     last = score_of(tmp_path, [sound('tempo="60"') + sound('tempo="90"') + whole("C")])
     assert [score.tempo for score in (spaced, later, last)] == [120, 132, 90]
+    # <offset> puts the first of two half a bar later, or leaves its sound where it stands.
+    moved = '<sound tempo="60"><offset>24</offset></sound>'
+    aside = '<direction><direction-type/><offset{}>24</offset><sound tempo="60"/></direction>'
+    tempos = [
+        score_of(tmp_path, [first + xml_note("C", 12) + sound('tempo="90"') + E]).tempo
+        for first in (moved, aside.format(' sound="yes"'), aside.format(""))
+    ]
+    assert tempos == [90, 90, 60]
 
 
 # --- Repeats
