@@ -20,13 +20,19 @@ class Instrument:
 
 
 def part_instruments(root: ElementTree.Element) -> dict[str, dict[str, Instrument]]:
-    """Part id -> instrument id -> instrument, in the order of the file."""
-    return {
-        part.get("id", ""): {
+    """Part id -> instrument id -> instrument, in the order of the file.
+
+    Of an instrument without a MIDI program, as Sibelius writes them all, the name tells it.
+    """
+    found: dict[str, dict[str, Instrument]] = {}
+    for part in root.iterfind("part-list/score-part"):
+        own = found[part.get("id", "")] = {
             midi.get("id", ""): _instrument(midi, part) for midi in part.findall("midi-instrument")
         }
-        for part in root.iterfind("part-list/score-part")
-    }
+        for instrument in part.findall("score-instrument"):
+            name = instrument.get("id", "")
+            own.setdefault(name, Instrument(_program_by_name(part, name)))
+    return found
 
 
 def changed(instrument: Instrument, midi: ElementTree.Element) -> Instrument:
@@ -41,9 +47,9 @@ def changed(instrument: Instrument, midi: ElementTree.Element) -> Instrument:
 
 def _instrument(midi: ElementTree.Element, part: ElementTree.Element) -> Instrument:
     program, channel, key = _numbers(midi)
-    if program == 0:  # many programs write a piano where they know no better
+    if not program:  # many programs write a piano where they know no better
         program = _program_by_name(part, midi.get("id", ""))
-    return Instrument(program or 0, channel == PERCUSSION_CHANNEL, key)
+    return Instrument(program, channel == PERCUSSION_CHANNEL, key)
 
 
 def _numbers(midi: ElementTree.Element) -> list[int | None]:

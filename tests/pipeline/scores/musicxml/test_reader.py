@@ -294,6 +294,20 @@ def test_the_instrument_of_a_note_picks_the_program(tmp_path: Path) -> None:
     assert score.notes[["program", "pitch"]].tolist() == [(68, 64), (73, 60)]
 
 
+def test_an_instrument_without_a_program_has_that_of_its_name(tmp_path: Path) -> None:
+    """As in what Sibelius writes, which has no <midi-instrument>."""
+    name = '<score-instrument id="{0}"><instrument-name>{1}</instrument-name></score-instrument>'
+    flute, unknown = name.format("I", "Flute"), name.format("I", "Superius II")
+    channel = '<midi-instrument id="I"><midi-channel>1</midi-channel></midi-instrument>'
+    chosen = whole("C") + BACKUP.format(48) + whole("E", '<instrument id="II"/>')
+    two = flute + name.format("II", "Violin II")
+    programs = [
+        score_of(tmp_path, [notes], lists=lists).notes["program"].tolist()
+        for notes, lists in ((C, flute), (C, flute + channel), (C, unknown), (chosen, two))
+    ]
+    assert programs == [[73], [73], [0], [40, 73]]
+
+
 def test_a_program_changes_within_a_part(tmp_path: Path) -> None:
     lists = '<midi-instrument id="I"><midi-program>74</midi-program></midi-instrument>'
     change = (
