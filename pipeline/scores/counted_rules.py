@@ -13,12 +13,15 @@ from collections.abc import Mapping
 AFTER_END = "notes after End of Track left out"  # MIDI
 CHORD_TRACK = "notes of the chord track left out"  # ComMU
 CUES = "cue notes left out"  # MusicXML
+LATER_TIMES = "notes of later times left out"  # MusicXML: a passage that is repeated
 PASSED_OVER = "notes that repeats pass over"  # notation, with --expand-repeats
 PERCUSSION = "percussion left out"
 DOUBLED = "doubled notes merged"  # vocabulary events
 JOINED = "repeated or doubled notes joined"  # vocabulary grid
 BEYOND = "notes that begin beyond the voices left out"
-LEAVE_OUT = {AFTER_END, CHORD_TRACK, CUES, PASSED_OVER, PERCUSSION, DOUBLED, JOINED, BEYOND}
+LEAVE_OUT = {
+    *(AFTER_END, CHORD_TRACK, CUES, LATER_TIMES, PASSED_OVER, PERCUSSION, DOUBLED, JOINED, BEYOND)
+}
 
 # Notes of the data set that the file does not have.
 PLAYED_AGAIN = "notes played again by repeats"  # notation, with --expand-repeats
@@ -30,6 +33,7 @@ NEVER_ENDED = "notes never ended"
 ENDED_BEFORE = "notes ended before they begin"
 LOOSE_TIES = "ties without another end"
 PRINTED_TIES = "notes tied in print alone"
+ROUNDED = "tones between two keys rounded"  # MusicXML
 GIVEN_ONE_STEP = "notes given one step"
 MOVED = "pitch moved by octaves"
 CUT = "overlaps of one key cut"

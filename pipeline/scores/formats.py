@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import re
 from dataclasses import dataclass
 
 MIDI_SUFFIXES = (".mid", ".midi")
@@ -11,6 +12,7 @@ MUSICXML_SUFFIXES = (".xml", ".musicxml", ".mxl")
 ABC_SUFFIX = ".abc"
 NOTATION_SUFFIXES = (*MUSICXML_SUFFIXES, ".krn", ABC_SUFFIX)
 SCORE_SUFFIXES = MIDI_SUFFIXES + NOTATION_SUFFIXES
+LINE_END = re.compile(r"\r\n?|\n")  # str.splitlines ends lines at other characters too
 
 MUSIC21, SYMUSIC = MIDI_READERS = ("music21", "symusic")
 

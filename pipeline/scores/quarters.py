@@ -20,7 +20,10 @@ Key = tuple[int, int, int]  # program, pitch, velocity
 
 
 def score_in_quarters(rows: Sequence[NotatedRow], tempos: Sequence[tuple[float, float]]) -> Score:
-    """The score of these rows; its tempo is the first of the (onset, quarters per minute)."""
+    """The score of these rows; its tempo is the first of the (onset, quarters per minute).
+
+    Of several tempi at the first onset it is the last in the list.
+    """
     denominators = {value.denominator for row in rows for value in (row[0], row[3])}
     resolution = math.lcm(NOTATED_RESOLUTION, *denominators)
     if resolution > FINEST_RESOLUTION:
@@ -29,7 +32,9 @@ def score_in_quarters(rows: Sequence[NotatedRow], tempos: Sequence[tuple[float, 
         (_round(onset * resolution), program, pitch, _round(length * resolution), velocity)
         for onset, program, pitch, length, velocity in rows
     ]
-    return checked_score(units, resolution, min(tempos)[1] if tempos else DEFAULT_TEMPO)
+    first = min((onset for onset, _ in tempos), default=0)
+    tempo = next((rate for onset, rate in reversed(tempos) if onset == first), DEFAULT_TEMPO)
+    return checked_score(units, resolution, tempo)
 
 
 def grace_rows(graces: Mapping[Fraction, Sequence[Sequence[Key]]]) -> list[NotatedRow]:

@@ -12,6 +12,8 @@ TUNE = re.compile(r"^(?=X:)", re.MULTILINE)
 KEY = re.compile(r"^K:.*\n?", re.MULTILINE)
 NO_MUSIC = re.compile(r"(?:[H-WYh-wy+]:|[A-GXZa-gxz]:(?![|:]))")
 TEXT_BLOCK = re.compile(r"^%%begin(\w+).*?^%%end\1", re.MULTILINE | re.DOTALL)
+LINE_END = re.compile(r"\r\n?")
+COMMENT = re.compile(r"(?<!\\)%.*")  # \% is a character of a text
 MARKED_LINE_BREAKS = re.compile(r"^(?:I:|%%)linebreak.*!", re.MULTILINE)  # no decorations then
 VOICE_LINE = re.compile(r"V:\s*(\S+)")
 VOICE_MARK = re.compile(r"\[V:\s*([^\s\]]+)[^\]]*\]")
@@ -27,7 +29,7 @@ def count_attacks(text: str) -> list[int]:
 
     A note that is tied to has been struck before. Repeats are not played out.
     """
-    before, *tunes = TUNE.split(TEXT_BLOCK.sub("%", text.replace("\r\n", "\n")))
+    before, *tunes = TUNE.split(TEXT_BLOCK.sub("%", LINE_END.sub("\n", text)))
     return [_attacks(tune) for tune in tunes or [before]]
 
 
@@ -44,7 +46,7 @@ def _attacks(tune: str) -> int:
             voice = found[1]
         elif not NO_MUSIC.match(line) and not line.startswith("%"):
             # [music, name of a voice, its music, name, music, ...]
-            first, *others = VOICE_MARK.split(line.partition("%")[0])
+            first, *others = VOICE_MARK.split(COMMENT.sub("", line))
             voices[voice] += first + "\n"
             for name, written in zip(others[::2], others[1::2], strict=True):
                 voice = name

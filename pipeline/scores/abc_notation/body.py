@@ -38,6 +38,8 @@ class Body:
 
     _setting: Setting = field(default_factory=Setting)  # of the header: what voices begin with
     _voice_shifts: dict[str, Shifts] = field(default_factory=dict)  # of V: in the header
+    _voice_directives: dict[str, list[str]] = field(default_factory=dict)  # %%MIDI, the same
+    _header_voice: str = ""
     _voice: Voice | None = None  # None in the header
     _last_field: str = ""
 
@@ -83,15 +85,19 @@ def _guarded(body: Body, line: Line) -> None:
 def _field(body: Body, letter: str, value: str, number: int) -> None:
     """Obey a field. Those that only inform are passed over."""
     voice = body._voice
-    if letter in SETTING_FIELDS:
+    if letter == "I" and value.startswith("MIDI") and voice is None and body._header_voice:
+        Setting().set(letter, value)  # raises what is wrong with this line
+        body._voice_directives.setdefault(body._header_voice, []).append(value)
+    elif letter in SETTING_FIELDS:
         (voice.setting if voice else body._setting).set(letter, value)
     elif letter == "V":
-        name, _, properties = value.partition(" ")
+        name, properties = [*value.split(None, 1), "", ""][:2]
         shifts = read_properties(properties)[1]
         if name in ("", "*"):
             raise ValueError(f"voice V:{value}")
         if voice is None:
             body._voice_shifts[name] = shifts
+            body._header_voice = name
         else:
             body._voice = _voice(body, name)
             body._voice.setting.shifts.update(shifts)
@@ -113,6 +119,8 @@ def _field(body: Body, letter: str, value: str, number: int) -> None:
 def _voice(body: Body, name: str) -> Voice:
     if name not in body.voices:
         setting = body._setting.for_voice(body._voice_shifts.get(name, {}))
+        for directive in body._voice_directives.get(name, ()):
+            setting.set("I", directive)
         body.voices[name] = Voice(setting)
     return body.voices[name]
 

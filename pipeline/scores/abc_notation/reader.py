@@ -69,7 +69,7 @@ def read_tunes(text: str, *, expand_repeats: bool = False) -> list[Tune]:
     - Chord symbols are not played; dynamics and ornaments are not realised.
     - The first tempo (Q:) that is a number is the tempo of the score.
     - `%%MIDI program`, `channel 10`, `transpose`, `ratio` and `nobarlines` have their meaning in
-      abc2midi.
+      abc2midi. In the header they are the voice's whose V: stands above them, else all voices'.
 
     A tune is refused where something that changes notes is not known here or not defined by the
     standard, and where the notes read differ in number from those that `count_attacks` finds.

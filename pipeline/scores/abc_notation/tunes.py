@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from pipeline.scores.formats import LINE_END
+
 
 class AbcError(ValueError):
     """What cannot be read, and the line of the file that it stands in."""
@@ -85,7 +87,7 @@ def _lines(text: str) -> list[Line]:
     """Lines without comments; stylesheet directives (`%%name`) as the `I:name` they stand for."""
     lines: list[Line] = []
     block = ""
-    for number, raw in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
+    for number, raw in enumerate(LINE_END.split(text.removeprefix("\ufeff").rstrip()), 1):
         written = raw.strip()
         if block:
             if written == f"%%end{block}":

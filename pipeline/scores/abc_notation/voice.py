@@ -120,7 +120,12 @@ class Voice:
         before = self._last.length
         self._broken = before, second
         self._last.scale(first)
-        self._now += self._last.length - before
+        longer_by = self._last.length - before
+        self._now += longer_by
+        for chord in reversed(self._bar.chords):  # grace notes, which may stand before the sign
+            if chord is self._last:
+                break
+            chord.onset += longer_by
 
     def _broken_factors(self, dots: int) -> tuple[Fraction, Fraction]:
         if dots == 1:

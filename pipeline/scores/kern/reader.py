@@ -66,7 +66,8 @@ def kern_scores(text: str, *, expand_repeats: bool = False) -> list[Score]:
       its own percussion key.
     - What stands between repeat signs is played once, or as often as the expansion list (*>[...])
       or else the signs say with `expand_repeats`.
-    - Dynamics and ornaments are not realised. The first tempo (*MM) is the score's.
+    - Dynamics and ornaments are not realised. The first tempo (*MM) is the score's, of several at
+      one time the last.
     """
     scores: list[Score] = []
     piece = KernPiece()

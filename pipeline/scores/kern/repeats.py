@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
+from pipeline.scores.formats import LINE_END
 from pipeline.scores.jump_words import JUMP_WORDS
-from pipeline.scores.kern.spines import LINE_END, KernError
+from pipeline.scores.kern.spines import KernError
 
 LIST = re.compile(r"\*>([^\[\]]*)\[(.*)\]")
 ENDS = re.compile(r"=[^|!:]*:")  # a colon before the lines of a bar ends a repeat

@@ -5,13 +5,13 @@ Source: Huron, "The Humdrum User Guide", chapter 5, https://www.humdrum.org/guid
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
+from pipeline.scores.formats import LINE_END
+
 KERN = "**kern"
-LINE_END = re.compile(r"\r\n?|\n")  # str.splitlines ends lines at other characters too
 
 
 class KernError(ValueError):

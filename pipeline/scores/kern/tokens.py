@@ -17,6 +17,9 @@ ACCIDENTAL = re.compile(r"#+|-+|n+")
 SEMITONES = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
 LONGEST = {"0": 8, "00": 16, "000": 32}  # quarters of a breve, a long and a maxima
 ORNAMENTS = re.compile(r"[tTmMwWS$]")
+# `@16@`, and `@@16@@` for two notes in turn: the note is struck again and again, in 16ths here.
+# Source: https://doc.verovio.humdrum.org/humdrum/tremolos/, the tremolo filter.
+TREMOLO = re.compile(r"@+\d+@+")
 # How far a tie reaches: a doubled sign ties notes with others in between, as in an arpeggio that is
 # held as a chord.
 NO_TIE, ADJACENT, DISTANT = range(3)
@@ -76,7 +79,7 @@ def _length(token: str) -> Fraction | None:
 
     A dot in another place than behind the number is an error of many files, and means the same.
     """
-    found = DURATION.findall(token)
+    found = DURATION.findall(TREMOLO.sub("", token))
     if not found:
         return None
     if len(found) > 1:

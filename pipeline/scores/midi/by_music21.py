@@ -10,6 +10,8 @@ import music21
 
 from pipeline.scores.midi.note_count import LARGEST_DELTA
 from pipeline.scores.midi.rules import (
+    ALL_OFF,
+    ALL_OFF_CONTROLLERS,
     END_OF_TRACK,
     NOTE_OFF,
     NOTE_ON,
@@ -60,12 +62,14 @@ def _num_notes(events: Iterator[Event]) -> int:
 def _events(contents: bytes, track_number: int) -> Iterator[Event]:
     """The events of the kinds that `Event` has. Raises ValueError where the track is damaged."""
     voice, meta = music21.midi.ChannelVoiceMessages, music21.midi.MetaEvents
-    kinds = {
+    modes = music21.midi.ChannelModeMessages
+    kinds: dict[Any, int] = {
         voice.NOTE_ON: NOTE_ON,
         voice.NOTE_OFF: NOTE_OFF,
         voice.PROGRAM_CHANGE: PROGRAM_CHANGE,
         meta.SET_TEMPO: TEMPO,
         meta.END_OF_TRACK: END_OF_TRACK,
+        **{modes(controller): ALL_OFF for controller in ALL_OFF_CONTROLLERS},
     }
     rest: Any = memoryview(contents)  # a slice of it copies nothing; music21 slices at each event
     tick, status = 0, 0
@@ -90,6 +94,8 @@ def _events(contents: bytes, track_number: int) -> Iterator[Event]:
                 if key > 127 or velocity > 127:
                     raise ValueError(f"key {key}, velocity {velocity}: more than 127")
                 yield Event(tick, kind, event.channel - 1, key, velocity)
+            elif kind == ALL_OFF:
+                yield Event(tick, kind, event.channel - 1)
             elif kind == PROGRAM_CHANGE:
                 yield Event(tick, kind, event.channel - 1, event.parameter1)
             elif kind == TEMPO:

@@ -18,6 +18,9 @@ from pipeline.scores.notes import DRUMS, NoteRow, Score, make_notes, sort_notes
 
 # The kinds of events that are read: the status of a channel message, the type of a meta event.
 NOTE_OFF, NOTE_ON, PROGRAM_CHANGE, TEMPO, END_OF_TRACK = 0x80, 0x90, 0xC0, 0x51, 0x2F
+# A control change that ends all notes of its channel: All Sound Off, All Notes Off, and the modes
+# (omni, mono, poly) whose messages do the same.
+ALL_OFF, ALL_OFF_CONTROLLERS = 0xB0, frozenset({120, *range(123, 128)})
 
 PERCUSSION_CHANNEL = 9  # channel 10, counted from 0
 MELODIC_CHANNELS = [channel for channel in range(16) if channel != PERCUSSION_CHANNEL]
@@ -83,7 +86,8 @@ def score_from_tracks(kind: int, division: int, tracks: Sequence[Sequence[Event]
       and track; without one it does nothing.
     - A note is never ended if its key has more note-ons than note-offs from there to the end of the
       track. It takes no note-off from later notes: it lasts until its key is struck again, or to
-      the end of the track. Players do the same; they restart a key that is struck again.
+      the end of the track. Players do the same; they restart a key that is struck again. Before
+      that, All Notes Off or All Sound Off on its channel and track ends it.
     - A note-off just before such a note-on, at the same tick, belongs to it: the note has length 0.
       music21 writes grace notes so.
     - A note that ends where it starts is kept with length 0; the grid later gives it one step.
@@ -186,7 +190,8 @@ def _program_changes(tracks: Sequence[Sequence[Event]]) -> dict[int, list[tuple[
     return changes
 
 
-Stroke = tuple[int, int | None, int]  # tick, program of a note-on or None of a note-off, velocity
+# Tick, program of a note-on or None of a note-off, velocity or ALL_OFF.
+Stroke = tuple[int, int | None, int]
 
 
 def _track_notes(
@@ -196,6 +201,7 @@ def _track_notes(
     programs: dict[int, int] = {PERCUSSION_CHANNEL: DRUMS}
     # (channel, key) -> its note-ons and note-offs in order.
     strokes: dict[tuple[int, int], list[Stroke]] = defaultdict(list)
+    struck: dict[int, set[int]] = defaultdict(set)  # channel -> keys struck since an ALL_OFF
 
     def program_at(channel: int, tick: int) -> int:
         if channel in programs:
@@ -208,8 +214,12 @@ def _track_notes(
             programs[channel] = number
         elif kind == NOTE_ON and value:
             strokes[channel, number].append((tick, program_at(channel, tick), value))
+            struck[channel].add(number)
         elif kind in (NOTE_ON, NOTE_OFF):
             strokes[channel, number].append((tick, None, 0))
+        elif kind == ALL_OFF:
+            for key in struck.pop(channel, ()):
+                strokes[channel, key].append((tick, None, ALL_OFF))
     return [
         (onset, program, pitch, end - onset, velocity)
         for (_, pitch), of_key in strokes.items()
@@ -224,15 +234,17 @@ def _key_notes(
     # Which note-ons are never ended: those left when each note-off takes the latest note-on.
     left_on: list[int] = []
     idle: Counter[int] = Counter()  # tick -> note-offs that end no note
-    for place, (tick, program, _) in enumerate(strokes):
+    for place, (tick, program, velocity) in enumerate(strokes):
         if program is not None:
             left_on.append(place)
+        elif velocity == ALL_OFF:
+            continue
         elif left_on:
             left_on.pop()
         else:
             idle[tick] += 1
 
-    # They end before they begin, or where the key is struck again.
+    # They end before they begin, at an ALL_OFF, or where the key is struck again.
     ends: dict[int, int] = {}
     for place, following in zip(left_on, [*left_on, len(strokes)][1:], strict=True):
         tick = strokes[place][0]
@@ -242,8 +254,11 @@ def _key_notes(
             adjustments[ENDED_BEFORE] += 1
         else:
             between = strokes[place + 1 : following + 1]
-            ends[place] = next((t for t, p, _ in between if p is not None), track_end)
-            adjustments[NEVER_ENDED] += 1
+            ends[place], _, by = next(
+                (later for later in between if later[1] is not None or later[2] == ALL_OFF),
+                (track_end, None, 0),
+            )
+            adjustments[NEVER_ENDED] += by != ALL_OFF
 
     # Each of the other notes takes the first note-off that no earlier note has.
     sounding: deque[Stroke] = deque()
@@ -252,6 +267,6 @@ def _key_notes(
             yield tick, program, ends[place], velocity
         elif program is not None:
             sounding.append((tick, program, velocity))
-        elif sounding:
+        elif sounding and velocity != ALL_OFF:
             onset, its_program, its_velocity = sounding.popleft()
             yield onset, its_program or 0, tick, its_velocity

@@ -6,7 +6,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pipeline.scores.midi.rules import END_OF_TRACK, NOTE_OFF, NOTE_ON, PROGRAM_CHANGE, Event
+from pipeline.scores.midi.rules import (
+    ALL_OFF,
+    ALL_OFF_CONTROLLERS,
+    END_OF_TRACK,
+    NOTE_OFF,
+    NOTE_ON,
+    PROGRAM_CHANGE,
+    Event,
+)
 from pipeline.scores.midi.rules import TEMPO as TEMPO_EVENT
 
 END_OF_TRACK_BYTES = b"\xff\x2f\x00"
@@ -165,6 +173,8 @@ def track_events(track: bytes) -> Iterator[Event]:
                 yield Event(tick, kind, channel, track[at], track[at + 1])
             elif kind == PROGRAM_CHANGE:
                 yield Event(tick, kind, channel, track[at])
+            elif kind == ALL_OFF and track[at] in ALL_OFF_CONTROLLERS:
+                yield Event(tick, kind, channel)
             elif not 0x80 <= kind < SYSTEM_EXCLUSIVE:
                 raise ValueError(f"status {status} where an event must begin")
             at += 1 if 0xC0 <= kind < 0xE0 else 2

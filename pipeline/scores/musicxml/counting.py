@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from xml.etree import ElementTree
+
+NUMBER = re.compile(r"\d+")
 
 
 def count_attacks(root: ElementTree.Element) -> tuple[int, int, int]:
-    """Numbers of <note> elements: those that sound, those of them that end a tie, the cue notes.
+    """Numbers of <note> elements: those that sound, those of them that end a tie, the silent ones.
 
-    Rests and cue notes do not sound. A grace note is struck even where it ends a tie.
+    Silent are cue notes, and those of a repeated section that are not for its first time. Rests are
+    no notes. A grace note is struck even where it ends a tie.
     """
-    num_sounding = num_tied = num_cues = 0
+    num_sounding = num_tied = num_silent = 0
     for note in root.iter("note"):
         if note.find("rest") is not None:
             continue
-        if note.find("cue") is not None:
-            num_cues += 1
+        if note.find("cue") is not None or "1" not in NUMBER.findall(note.get("time-only", "1")):
+            num_silent += 1
             continue
         num_sounding += 1
         ties = [*note.iter("tie"), *note.iter("tied")]
         ends = any(tie.get("type") in ("stop", "continue") for tie in ties)
         num_tied += ends and note.find("grace") is None
-    return num_sounding, num_tied, num_cues
+    return num_sounding, num_tied, num_silent

@@ -20,23 +20,42 @@ class Instrument:
 
 
 def part_instruments(root: ElementTree.Element) -> dict[str, dict[str, Instrument]]:
-    """Part id -> instrument id -> instrument, in the order of the file."""
-    return {
-        part.get("id", ""): {
+    """Part id -> instrument id -> instrument, in the order of the file.
+
+    Of an instrument without a MIDI program, as Sibelius writes them all, the name tells it.
+    """
+    found: dict[str, dict[str, Instrument]] = {}
+    for part in root.iterfind("part-list/score-part"):
+        own = found[part.get("id", "")] = {
             midi.get("id", ""): _instrument(midi, part) for midi in part.findall("midi-instrument")
         }
-        for part in root.iterfind("part-list/score-part")
-    }
+        for instrument in part.findall("score-instrument"):
+            name = instrument.get("id", "")
+            own.setdefault(name, Instrument(_program_by_name(part, name)))
+    return found
+
+
+def changed(instrument: Instrument, midi: ElementTree.Element) -> Instrument:
+    """The instrument from a <midi-instrument> of a <sound> on; what it does not say stays."""
+    program, channel, key = _numbers(midi)
+    return Instrument(
+        instrument.program if program is None else program,
+        instrument.is_percussion if channel is None else channel == PERCUSSION_CHANNEL,
+        instrument.unpitched if key is None else key,
+    )
 
 
 def _instrument(midi: ElementTree.Element, part: ElementTree.Element) -> Instrument:
-    """What a <midi-instrument> says; its numbers are counted from 1."""
-    program, channel, key = (
-        _number(midi.findtext(name)) for name in ("midi-program", "midi-channel", "midi-unpitched")
-    )
-    if program == 0:  # many programs write a piano where they know no better
+    program, channel, key = _numbers(midi)
+    if not program:  # many programs write a piano where they know no better
         program = _program_by_name(part, midi.get("id", ""))
-    return Instrument(program or 0, channel == PERCUSSION_CHANNEL, key)
+    return Instrument(program, channel == PERCUSSION_CHANNEL, key)
+
+
+def _numbers(midi: ElementTree.Element) -> list[int | None]:
+    """Program, channel and key of percussion that a <midi-instrument> says."""
+    names = ("midi-program", "midi-channel", "midi-unpitched")
+    return [_number(midi.findtext(name)) for name in names]
 
 
 def _number(text: str | None) -> int | None:

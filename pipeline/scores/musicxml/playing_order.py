@@ -40,6 +40,7 @@ class Signs:
     number: str  # of the bar, as written
     starts: bool = False  # a repeat starts before it
     times: int = 0  # how often the section that ends with it is played; 0 if none ends
+    after_jump: bool = False  # that section is repeated after a da capo or dal segno too
     ending: Ending | None = None
     jump: Jump | None = None
     unclear: str = ""  # words that speak of a jump, and of more than where to and up to where
@@ -54,12 +55,29 @@ def signs_of(parts: Sequence[Sequence[ElementTree.Element]]) -> list[Signs]:
         open_ending: Ending | None = None
         for place, measure in enumerate(measures):
             for barline in measure.findall("barline"):
+                _check_place(barline, measure)
                 open_ending = _add_barline(signs, place, barline, open_ending)
             if open_ending is not None:
                 open_ending.last = place
             _add_jumps(signs[place], measure)
     _join_endings(signs)
     return signs
+
+
+def _check_place(barline: ElementTree.Element, measure: ElementTree.Element) -> None:
+    """Raise ValueError for a repeat sign with notes of its bar on both sides."""
+    tags = [element.tag for element in measure]
+    place = list(measure).index(barline)
+    if (
+        barline.get("location") == "middle"
+        and barline.find("repeat") is not None
+        and "note" in tags[:place]
+        and "note" in tags[place:]
+    ):
+        raise ValueError(
+            f"bar {measure.get('number', '?')}: a repeat sign within the bar, with "
+            "--expand-repeats; make two bars of it"
+        )
 
 
 def _add_barline(
@@ -78,11 +96,13 @@ def _add_barline(
             signs[place + (not is_left)].starts = True
     elif repeat is not None and place - is_left >= 0:
         signs[place - is_left].times = int(repeat.get("times", 2))
+        signs[place - is_left].after_jump = repeat.get("after-jump") == "yes"
     return ending
 
 
 def _add_jumps(signs: Signs, measure: ElementTree.Element) -> None:
     for sound in measure.iter("sound"):
+        signs.starts = signs.starts or sound.get("forward-repeat") == "yes"
         if sound.get("dacapo") == "yes":
             signs.jump = signs.jump or Jump("D.C.", to_segno=False)
         if sound.get("dalsegno"):
@@ -123,7 +143,8 @@ def playing_order(signs: Sequence[Signs]) -> list[int]:
     """The places of the bars as they are played.
 
     The end of a repeat without a start goes back to the end of the repeat before it, or to the
-    first bar. After a da capo or dal segno no repeats are taken, and the last ending is played.
+    first bar. After a da capo or dal segno only repeats with `after-jump` are taken, and the last
+    ending is played.
     Raises ValueError naming a bar whose signs contradict the others or leave the order open.
     """
     _check_starts(signs)
@@ -149,7 +170,7 @@ def playing_order(signs: Sequence[Signs]) -> list[int]:
             raise ValueError(f"more than {MAX_BARS} bars with all repeats")
 
         # The end of a repeat goes back to its start, or the section is over.
-        if bar.times and not has_jumped:
+        if bar.times and (bar.after_jump or not has_jumped):
             if time < max(bar.times, ending.top if ending else 0):
                 place, time = start, time + 1
                 continue

@@ -5,64 +5,24 @@ Source: MusicXML 4.0, https://www.w3.org/2021/06/musicxml40/.
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fractions import Fraction
 from itertools import accumulate
 from pathlib import Path
-from typing import NamedTuple
 from xml.etree import ElementTree
 
-from pipeline.scores.counted_rules import (
-    CUES,
-    LOOSE_TIES,
-    PRINTED_TIES,
-    UNEQUAL_BARS,
-    by_repeats,
-)
+from pipeline.scores.counted_rules import LOOSE_TIES, PRINTED_TIES, UNEQUAL_BARS, by_repeats
 from pipeline.scores.musicxml.counting import count_attacks
 from pipeline.scores.musicxml.document import load_document
-from pipeline.scores.musicxml.instruments import Instrument, part_instruments
+from pipeline.scores.musicxml.instruments import part_instruments
+from pipeline.scores.musicxml.part_reader import Bar, Head, PartReader
 from pipeline.scores.musicxml.playing_order import playing_order, signs_of
-from pipeline.scores.notes import DEFAULT_VELOCITY, DRUMS, CountError, Score
+from pipeline.scores.notes import CountError, Score
 from pipeline.scores.quarters import NotatedRow, grace_rows, score_in_quarters
 
-SEMITONES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
-PRINTED = {"sharp": 1, "flat": -1, "double-sharp": 2, "sharp-sharp": 2, "flat-flat": -2}
-TYPES = ["maxima", "long", "breve", "whole", "half", "quarter", "eighth", "16th", "32nd"]
-TYPES += ["64th", "128th", "256th", "512th", "1024th"]
-QUARTERS = {name: Fraction(32) / 2**place for place, name in enumerate(TYPES)}
 ROUNDING = Fraction(1, 8)  # quarters by which rounded tuplets may miss the length of a bar
-
-
-class Head(NamedTuple):
-    """A note of a bar; grace notes have length 0."""
-
-    onset: Fraction  # quarters from the start of the bar
-    length: Fraction
-    program: int
-    pitch: int
-    velocity: int
-    voice: str
-    in_chord: bool
-    ends_tie: bool
-    starts_tie: bool
-    in_print: bool  # the tie that it ends is printed, but not said to sound
-
-
-@dataclass
-class Bar:
-    """The notes of a part in one bar, and how much of the bar the part fills."""
-
-    heads: list[Head] = field(default_factory=list)
-    filled: Fraction = Fraction(0)  # quarters, by notes and rests
-    by_notes: Fraction = Fraction(0)  # where the last note ends
-    rests: Fraction = Fraction(0)  # length of a rest for the whole bar
-    is_implicit: bool = False  # not counted by musicians
-    nominal: Fraction | None = None  # length by the time signature
-    tempos: list[tuple[Fraction, float]] = field(default_factory=list)  # onset, quarters per minute
 
 
 def read_musicxml(path: Path, *, expand_repeats: bool = False) -> Score:
@@ -78,10 +38,13 @@ def read_musicxml(path: Path, *, expand_repeats: bool = False) -> Score:
       piece has no room before it. Cue notes are silent.
     - A sharp or flat that is printed without <alter> sounds, as in music21, verovio and partitura.
     - Parts of transposing instruments sound where they sound, not where they are written.
-    - Repeated sections are read once. With `expand_repeats` they are read in `playing_order`.
+    - Repeated sections are read once, without the notes that only sound when they are repeated
+      (`time-only`). With `expand_repeats` they are read in `playing_order`.
     - Chord symbols are not played; dynamics and ornaments are not realised.
     - The instrument of a note, or else of its part, gives the program and the key of percussion.
-    - The first tempo mark is the tempo of the score.
+    - The first tempo mark is the tempo of the score: of several at one time the last one, and one
+      that is said to sound goes before those that are printed.
+    - A tone between two keys is rounded to the nearest key, halves up.
 
     The notes read are held against `count_attacks`. Raises ValueError where the numbers differ, and
     naming the bar where the file contradicts itself.
@@ -91,13 +54,13 @@ def read_musicxml(path: Path, *, expand_repeats: bool = False) -> Score:
     instruments = part_instruments(root)
     tally: Counter[str] = Counter()
     music = [
-        _PartReader(instruments.get(part.get("id", ""), {}), tally).bars(part) for part in parts
+        PartReader(instruments.get(part.get("id", ""), {}), tally).bars(part) for part in parts
     ]
     lengths = _bar_lengths(music, parts, tally)
 
     # As written: this is what the count is of.
     score = _laid_out(music, lengths, range(len(lengths)), tally)
-    num_sounding, num_tied, num_cues = count_attacks(root)
+    num_sounding, num_tied, num_silent = count_attacks(root)
     num_continuing = num_tied - tally[LOOSE_TIES]
     num_struck, num_written = num_sounding - num_continuing, score.notes.size
     if num_written != num_struck:
@@ -106,9 +69,20 @@ def read_musicxml(path: Path, *, expand_repeats: bool = False) -> Score:
     if expand_repeats:
         order = playing_order(signs_of([part.findall("measure") for part in parts]))
         if order != list(range(len(lengths))):
+            _check_times(parts)
             score = _laid_out(music, lengths, order, Counter())
             tally.update(by_repeats(num_written, score.notes.size))
-    return replace(score, adjustments=+tally, notes_read=num_struck + num_cues)
+    return replace(score, adjustments=+tally, notes_read=num_struck + num_silent)
+
+
+def _check_times(parts: Sequence[ElementTree.Element]) -> None:
+    """Raise ValueError naming the first bar with notes that do not sound whenever it is played."""
+    for measure in (measure for part in parts for measure in part.findall("measure")):
+        if any(note.get("time-only") for note in measure.iter("note")):
+            raise ValueError(
+                f"bar {measure.get('number', '?')}: notes that sound at certain times only "
+                "(time-only), with --expand-repeats; write the repeats out"
+            )
 
 
 def _laid_out(
@@ -120,7 +94,7 @@ def _laid_out(
     """The score of the bars in this order."""
     starts = list(accumulate((lengths[place] for place in order), initial=Fraction(0)))
     rows: list[NotatedRow] = []
-    tempos: list[tuple[float, float]] = []
+    tempos: list[tuple[Fraction, bool, float]] = []  # onset, is heard, quarters per minute
     for bars in music:
         played = [
             (start, bars[place])
@@ -128,8 +102,13 @@ def _laid_out(
             if place < len(bars)
         ]
         rows += _part_rows(played, tally)
-        tempos += [(float(start + at), bpm) for start, bar in played for at, bpm in bar.tempos]
-    return score_in_quarters(rows, tempos)
+        tempos += [
+            (start + mark.onset, mark.is_heard, mark.rate)
+            for start, bar in played
+            for mark in bar.tempos
+        ]
+    tempos.sort(key=lambda mark: mark[:2])  # at one time those that are heard come last
+    return score_in_quarters(rows, [(float(onset), rate) for onset, _, rate in tempos])
 
 
 def _part_rows(played: Sequence[tuple[Fraction, Bar]], tally: Counter[str]) -> list[NotatedRow]:
@@ -203,193 +182,3 @@ def _bar_lengths(
         tally[UNEQUAL_BARS] += any(abs(length - other) >= ROUNDING for other in filled)
         lengths.append(length)
     return lengths
-
-
-class _PartReader:
-    """Reads the bars of a part: what holds from one bar to the next, and the place within a bar."""
-
-    def __init__(self, instruments: dict[str, Instrument], tally: Counter[str]) -> None:
-        self.instruments = instruments
-        self.tally = tally
-        self.divisions = Fraction(1)  # of a quarter
-        self.nominal: Fraction | None = None
-        self.transposition: dict[str | None, int] = {}  # staff, or None for all -> semitones
-
-    def bars(self, part: ElementTree.Element) -> list[Bar]:
-        """The bars of the part. Raises ValueError naming a bar that cannot be read."""
-        bars = []
-        for measure in part.findall("measure"):
-            try:
-                bars.append(self._bar(measure))
-            except (ValueError, KeyError, AttributeError, ZeroDivisionError) as error:
-                number = measure.get("number", "?")
-                raise ValueError(f"bar {number} of part {part.get('id')}: {error}") from None
-        return bars
-
-    def _bar(self, measure: ElementTree.Element) -> Bar:
-        bar = Bar(is_implicit=measure.get("implicit") == "yes")
-        now = previous = Fraction(0)
-        written = Fraction(0)  # as `now`, by durations that may be rounded
-        exact: dict[Fraction, Fraction] = {}  # written -> now, where they differ
-        for element in measure:
-            if element.tag == "note":
-                is_chord = element.find("chord") is not None
-                onset = previous if is_chord else now
-                length = self._length(element)
-                self._add_note(bar, element, onset, length)
-                if not is_chord:
-                    previous, now = now, now + length
-                    if length:
-                        has_duration = element.find("duration") is not None
-                        written += self._quarters(element) if has_duration else length
-                    if written != now:
-                        exact[written] = now
-                rest = element.find("rest")
-                if rest is not None and rest.get("measure") == "yes":
-                    bar.rests = max(bar.rests, length)
-                else:
-                    bar.filled = max(bar.filled, onset + length)
-                    if rest is None:
-                        bar.by_notes = max(bar.by_notes, onset + length)
-            elif element.tag == "backup":
-                written -= self._quarters(element)
-                if written < 0:
-                    raise ValueError(f"<backup> goes {-written} quarters before its start")
-                now = exact.get(written, written)
-            elif element.tag == "forward":
-                written += self._quarters(element)
-                now = exact.get(written, written)
-                bar.filled = max(bar.filled, min(now, self.nominal or now))
-            elif element.tag == "attributes":
-                self._take_attributes(element)
-            elif element.tag in ("direction", "sound"):
-                bar.tempos += [(now, tempo) for tempo in _tempos(element)]
-        bar.nominal = self.nominal
-        return bar
-
-    def _take_attributes(self, element: ElementTree.Element) -> None:
-        if element.find("divisions") is not None:
-            self.divisions = Fraction(element.findtext("divisions", "").strip())
-        for time in element.findall("time"):
-            total = Fraction(0)  # 3+2/8, 2/4 3/8
-            for beats, unit in zip(time.findall("beats"), time.findall("beat-type"), strict=True):
-                count = sum(int(number) for number in (beats.text or "").split("+"))
-                total += Fraction(4 * count, int(unit.text or ""))
-            self.nominal = total or None
-        for transpose in element.findall("transpose"):
-            semitones = int(transpose.findtext("chromatic", "0"))
-            semitones += 12 * int(transpose.findtext("octave-change", "0"))
-            staff = transpose.get("number")
-            self.transposition = (
-                {**self.transposition, staff: semitones} if staff else {None: semitones}
-            )
-
-    def _quarters(self, element: ElementTree.Element) -> Fraction:
-        return Fraction(element.findtext("duration", "0").strip()) / self.divisions
-
-    def _length(self, note: ElementTree.Element) -> Fraction:
-        """Quarters that a note or rest lasts; 0 for grace notes.
-
-        The printed length counts where a duration in whole divisions cannot say it.
-        """
-        if note.find("grace") is not None:
-            return Fraction(0)
-        name = note.findtext("type", "").strip()
-        duration = self._quarters(note) if note.find("duration") is not None else None
-        if duration is not None and name not in QUARTERS:
-            return duration
-        length = QUARTERS[name]
-        length *= 2 - Fraction(1, 2 ** len(note.findall("dot")))
-        change = note.find("time-modification")
-        if change is not None:
-            length *= Fraction(
-                int(change.findtext("normal-notes", "1")), int(change.findtext("actual-notes", "1"))
-            )
-        if duration is None:
-            return length
-        is_rounded = (length * self.divisions).denominator > 1
-        return length if is_rounded and abs(length - duration) < 1 / self.divisions else duration
-
-    def _add_note(
-        self, bar: Bar, note: ElementTree.Element, onset: Fraction, length: Fraction
-    ) -> None:
-        if note.find("rest") is not None:
-            return
-        if note.find("cue") is not None:
-            self.tally[CUES] += 1
-            return
-        program, pitch = self._program_and_pitch(note)
-        said = {tie.get("type") for tie in note.findall("tie")}
-        printed = {tied.get("type") for tied in note.iterfind("notations/tied")}
-        ends_tie = bool((said | printed) & {"stop", "continue"})
-        bar.heads.append(
-            Head(
-                onset,
-                length,
-                program,
-                pitch,
-                _velocity(note),
-                note.findtext("voice", ""),
-                note.find("chord") is not None,
-                ends_tie,
-                bool((said | printed) & {"start", "continue"}),
-                "stop" not in said,
-            )
-        )
-
-    def _program_and_pitch(self, note: ElementTree.Element) -> tuple[int, int]:
-        chosen = note.find("instrument")
-        instrument = self._instrument(chosen.get("id", "") if chosen is not None else "")
-        unpitched, pitch = note.find("unpitched"), note.find("pitch")
-        if unpitched is not None:
-            if instrument.unpitched is not None:
-                return DRUMS, instrument.unpitched
-            step = unpitched.findtext("display-step", "B")
-            octave = int(unpitched.findtext("display-octave", "4"))
-            return DRUMS, _key(SEMITONES[step] + 12 * (octave + 1))
-        if pitch is None:
-            raise ValueError("a <note> that has no pitch and is no rest")
-        staff = note.findtext("staff")
-        transposition = self.transposition.get(staff, self.transposition.get(None, 0))
-        alter = pitch.findtext("alter") or PRINTED.get(note.findtext("accidental", "").strip(), 0)
-        written = SEMITONES[pitch.findtext("step", "").strip()] + float(alter)
-        key = _key(written + 12 * (int(pitch.findtext("octave", "")) + 1) + transposition)
-        return (DRUMS if instrument.is_percussion else instrument.program), key
-
-    def _instrument(self, name: str) -> Instrument:
-        """The instrument of a note, or the first of its part.
-
-        Of several instruments the first one's key of percussion is not that of every note.
-        """
-        if name in self.instruments:
-            return self.instruments[name]
-        first = next(iter(self.instruments.values()), Instrument())
-        return replace(first, unpitched=None) if len(self.instruments) > 1 else first
-
-
-def _key(semitones: float) -> int:
-    key = math.floor(semitones + 0.5)
-    if not 0 <= key <= 127:
-        raise ValueError(f"a note is MIDI key {key}; keys go from 0 to 127")
-    return key
-
-
-def _velocity(note: ElementTree.Element) -> int:
-    """The velocity that a note names: 100 % is 90."""
-    percentage = note.get("dynamics")
-    velocity = math.floor(float(percentage) * 0.9 + 0.5) if percentage else 0
-    return min(max(velocity, 0), 127) or DEFAULT_VELOCITY
-
-
-def _tempos(element: ElementTree.Element) -> list[float]:
-    """Quarters per minute that a <direction> or <sound> sets: as it sounds, else as printed."""
-    sounding = [sound.get("tempo") for sound in element.iter("sound")]
-    tempos = [float(tempo) for tempo in sounding if tempo]
-    if not tempos:
-        for mark in element.iter("metronome"):
-            unit, number = mark.findtext("beat-unit"), mark.findtext("per-minute", "")
-            if unit in QUARTERS and number.replace(".", "", 1).isdigit():
-                dots = len(mark.findall("beat-unit-dot"))
-                quarters = QUARTERS[unit] * (2 - Fraction(1, 2**dots))
-                tempos.append(float(number) * float(quarters))
-    return [tempo for tempo in tempos if tempo > 0]

@@ -71,6 +71,9 @@ LENGTHS = {
     "broken rhythm over a decoration, a space and grace notes": (
         tune("A2 > !trill!{e}B2"), "0:69(3) 2.916667:76(0.083333) 3:71"
     ),
+    "broken rhythm after grace notes": (
+        tune("A2{de}>B2"), "0:69(3) 2.833333:74(0.083333) 2.916667:76(0.083333) 3:71"
+    ),
     "triplet": (tune("(3CDE F"), "0:60(0.666667) 0.666667:62(0.666667) 1.333333:64(0.666667) 2:65"),
     "duplet": (tune("(2CD"), "0:60(1.5) 1.5:62(1.5)"),
     "quadruplet": (tune("(4CDEF"), "0:60(.75) .75:62(.75) 1.5:64(.75) 2.25:65(.75)"),
@@ -121,6 +124,12 @@ FIELDS = {
     "text blocks": (tune("C\n%%begintext\nABC|\n%%endtext\nD"), "0:60 1:62"),
     "a byte order mark": ("\ufeff" + tune("C"), "0:60"),
     "lines ending in CR LF": (tune("CD").replace("\n", "\r\n"), "0:60 1:62"),
+    "lines ending in CR": (tune("CD|\nEF").replace("\n", "\r"), "0:60 1:62 2:64 3:65"),
+    "characters that end lines for Python alone": (
+        tune("CD|\nw:la\u2028ce fa\x85 de\nEF", "N:a\x0bb\n"),
+        "0:60 1:62 2:64 3:65",
+    ),
+    "a percent sign in a text": (tune('"^50\\% slower"CD % "G"\nE'), "0:60 1:62 2:64"),
 }
 DECORATIONS = {
     name: (tune(f"C{mark}D|E"), "0:60 1:62 2:64")
@@ -153,6 +162,10 @@ VOICES = {
         tune("[V:T]CD|\n[V:B]CD|", "V:T clef=treble\nV:B clef=bass octave=-1\n"),
         "0:48 0:60 1:50 1:62",
     ),
+    "in the header with tabs": (
+        tune("V:T\nCD|\nV:B\nCD|", "V:T\tclef=treble\nV:B\tclef=bass octave=-1\n"),
+        "0:48 0:60 1:50 1:62",
+    ),
     "first in the header": (tune("C|\nV:2\nE|\nV:1\nD|", "V:1\nV:2\n"), "0:60 0:64 1:62"),
     "own keys and lengths": (
         tune("V:1\n[K:D][L:1/8]F2|F2\nV:2\nF|F"), "0:65 0:66 1:65 1:66"
@@ -164,6 +177,10 @@ VOICES = {
     "overlay of ties": (tune("C4- & E4-|C4 & E4|D"), "0:60(8) 0:64(8) 8:62"),
     "overlay of two": (tune("C2 & E & G2|D"), "0:60(2) 0:64 0:67(2) 2:62"),
     "a transposition of abc2midi's": (tune("C\n%%MIDI transpose -12\nD"), "0:60 1:50"),
+    "transpositions of abc2midi's for voices": (
+        tune("V:1\nC\nV:2\nE", "V:1\n%%MIDI transpose -12\nV:2\n%%MIDI transpose 12\n"),
+        "0:48 0:76",
+    ),
     "broken rhythm of abc2midi's": (tune("C>D", "%%MIDI ratio 2 1\n"),
                                     "0:60(1.333333) 1.333333:62(0.666667)"),
 }  # fmt: skip
@@ -283,6 +300,7 @@ def test_voices_repeat_together(tmp_path: Path) -> None:
         (tune("C", "%%transpose 2\n"), "line 5: directive transpose 2"),
         (tune("C", "%%abc-include other.abc\n"), "line 5: directive abc-include"),
         (tune("C", "%%MIDI drummap D 35\n"), "line 5: directive MIDI drummap"),
+        (tune("V:1\nC", "V:1\n%%MIDI program x\n"), "line 6: directive MIDI program x"),
         (tune("C", "U:T=A2B2\n"), "line 5: symbol U:T=A2B2"),
         (tune("C", "a line of words\n"), "line 5: no field, in the header"),
         (tune("CD|\n\nEF|"), "line 8: music after an empty line"),
@@ -358,6 +376,11 @@ def test_the_first_tempo_in_numbers_is_the_scores(
 def test_programs_and_percussion_of_abc2midi(tmp_path: Path) -> None:
     text = tune("V:1\n%%MIDI program 40\nC\nV:2\n%%MIDI channel 10\nD")
     assert read(tmp_path, text).notes[["program", "pitch"]].tolist() == [(40, 60), (DRUMS, 62)]
+    fields = "V:1\n%%MIDI program 40\nV:2\n%%MIDI channel 10\n"
+    text = tune("V:1\nC\nV:2\nD\nV:3\nE", fields)
+    assert read(tmp_path, text).notes[["program", "pitch"]].tolist() == [
+        *((0, 64), (40, 60), (DRUMS, 62))
+    ]
 
 
 def test_text_without_a_tune_is_not_abc(tmp_path: Path) -> None:

@@ -232,6 +232,7 @@ def test_several_pieces_stand_in_one_file(tmp_path: Path) -> None:
         ),
         *(("12c", 1 / 3), ("6.c", 1), ("20c", 1 / 5), ("3%2c", 8 / 3), ("3%2.c", 4), ("c4", 1)),
         *(("4c.", 1.5), ("8Pc", 0.5), ("16cQ", 0.25), ("4cyy", 1), ("4c>X", 1), ("4cTR", 1)),
+        *(("2c@16@", 2), ("4.c@32@L", 1.5), ("2c@@32@@", 2)),  # tremolos
     ],
 )
 def test_a_note_lasts_as_long_as_it_says(tmp_path: Path, token: str, quarters: float) -> None:
@@ -380,6 +381,11 @@ def test_programs_percussion_and_tempo(tmp_path: Path) -> None:
         *((0, 64), (42, 48), (53, 60), (DRUMS, 38), (0, 65), (40, 50), (53, 62), (DRUMS, 38))
     ]
     assert score.tempo == 90.5
+
+
+def test_of_tempi_at_one_time_the_last_holds(tmp_path: Path) -> None:
+    text = "**kern\n*MM132\n*MM60\n*MM90\n4c\n*MM40\n4d\n*-"
+    assert [score.tempo for score in scores_of(tmp_path, text)] == [90]
 
 
 # --- What cannot be read

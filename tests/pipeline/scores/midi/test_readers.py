@@ -123,6 +123,7 @@ events = st.tuples(
     st.one_of(
         st.tuples(st.sampled_from([0x90, 0x91, 0x99, 0x80]), st.just(60), st.sampled_from([0, 80])),
         st.tuples(st.sampled_from([0xC0, 0xC1, 0xC9]), st.integers(0, 3)),
+        st.tuples(st.just(0xB0), st.sampled_from([64, 120, 123]), st.just(0)),
         st.just((0xFF, 0x01, 2, 0xC0, 0x90)),  # a text
     ),
 )
@@ -146,6 +147,10 @@ def on(key: int = 60, *, wait: int = 0) -> bytes:
 
 def off(key: int = 60, *, wait: int = 0) -> bytes:
     return bytes([wait, 0x80, key, 0])
+
+
+def mode(controller: int, *, wait: int = 0) -> bytes:
+    return bytes([wait, 0xB0, controller, 0])
 
 
 def onsets_and_lengths(score: Score) -> list[tuple[int, int]]:
@@ -175,6 +180,17 @@ LOST_NOTE_OFF = on() + on(wait=100) + off(wait=10) + on(wait=90) + off(wait=10)
             on(wait=5) + off(wait=96) + off() + on() + on(7) + off(7, wait=96) + LOST_NOTE_OFF[4:],
             [(5, 96), (101, 0), (101, 96), (297, 10), (397, 10)],
             {"notes ended before they begin": 1},
+        ),
+        # All Notes Off and All Sound Off, by running status, end the notes of their channel alone.
+        (
+            bytes([0, 0x91, 60, 80]) + on() + mode(123, wait=9) + bytes([9, 120, 0]) + on(wait=9),
+            [(0, 9), (0, 27), (27, 0)],
+            {"notes never ended": 2},
+        ),
+        (
+            mode(123) + on() + mode(121, wait=3) + mode(124, wait=6) + on(wait=9) + off(wait=9),
+            [(0, 9), (18, 9)],
+            {},
         ),
         # A note-off that finds no note, and a whole note at its tick: the note keeps its length.
         (off() + on() + off(wait=9), [(0, 9)], {}),

@@ -9,7 +9,7 @@ import music21
 import pytest
 
 from pipeline.scores.formats import Reading
-from pipeline.scores.musicxml import reader
+from pipeline.scores.musicxml.part_reader import PartReader
 from pipeline.scores.musicxml.reader import read_musicxml
 from pipeline.scores.notes import DRUMS, Score
 from pipeline.scores.reading import read_score
@@ -170,6 +170,54 @@ def test_what_contradicts_itself_is_refused_with_the_bar(tmp_path: Path) -> None
         score_of(tmp_path, ["<note><duration>12</duration></note>"])
 
 
+# --- Transposition
+
+
+def transpose(semitones: str, more: str = "", number: str = "") -> str:
+    return f"<transpose{number}><chromatic>{semitones}</chromatic>{more}</transpose>"
+
+
+def test_a_part_sounds_as_its_transposition_says(tmp_path: Path) -> None:
+    def pitches(*transpositions: str) -> list[int]:
+        attributes = FOUR_FOUR + "".join(transpositions)
+        return [
+            pitch for _, pitch, _ in in_quarters(score_of(tmp_path, [D], attributes=attributes))
+        ]
+
+    octave = "<octave-change>-1</octave-change>"
+    assert pitches(transpose("-2")) == pitches(transpose("-2.0")) == [60]
+    assert pitches(transpose("-2", octave)) == [48]
+    # A note without <staff> stands on the first one.
+    assert pitches(transpose("-2", number=' number="1"')) == [60]
+    assert pitches(transpose("-2", number=' number="2"')) == [62]
+    assert pitches(transpose("-2"), transpose("3", number=' number="1"')) == [65]
+
+
+def test_a_transposition_begins_at_its_place_for_all_voices_of_the_bar(tmp_path: Path) -> None:
+    change = f"<attributes>{transpose('0')}</attributes>"
+    upper = xml_note("D", 24) + change + xml_note("D", 24)
+    lower = "".join(xml_note("D", 24, "<voice>2</voice>", 3) for _ in range(2))
+    score = score_of(
+        tmp_path, [upper + BACKUP.format(48) + lower], attributes=FOUR_FOUR + transpose("-2")
+    )
+    assert in_quarters(score) == [(0, 48, 2), (0, 60, 2), (2, 50, 2), (2, 62, 2)]
+
+
+def test_a_part_that_is_doubled_an_octave_away_is_refused(tmp_path: Path) -> None:
+    doubled = FOUR_FOUR + transpose("0", "<double/>")
+    with pytest.raises(ValueError, match=r"bar 1 of part P0: <double> in <transpose>: .*write"):
+        score_of(tmp_path, [D], attributes=doubled)
+
+
+def test_a_tone_between_two_keys_is_counted(tmp_path: Path) -> None:
+    def bent(step: str, alter: str) -> str:
+        return whole(step).replace("</step>", f"</step><alter>{alter}</alter>")
+
+    score = score_of(tmp_path, [bent("C", "0.5"), bent("D", "-0.5"), bent("E", "-1.0")])
+    assert in_quarters(score) == [(0, 61, 4), (4, 62, 4), (8, 63, 4)]
+    assert score.adjustments == {"tones between two keys rounded": 2}
+
+
 # --- Ties
 
 
@@ -246,11 +294,52 @@ def test_the_instrument_of_a_note_picks_the_program(tmp_path: Path) -> None:
     assert score.notes[["program", "pitch"]].tolist() == [(68, 64), (73, 60)]
 
 
+def test_an_instrument_without_a_program_has_that_of_its_name(tmp_path: Path) -> None:
+    """As in what Sibelius writes, which has no <midi-instrument>."""
+    name = '<score-instrument id="{0}"><instrument-name>{1}</instrument-name></score-instrument>'
+    flute, unknown = name.format("I", "Flute"), name.format("I", "Superius II")
+    channel = '<midi-instrument id="I"><midi-channel>1</midi-channel></midi-instrument>'
+    chosen = whole("C") + BACKUP.format(48) + whole("E", '<instrument id="II"/>')
+    two = flute + name.format("II", "Violin II")
+    programs = [
+        score_of(tmp_path, [notes], lists=lists).notes["program"].tolist()
+        for notes, lists in ((C, flute), (C, flute + channel), (C, unknown), (chosen, two))
+    ]
+    assert programs == [[73], [73], [0], [40, 73]]
+
+
+def test_a_program_changes_within_a_part(tmp_path: Path) -> None:
+    lists = '<midi-instrument id="I"><midi-program>74</midi-program></midi-instrument>'
+    change = (
+        '<sound><midi-instrument id="I"><midi-program>41</midi-program></midi-instrument></sound>'
+    )
+    upper = xml_note("C", 24) + change + xml_note("D", 24)
+    lower = "".join(xml_note(step, 24, "<voice>2</voice>", 3) for step in "EF")
+    score = score_of(tmp_path, [upper + BACKUP.format(48) + lower, E], lists=lists)
+    assert score.notes[["program", "pitch"]].tolist() == [
+        *((73, 52), (73, 60), (40, 53), (40, 62), (40, 64))
+    ]
+
+
 def test_cue_notes_are_silent_and_counted(tmp_path: Path) -> None:
     cue = xml_note("G", 24, octave=5).replace("<note>", "<note><cue/>")
     score = score_of(tmp_path, [xml_note("C", 24) + cue, whole("D")])
     assert in_quarters(score) == [(0, 60, 2), (4, 62, 4)]
     assert score.adjustments == {"cue notes left out": 1}
+
+
+def test_notes_of_the_second_time_only_are_left_out_and_counted(tmp_path: Path) -> None:
+    def at(times: str, note: str) -> str:
+        return note.replace("<note>", f'<note time-only="{times}">')
+
+    second = BACKUP.format(48) + at("2", E) + at("2", whole("E", xml_tie("stop")))
+    measures = [at("2, 1", C) + second + END, F]
+    score = score_of(tmp_path, measures)
+    assert in_quarters(score) == [(0, 60, 4), (8, 65, 4)]
+    assert score.adjustments == {"notes of later times left out": 2}
+    assert score.notes_read == 4
+    with pytest.raises(ValueError, match=r"bar 1: notes that sound at certain times only .*"):
+        score_of(tmp_path, measures, expand=True)
 
 
 def test_what_is_heard_as_tempo_goes_before_what_is_printed(tmp_path: Path) -> None:
@@ -262,6 +351,18 @@ def test_what_is_heard_as_tempo_goes_before_what_is_printed(tmp_path: Path) -> N
     heard = score_of(tmp_path, [mark.format(60, '<sound tempo="117.3"/>') + whole("C")])
     words = score_of(tmp_path, [mark.format("ca. 60", "") + whole("C")])
     assert [score.tempo for score in (printed, heard, words)] == [120, 117.3, 100]
+    spaced = score_of(tmp_path, [mark.format(" 60 ", "") + whole("C")])
+    later = score_of(tmp_path, [sound('tempo="132"') + mark.format(30, "") + whole("C")])
+    last = score_of(tmp_path, [sound('tempo="60"') + sound('tempo="90"') + whole("C")])
+    assert [score.tempo for score in (spaced, later, last)] == [120, 132, 90]
+    # <offset> puts the first of two half a bar later, or leaves its sound where it stands.
+    moved = '<sound tempo="60"><offset>24</offset></sound>'
+    aside = '<direction><direction-type/><offset{}>24</offset><sound tempo="60"/></direction>'
+    tempos = [
+        score_of(tmp_path, [first + xml_note("C", 12) + sound('tempo="90"') + E]).tempo
+        for first in (moved, aside.format(' sound="yes"'), aside.format(""))
+    ]
+    assert tempos == [90, 90, 60]
 
 
 # --- Repeats
@@ -322,6 +423,14 @@ C, D, E, F, G = (whole(step) for step in "CDEFG")
             [C, D + sound('tocoda="c"'), E + sound('dacapo="yes"'), sound('coda="c"') + F, G],
             "CDECDFG",
         ),
+        (
+            [
+                *(C + END.replace("<repeat ", '<repeat after-jump="yes" '), D + words("Fine")),
+                *(E + END, F + words("D.C. al Fine")),
+            ],
+            "CCDEDEFCCD",
+        ),
+        ([C, "<sound forward-repeat='yes'/>" + D + END, E], "CDDE"),
     ],
 )
 def test_repeats_are_played_as_musicians_play_them(
@@ -349,12 +458,13 @@ def test_signs_that_lead_nowhere_are_named(tmp_path: Path) -> None:
         ([C + words("Fine"), D + words("ancora una volta")], "bar 1: 'Fine' .*no D.C. or D.S."),
         ([C + words("To Coda"), D], "bar 1: 'To Coda' .*no D.C. or D.S."),
         ([C + words("Fine"), D + words("D.C."), E + words("D.C.")], "bar 3: .*second jump"),
+        ([C, D + END.replace("right", "middle") + E], "bar 2: a repeat sign within the bar"),
     ],
 )
 def test_a_da_capo_that_leaves_the_order_open_is_refused_by_bar(
     tmp_path: Path, measures: list[str], reason: str
 ) -> None:
-    assert names(tmp_path, measures, expand=False) == "CDEFG"[: len(measures)]
+    assert names(tmp_path, measures, expand=False) == "CDEFG"[: "".join(measures).count("<pitch")]
     with pytest.raises(ValueError, match=reason):
         names(tmp_path, measures)
 
@@ -372,13 +482,13 @@ def test_a_da_capo_in_words_may_go_on_where_sound_says_the_order(tmp_path: Path)
 def test_a_reader_that_loses_a_note_is_found_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add_note = reader._PartReader._add_note
+    add_note = PartReader._add_note
 
     def lose_e(self, bar, note, *times) -> None:
         if note.findtext("pitch/step") != "E":
             add_note(self, bar, note, *times)
 
-    monkeypatch.setattr(reader._PartReader, "_add_note", lose_e)
+    monkeypatch.setattr(PartReader, "_add_note", lose_e)
     with pytest.raises(ValueError, match="1 notes were read, but 2 are written: 3 that sound"):
         score_of(tmp_path, [whole("C", xml_tie("start")) + whole("C", xml_tie("stop")) + E])
 
