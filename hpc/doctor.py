@@ -34,6 +34,7 @@ from hpc.diagnostics.remote_hosts import (
     try_mpirun,
 )
 from hpc.diagnostics.shared_network import SharedNetwork, network, shared_networks
+from hpc.distributed.addresses import is_here
 from hpc.distributed.hosts import parse_hosts
 from pipeline.runtime.command import Parser, run_command
 from pipeline.runtime.files import write_json
@@ -107,18 +108,16 @@ def interview(
     flags = ["--data", str(data), "--names", ",".join(hosts), *(["--quick"] if quick else [])]
     names = hosts if len(hosts) > 1 else []
 
-    here = socket.gethostname()
-    replies = ask_all([host for host in hosts if host != here], flags)
-    if here in hosts:
-        replies[here] = Answer(collect(data, names, quick))
+    elsewhere = [host for host in hosts if not is_here(host)]
+    replies = ask_all(elsewhere, flags)
+    replies |= {host: Answer(collect(data, names, quick)) for host in hosts if is_here(host)}
     answers, table = {}, []
     for host, reply in ((host, replies[host]) for host in hosts):
         if isinstance(reply, UnreachableError):
             table.append(Finding("ssh", "failed", f"{host}: {reply}", reply.advice))
         else:
             answers[host] = reply
-    others = [host for host in answers if host != socket.gethostname()]
-    if others:
+    if others := [host for host in answers if host in elsewhere]:
         table.append(Finding("ssh", "ok", f"{', '.join(others)} without a prompt"))
     return answers, table
 

@@ -216,12 +216,15 @@ def test_a_launch_that_fails_says_so_and_one_mended_by_settings_is_a_warning(
     assert worst(checks.launch(facts, slots, other, None)).status == "failed"
 
 
+@pytest.mark.parametrize("name", [socket.gethostname(), "localhost"])
 def test_this_host_needs_no_ssh_to_itself(
-    data_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    name: str, data_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "")  # neither ssh nor mpirun
-    doctor.main(["--quick", "-H", socket.gethostname(), "--data", str(data_dir)])
-    assert "ssh" not in capsys.readouterr().out
+    doctor.main(["--quick", "-H", f"{name}:2", "--data", str(data_dir)])
+    said = capsys.readouterr().out
+    assert "ssh" not in said
+    assert "Python" in said
 
 
 @pytest.mark.skipif(shutil.which("ip") is None, reason="no ip command here")
