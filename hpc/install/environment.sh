@@ -53,7 +53,7 @@ mkdir -p "$SETUP_DIR"
 touch "$unfinished"
 stage environment "[2/3] Python packages into .venv (about 3 GB with TensorFlow)" install
 rm "$unfinished"
-[ -z "$ports" ] || stage ports "      MIDI ports" from_pypi --editable ".[ports]" ||
+[ -z "$ports" ] || optional=yes stage ports "      MIDI ports" from_pypi --editable ".[ports]" ||
     echo "MIDI ports were left out: python-rtmidi was not built. --live synth and --live stdout work. As root on" \
         "Debian or Ubuntu: apt-get install libasound2-dev pkg-config g++ python3-dev; then $PWD/.venv/bin/python" \
         "-m pip install --constraint constraints.txt --editable '.[ports]'"

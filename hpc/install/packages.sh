@@ -18,7 +18,10 @@ mpirun       | openmpi-bin        | -
 mpicxx       | libopenmpi-dev     | -
 ssh          | openssh-client     | training on several hosts
 fluidsynth   | fluidsynth         | WAV files: without it MIDI and pictures only
-soundfont    | timgm6mb-soundfont | WAV files: without it MIDI and pictures only'
+soundfont    | timgm6mb-soundfont | WAV files: without it MIDI and pictures only
+alsa         | libasound2-dev     | MIDI ports, which this Python compiles
+pkg-config   | pkg-config         | -
+python-dev   | python3-dev        | -'
 test_table='
 ip           | iproute2           | tests on two hosts
 sshd         | openssh-server     | tests on two hosts
@@ -31,13 +34,21 @@ chromedriver | chromium-driver    | tests in a browser'
 # Their packages enable daemons. That is nobody's wish on a machine that boots services, for a test.
 daemons=' openssh-server slurm-wlm munge '
 
+# python-rtmidi 1.5.8, for MIDI ports, has wheels up to Python 3.12.
+compiles_ports() { python=$(find_python "$is_supported") && "$python" -c "import sys; sys.exit(sys.version_info < (3, 13))"; }
+
 found() {
+    local python
     case $1 in
         soundfont)
             [ -n "${SOUNDFONT:-}" ] || compgen -G '/usr/share/sounds/sf[23]/*.sf[23]' >/dev/null ||
                 compgen -G '/usr/share/soundfonts/*.sf[23]' >/dev/null ;;
         # a Python of another kind (pyenv, conda, uv, a module) needs no package
         python-venv) has_python || ! venv_package >/dev/null || { ! may_install && find_uv >/dev/null; } ;;
+        alsa) ! compiles_ports || { has pkg-config && pkg-config --exists alsa; } ;;
+        pkg-config) ! compiles_ports || has pkg-config ;;
+        python-dev) ! compiles_ports ||
+            "$python" -c "import os, sysconfig as s; os.stat(s.get_path('include') + '/Python.h')" 2>/dev/null ;;
         *) has "$1" ;;
     esac
 }

@@ -10,7 +10,7 @@ free_mb() { df --output=avail --block-size=1M . | tail -n 1 | tr -d ' '; }
 
 # stage NAME TEXT COMMAND...: runs COMMAND into $SETUP_DIR/NAME.log and prints "TEXT ... 12 s"; the
 # command's exit code. A failure shows where the log lies, its first errors (of a build they stand
-# hundreds of lines before the end) and its end.
+# hundreds of lines before the end) and its end; with `optional=yes` before it, only where it lies.
 stage() {
     local log=$SETUP_DIR/$1.log text=$2 code=0 started=$SECONDS ticker=
     shift 2
@@ -27,6 +27,8 @@ stage() {
     elif grep -qiE 'no space left on device|disk quota exceeded' "$log" || [ "$(free_mb)" -lt 20 ]; then
         printf 'failed after %d s: the disk is full. Make room in %s, and give the same command again\n' \
             $((SECONDS - started)) "$PWD"
+    elif [ -n "${optional:-}" ]; then
+        printf 'left out after %d s; why: %s\n' $((SECONDS - started)) "$PWD/$log"
     else
         printf 'failed after %d s; from %s:\n' $((SECONDS - started)) "$PWD/$log"
         {

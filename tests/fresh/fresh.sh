@@ -94,9 +94,9 @@ timed() {
     shift 2
     "$@" >"$log" 2>&1 || code=$?
     while IFS= read -r line; do # the stages that the set-up itself has timed
-        if [[ $line =~ ^(.*)\ \.\.\.\ (failed\ after\ )?([0-9]+)\ s ]]; then
-            row "${BASH_REMATCH[1]}" "${BASH_REMATCH[3]}" "${BASH_REMATCH[2]:+failed}"
-            known=$((known + BASH_REMATCH[3]))
+        if [[ $line =~ ^(.*)\ \.\.\.\ ((failed|left\ out)\ after\ )?([0-9]+)\ s ]]; then
+            row "${BASH_REMATCH[1]}" "${BASH_REMATCH[4]}" "${BASH_REMATCH[3]}"
+            known=$((known + BASH_REMATCH[4]))
         fi
     done <"$log"
     line=$(grep -E '^error|^Horovod was left out|left out\.' "$log" | tail -n 1 || true)

@@ -34,7 +34,10 @@ case "$*" in
         while [ "$1" != --wheel-dir ]; do shift; done
         mkdir -p "$2" && touch "$2/horovod-0.whl" ;;
     *--force-reinstall*) ! grep -q damaged "${!#}" || exit 1 ;;
-    "-m pip install"*"[ports]") exit "${PORTS_CODE:-0}" ;;
+    "-m pip install"*"[ports]")
+        echo "error: no compiler"
+        exit "${PORTS_CODE:-0}" ;;
+    *"version_info < (3, 13)"*) exit "${IS_OLDER:-1}" ;;
     "-m pip install"*) exit "${PIP_CODE:-0}" ;;
 esac
 """
@@ -165,10 +168,23 @@ def test_midi_ports_that_cannot_be_compiled_are_left_out_alone(clone: Clone) -> 
     assert done.returncode == 0, done.stdout
     assert "MIDI ports were left out: python-rtmidi was not built" in done.stdout
     assert "apt-get install libasound2-dev pkg-config" in done.stdout
+    assert "no compiler" not in done.stdout  # it stands in the log, which is named
+    assert "no compiler" in (clone.folder / ".venv/setup/ports.log").read_text()
+    assert f"why: {clone.folder}/.venv/setup/ports.log" in done.stdout
     assert "--editable .[compose,live]" in clone.calls()
     assert (clone.folder / ".venv/setup/environment").exists()
     assert "left out" not in clone.run("environment.sh", "compose", "ports", "live").stdout
     assert clone.calls().count("--editable .[ports]") == 2
+
+
+@pytest.mark.parametrize("is_older", [True, False])
+def test_a_python_that_compiles_midi_ports_asks_for_what_that_needs(
+    clone: Clone, is_older: bool
+) -> None:
+    done = clone.run("packages.sh", "train", PATH=clone.only_ours(), IS_OLDER=str(int(is_older)))
+    assert done.returncode == 0, done.stderr
+    assert ("missing: alsa (libasound2-dev), needed for MIDI ports" in done.stdout) != is_older
+    assert (" libasound2-dev pkg-config" in done.stdout) != is_older
 
 
 def with_a_wheel(clone: Clone) -> Path:
