@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -57,7 +56,6 @@ OWN = ("strategy", "run", "from_run", "steps", "global_batch_size", "local_batch
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code of a measurement with the given flags."""
     flags = parse_flags(argv)
-    flags.command = shlex.join(["python", *sys.argv] if argv is None else [__file__, *argv])
     with signals_interrupt():
         return run_command(lambda: scale(flags))
 

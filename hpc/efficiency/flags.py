@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -27,7 +29,7 @@ OF_MEASURING = (
 
 
 def parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The flags; ends the program for those that do not go together."""
+    """The flags, with their text as `command`; ends the program where they do not go together."""
     parser = Parser(
         description="How well training scales with workers, and where the rest of the time goes.",
         usage="%(prog)s [flags] [-- flags of hpc/train.py]",
@@ -90,6 +92,8 @@ def parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
     if flags.link < 0:
         parser.error(f"--link is {flags.link:g}; give Gbit/s above 0")
     _refuse_unused(flags, parser)
+    words = sys.argv if argv is None else ["hpc/scaling.py", *argv]
+    flags.command = shlex.join(["python", *words])
     return flags
 
 

@@ -13,10 +13,16 @@ from matplotlib.image import imread
 
 from hpc.efficiency.flags import names_of
 from hpc.scaling import main
+from hpc.scaling import parse_flags as scaling_flags
 from hpc.train import main as train
 from pipeline.runtime.files import add_line, read_lines
 from tests.conftest import NUM_LANES, REPOSITORY, SEARCH_PATH
 from tests.hpc.launching import refusal
+
+
+def test_flags_that_a_notebook_parses_name_the_command_that_does_the_same() -> None:
+    flags = scaling_flags(["--workers=1,2", "--", "--preset=tiny"])
+    assert flags.command == "python hpc/scaling.py --workers=1,2 -- --preset=tiny"
 
 
 def test_what_cannot_be_measured_is_refused_in_a_line_before_anything_starts(
