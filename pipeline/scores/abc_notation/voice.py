@@ -166,7 +166,12 @@ class Voice:
             self._bar.begins_section = True
 
     def ending(self, numbers: str, line: int) -> None:
-        """A first, second or later ending begins."""
+        """A first, second or later ending begins, or one with a title in quotation marks.
+
+        Raises ValueError for a title within a bar: it may stand in a chord that has no end.
+        """
+        if numbers.startswith('"') and self._now:
+            raise ValueError(f"neither a chord nor an ending at a bar line: [{numbers}")
         self._end_bar(line)
         self._bar.endings = _ending_numbers(numbers)
         if not self._bar.endings:
