@@ -10,7 +10,8 @@ from fractions import Fraction
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from pipeline.scores.counted_rules import CUES, LATER_TIMES, ROUNDED
+from pipeline.scores.counted_rules import CUES, FINGERED, LATER_TIMES, ROUNDED
+from pipeline.scores.musicxml.harmonics import fingered_notes
 from pipeline.scores.musicxml.instruments import Instrument, changed
 from pipeline.scores.notes import DEFAULT_VELOCITY, DRUMS
 
@@ -131,11 +132,15 @@ class PartReader:
         changes: list[tuple[Fraction, ElementTree.Element]],
     ) -> None:
         """Add the notes of a bar; each change holds for all voices from its own time on."""
+        fingered = fingered_notes(note for _, _, note in notes)
         waiting = sorted(changes, key=lambda change: change[0])
         for onset, length, note in sorted(notes, key=lambda found: found[0]):
             while waiting and waiting[0][0] <= onset:
                 self._change_sound(waiting.pop(0)[1])
-            self._add_note(bar, note, onset, length)
+            if note in fingered:
+                self.tally[FINGERED] += 1
+            else:
+                self._add_note(bar, note, onset, length)
         for _, change in waiting:
             self._change_sound(change)
 

@@ -35,7 +35,8 @@ def read_musicxml(path: Path, *, expand_repeats: bool = False) -> Score:
       verovio; music21 and partitura strike the note again.
     - A length is the duration, or the printed one where the file's divisions are too coarse for it.
     - Grace notes come right before the beat, a twelfth of a quarter each, or shorter where the
-      piece has no room before it. Cue notes are silent.
+      piece has no room before it. Cue notes are silent, and so are the `fingered_notes` of
+      artificial harmonics; music21, verovio, partitura and MuseScore play them.
     - A sharp or flat that is printed without <alter> sounds, as in music21, verovio and partitura.
     - Parts of transposing instruments sound where they sound, not where they are written.
     - Repeated sections are read once, without the notes that only sound when they are repeated
