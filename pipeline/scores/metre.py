@@ -40,17 +40,15 @@ def _metres(path: Path) -> dict[Metre, float]:
     """
     if path.suffix.lower() in MIDI_SUFFIXES:
         return _metres_of_midi(path)
-    import music21
+    from pipeline.scores.reading import read_score  # it loads music21
 
     try:
-        piece = music21.converter.parse(path, forceSource=True, storePickle=False).flatten()
-    except Exception:  # of the errors of music21's readers there is no list
+        score = read_score(path)
+    except (ValueError, OSError):  # whoever reads its notes says why
         return {}
-    found = [
-        (float(metre.offset), (metre.numerator, metre.denominator))
-        for metre in piece.getElementsByClass("TimeSignature")
-    ]
-    return _lengths(found, float(piece.highestTime))
+    found = [(onset, (upper, lower)) for onset, upper, lower in score.time_signatures]
+    last = max((onset for onset, _ in found), default=0.0)
+    return _lengths(found, max(score.end / score.resolution, last))
 
 
 def _metres_of_midi(path: Path) -> dict[Metre, float]:

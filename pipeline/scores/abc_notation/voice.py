@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from pipeline.scores.abc_notation.fields import FREE_METRE, Metre
 from pipeline.scores.abc_notation.settings import NOT_AT_ALL, SAME_OCTAVE, Setting
 from pipeline.scores.abc_notation.symbols import WrittenNote
 
@@ -53,6 +54,7 @@ class Bar:
     repeat_to: int = 0  # `:|` after it: the same
     begins_section: bool = False  # a double bar line stands before it
     endings: tuple[int, ...] = ()
+    metre: Metre = FREE_METRE
     part: str = ""  # of a P: field before it
     unclear: str = ""  # a sign at its beginning that says nothing about the order of bars
 
@@ -225,6 +227,7 @@ class Voice:
             chord.scale(factor)
             self._broken = None
         self._bar.chords.append(chord)
+        self._bar.metre = self.setting.metre
         self._now += chord.length
         self._last = chord
 

@@ -55,6 +55,7 @@ class Bar:
     rests: Fraction = Fraction(0)  # length of a rest for the whole bar
     is_implicit: bool = False  # not counted by musicians
     nominal: Fraction | None = None  # length by the time signature
+    metre: tuple[int, int] | None = None  # the time signature
     tempos: list[Tempo] = field(default_factory=list)
 
 
@@ -66,6 +67,7 @@ class PartReader:
         self.tally = tally
         self.divisions = Fraction(1)  # of a quarter
         self.nominal: Fraction | None = None
+        self.metre: tuple[int, int] | None = None
         self.transposition: dict[str | None, float] = {}  # staff, or None for all -> semitones
 
     def bars(self, part: ElementTree.Element) -> list[Bar]:
@@ -122,7 +124,7 @@ class PartReader:
                 bar.tempos += _tempos(element, now + _offset(element) / self.divisions)
                 changes.append((now, element))
         self._add_notes(bar, notes, changes)
-        bar.nominal = self.nominal
+        bar.nominal, bar.metre = self.nominal, self.metre
         return bar
 
     def _add_notes(
@@ -148,11 +150,13 @@ class PartReader:
         if element.find("divisions") is not None:
             self.divisions = Fraction(element.findtext("divisions", "").strip())
         for time in element.findall("time"):
-            total = Fraction(0)  # 3+2/8, 2/4 3/8
+            total, units = Fraction(0), [1]  # 3+2/8, 2/4 3/8
             for beats, unit in zip(time.findall("beats"), time.findall("beat-type"), strict=True):
                 count = sum(int(number) for number in (beats.text or "").split("+"))
-                total += Fraction(4 * count, int(unit.text or ""))
+                units.append(int(unit.text or ""))
+                total += Fraction(4 * count, units[-1])
             self.nominal = total or None
+            self.metre = (int(total * max(units) / 4), max(units)) if total else None
 
     def _change_sound(self, element: ElementTree.Element) -> None:
         """Obey what changes the pitch or the program of the notes that follow."""
