@@ -221,6 +221,7 @@ def test_many_gaps_are_counted_and_not_all_printed(
         ({"chord_progressions": "[['C'], ['G']]"}, "needed: one list of chord symbols in a list"),
         ({"bpm": "fast"}, "bpm is 'fast': could not convert"),
         ({"bpm": "inf"}, "bpm is 'inf': a finite number is needed"),
+        ({"bpm": "0"}, "bpm is '0': a number above 0 is needed"),
         ({"num_measures": "8.5"}, "num_measures is '8.5': a whole number is needed"),
         ({"split_data": "test"}, "split_data is 'test': needed: train or val"),
     ],
