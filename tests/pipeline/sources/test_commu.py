@@ -10,11 +10,13 @@ import pytest
 from pipeline.dataset.manifest import Manifest
 from pipeline.dataset.records import read_features, read_pieces
 from pipeline.preprocessing.build import Settings, build_data_set
+from pipeline.preprocessing.encoder import Encoded, Encoder
 from pipeline.scores.labels import Features, summarise
 from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import Score, make_notes
 from pipeline.sources.collect import content_digests, label_digests, open_sources
 from pipeline.sources.commu import COLUMNS as COMMU_COLUMNS
+from pipeline.sources.piece import Piece
 from pipeline.vocabulary.events import EventVocabulary
 from tests.pipeline.sources.data_sets import (
     COMMU_ROW,
@@ -124,6 +126,23 @@ def test_a_chord_after_a_pick_up_stands_before_the_note_of_its_bar(tmp_path: Pat
     chords = [(step / quarter, name) for step, name in said if name.startswith("CHORDS ")]
     assert chords == [  # in quarters after the first note; all conditions come every four quarters
         *((0, "CHORDS ?"), (1, "CHORDS C"), (4, "CHORDS C"), (5, "CHORDS F")),
+    ]
+
+
+def test_chords_are_counted_from_the_step_to_which_the_first_note_is_rounded(
+    tmp_path: Path,
+) -> None:
+    """A first note half a step late is rounded to step 1: the second eighth is 5 steps later."""
+    notes = make_notes([(1, 0, 60, 11, 80), (12, 0, 62, 12, 80)])  # in 24ths of a quarter
+    score = Score(notes, 24, notes_read=2)
+    encoder = Encoder(EventVocabulary(conditions=("chords",)), reader=lambda path: [score])
+    piece = Piece("piece", tmp_path, features=Features(chords=("C", "G")))
+    [found] = encoder(piece)
+    assert isinstance(found, Encoded)
+    said = [encoder.vocabulary.token_name(token) for token in found.ids.tolist()]
+    assert said[1:] == [
+        *("CHORDS C", "NOTE 60", "DURATION 5", "SHIFT 5"),
+        *("CHORDS G", "NOTE 62", "DURATION 6", "END"),
     ]
 
 
