@@ -82,3 +82,12 @@ def test_a_file_without_a_metre_is_told(suffix: str, text: str, tmp_path: Path) 
     said: list[str] = []
     assert quarters_per_bar(path, said.append) == 4
     assert "no time signature is found in" in said[0]
+
+
+@pytest.mark.parametrize("name", ["piece.abc", "piece.krn", "piece.musicxml", "piece.mid"])
+def test_of_a_file_that_cannot_be_read_no_metre_is_told(name: str, tmp_path: Path) -> None:
+    """What is wrong with it is said by whoever reads its notes."""
+    (tmp_path / name).write_text("X:1\nK:C\nCDEF|\n\nX:2\nK:C\nGABc|\n")  # of ABC, two tunes
+    said: list[str] = []
+    assert quarters_per_bar(tmp_path / name, said.append) == 4
+    assert said == []
