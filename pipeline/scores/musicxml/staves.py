@@ -123,10 +123,11 @@ def _group_in_beats(symbols: list[Symbol], resolution: int) -> None:
 def _without_tuplet_ends(members: list[Symbol]) -> list[list[Symbol]]:
     """The notes of a beam, in two beams where it would begin within a tuplet and end after it.
 
-    verovio takes the notes after such a tuplet for a part of it.
+    verovio takes the notes after such a tuplet for a part of it, and those after a tuplet that is
+    the first note alone.
     """
     first = members[0].value
-    if first is None or first.actual == 1 or "start" in members[0].tuplet:
+    if first is None or first.actual == 1 or members[0].tuplet == ["start"]:
         return [members]
     within = list(takewhile(lambda symbol: "stop" not in symbol.tuplet, members))
     size = len(within) + 1

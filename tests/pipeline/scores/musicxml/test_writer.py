@@ -259,6 +259,10 @@ def test_no_beam_begins_within_a_triplet_and_ends_after_it(tmp_path: Path) -> No
     # In each beat: a rest, two 16ths with two beams, an eighth.
     assert beams[:8] == 2 * [[], ["begin", "begin"], ["end", "end"], []]
 
+    # A triplet eighth alone, an eighth, and the rest of a triplet.
+    root = written(score_of([(0, 0, 60, 4, 80), (4, 0, 62, 6, 80)]), tmp_path)
+    assert list(root.iter("beam")) == []
+
 
 def test_a_part_played_by_a_piano_is_a_piano_for_readers_of_names(tmp_path: Path) -> None:
     """A part called Soprano that names a piano: where the name goes first, it would be a voice."""
