@@ -14,11 +14,12 @@ from pipeline.scores.cache import ScoreCache
 from pipeline.scores.counted_rules import num_left_out
 from pipeline.scores.formats import AS_WRITTEN, SYMUSIC, Reading
 from pipeline.scores.labels import Features
-from pipeline.scores.notes import DRUMS, CountError, NoNotesError, Refusal, Score
+from pipeline.scores.notes import CountError, NoNotesError, Refusal, Score, steps_of
 from pipeline.sources.piece import Piece
 from pipeline.sources.splits import music_digest
 from pipeline.vocabulary.conditions import CHORDS, is_understood
 from pipeline.vocabulary.events import EventVocabulary
+from pipeline.vocabulary.fitting import without_percussion
 from pipeline.vocabulary.registry import Vocabulary
 
 
@@ -84,10 +85,10 @@ class Encoder:
         if not isinstance(self.vocabulary, EventVocabulary) or not self.vocabulary.conditions:
             return self.vocabulary.encode_fitted(fitted)
         # Chord labels count time from the start of the file, ids from the first note.
-        onsets = score.notes["onset"]
+        notes = score.notes
         if not self.vocabulary.instruments:
-            onsets = onsets[score.notes["program"] != DRUMS]
-        first_step = round(int(onsets.min()) * fitted.resolution / score.resolution)
+            notes, _ = without_percussion(notes)
+        first_step = int(steps_of(notes, score.resolution, fitted.resolution)[0].min())
         return self.vocabulary.encode_fitted(fitted, features, first_step)
 
     def _pieces(self, piece: Piece) -> Sequence[Score | Refusal]:

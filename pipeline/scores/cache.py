@@ -98,7 +98,7 @@ def _pack(pieces: Pieces) -> bytes:
         if isinstance(piece, Refusal)
         else [
             *(piece.notes.size, piece.resolution, piece.tempo),
-            *(dict(piece.adjustments), piece.notes_read),
+            *(dict(piece.adjustments), piece.notes_read, list(piece.time_signatures)),
         ]
         for piece in pieces
     ]

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 AFTER_END = "notes after End of Track left out"  # MIDI
 CHORD_TRACK = "notes of the chord track left out"  # ComMU
 CUES = "cue notes left out"  # MusicXML
+FINGERED = "fingers of harmonics left out"  # MusicXML: where a string is stopped or touched
 LATER_TIMES = "notes of later times left out"  # MusicXML: a passage that is repeated
 PASSED_OVER = "notes that repeats pass over"  # notation, with --expand-repeats
 PERCUSSION = "percussion left out"
@@ -20,7 +21,8 @@ DOUBLED = "doubled notes merged"  # vocabulary events
 JOINED = "repeated or doubled notes joined"  # vocabulary grid
 BEYOND = "notes that begin beyond the voices left out"
 LEAVE_OUT = {
-    *(AFTER_END, CHORD_TRACK, CUES, LATER_TIMES, PASSED_OVER, PERCUSSION, DOUBLED, JOINED, BEYOND)
+    *(AFTER_END, CHORD_TRACK, CUES, FINGERED, LATER_TIMES, PASSED_OVER),
+    *(PERCUSSION, DOUBLED, JOINED, BEYOND),
 }
 
 # Notes of the data set that the file does not have.

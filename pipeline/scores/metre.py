@@ -34,23 +34,22 @@ def quarters_per_bar(path: Path, say: Callable[[str], None] = print) -> int:
 
 
 def _metres(path: Path) -> dict[Metre, float]:
-    """How long each time signature of a file holds, in its order; none if it cannot be read.
+    """How long each time signature of a file holds, in its order.
 
-    A MIDI file is in 4/4 where it names none, by the standard.
+    A MIDI file is in 4/4 where it names none, by the standard. So is a file that cannot be read:
+    whoever reads its notes says why.
     """
     if path.suffix.lower() in MIDI_SUFFIXES:
         return _metres_of_midi(path)
-    import music21
+    from pipeline.scores.reading import read_score  # it loads music21
 
     try:
-        piece = music21.converter.parse(path, forceSource=True, storePickle=False).flatten()
-    except Exception:  # of the errors of music21's readers there is no list
-        return {}
-    found = [
-        (float(metre.offset), (metre.numerator, metre.denominator))
-        for metre in piece.getElementsByClass("TimeSignature")
-    ]
-    return _lengths(found, float(piece.highestTime))
+        score = read_score(path)
+    except (ValueError, OSError):
+        return {COMMON: 0}
+    found = [(onset, (upper, lower)) for onset, upper, lower in score.time_signatures]
+    last = max((onset for onset, _ in found), default=0.0)
+    return _lengths(found, max(score.end / score.resolution, last))
 
 
 def _metres_of_midi(path: Path) -> dict[Metre, float]:
@@ -59,7 +58,7 @@ def _metres_of_midi(path: Path) -> dict[Metre, float]:
     try:
         tracks = mido.MidiFile(path, clip=True).tracks
     except (OSError, EOFError, ValueError, IndexError, mido.KeySignatureError):
-        return {}
+        return {COMMON: 0}
     found: list[tuple[float, Metre]] = [(0, COMMON)]
     end = 0
     for track in tracks:

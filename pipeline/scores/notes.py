@@ -24,6 +24,7 @@ NOTE = np.dtype(
 )
 BITS = {name: 8 * NOTE[name].itemsize for name in NOTE.names or ()}
 ORDER = ["onset", "program", "pitch", "duration"]
+TimeSignature = tuple[float, int, int]  # onset in quarters, upper and lower number
 NoteRow = tuple[int, int, int, int, int]  # onset, program, pitch, duration, velocity: as in NOTE
 
 
@@ -37,6 +38,7 @@ class Score:
     adjustments: Mapping[str, int] = field(default_factory=dict)  # rule of reading -> notes
     # Notes of the file by a count that is independent of the reader; None: they were not counted.
     notes_read: int | None = None
+    time_signatures: Sequence[TimeSignature] = ()  # of notation: those that the file writes
 
     @property
     def end(self) -> int:

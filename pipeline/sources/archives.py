@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from pipeline.sources.tables import report
+
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
 # Far above any collection (the largest public one, Lakh, has 176,000 files and 6 GB), far below
@@ -38,16 +40,21 @@ def is_archive(path: Path) -> bool:
 def extract_scores(archive: Path, folder: Path, suffixes: tuple[str, ...]) -> None:
     """Write the archive's plain files with these suffixes below `folder`, under their names.
 
-    Links, devices and the like are left out. Raises ValueError for an archive that cannot be read,
+    Links, devices and the like are left out. Of two files of one name the last is written, as
+    tar does, with a line that says so. Raises ValueError for an archive that cannot be read,
     has a member whose name leads out of the folder, or is larger than the limits.
     """
     members = _zip_members if archive.name.lower().endswith(".zip") else _tar_members
     total_bytes = 0
+    written: set[Path] = set()
+    twice: set[str] = set()
     try:
         for count, (name, stream) in enumerate(members(archive, suffixes), 1):
             if count > MAX_MEMBERS:
                 raise ValueError(f"{archive} holds more than {MAX_MEMBERS} files")
             path = _inside(folder, name, archive)
+            twice |= {name} if path in written else set()
+            written.add(path)
             path.parent.mkdir(parents=True, exist_ok=True)
             with stream, path.open("wb") as output:
                 total_bytes += _copy(stream, output, f"{archive}: {name}")
@@ -55,6 +62,7 @@ def extract_scores(archive: Path, folder: Path, suffixes: tuple[str, ...]) -> No
                 raise ValueError(f"{archive} unpacks to more than {MAX_TOTAL_BYTES >> 30} GiB")
     except _DAMAGED as error:
         raise ValueError(f"{archive} cannot be unpacked: {error}") from None
+    report(f"{archive.name} has two files of one name, the last is used", twice)
 
 
 def _zip_members(archive: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[str, IO[bytes]]]:

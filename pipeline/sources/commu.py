@@ -23,7 +23,14 @@ from pipeline.scores.labels import Features
 from pipeline.scores.notes import Score
 from pipeline.sources.archives import is_archive
 from pipeline.sources.piece import Piece
-from pipeline.sources.tables import cell, number, read_table, report, whole_number
+from pipeline.sources.tables import (
+    cell,
+    positive_number,
+    read_table,
+    report,
+    rows_by_name,
+    whole_number,
+)
 
 TABLE, FOLDER, ARCHIVE = "commu_meta.csv", "commu_midi", "commu_midi.tar"
 SPLITS = {"train": "train", "val": "valid"}  # there is no official test split
@@ -44,7 +51,7 @@ def commu_pieces(path: Path, unpack: Callable[..., Path]) -> list[Piece]:
     missing, or for a value of another form.
     """
     table, midi = _table_and_files(path, unpack)
-    rows = _rows(table)
+    rows = rows_by_name(table, read_table(table, COLUMNS), lambda row: row["id"])
     files = _files(midi, {name: row["split_data"] for name, row in rows.items()})
     report(f"{TABLE} names a piece without a file", rows.keys() - files.keys())
     report(f"left out, not in {TABLE}", files.keys() - rows.keys())
@@ -61,17 +68,6 @@ def commu_pieces(path: Path, unpack: Callable[..., Path]) -> list[Piece]:
         for name, row in rows.items()
         if name in files
     ]
-
-
-def _rows(table: Path) -> dict[str, dict[str, str]]:
-    """Id -> row of the metadata."""
-    rows: dict[str, dict[str, str]] = {}
-    twice = set()
-    for row in read_table(table, COLUMNS):
-        if rows.setdefault(row["id"], row) is not row:
-            twice.add(row["id"])
-    report(f"{TABLE} has two rows for a piece, the first is used", twice)
-    return rows
 
 
 def _files(midi: Path, split_of: dict[str, str]) -> dict[str, Path]:
@@ -140,7 +136,7 @@ def _features(table: Path, row: dict[str, str]) -> Features:
         chords=_from_the_first_bar(chords, num_measures, row["time_signature"]),
         pitch_range=row["pitch_range"],
         num_measures=num_measures,
-        tempo=cell(table, row, "bpm", number),
+        tempo=cell(table, row, "bpm", positive_number),
         genre=row["genre"],
         role=row["track_role"],
         instrument=row["inst"],

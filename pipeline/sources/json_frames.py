@@ -83,16 +83,23 @@ def read_frames(path: Path) -> FrameSet:
         raise ValueError(f"{path} holds {found!s:.80}; needed: the splits {', '.join(SPLITS)}")
     for split, pieces in contents.items():
         _check_pieces(pieces, f"{path}: {split}")
-    everything = [frame for pieces in contents.values() for piece in pieces for frame in piece]
-    has_voices = any(frame != sorted({*frame} - {SILENT}) for frame in everything)
-    widths = {len(frame) for frame in everything}
-    if has_voices and (len(widths) > 1 or max(widths) > MAX_VOICES):
+    everything = [
+        ((split, index, number), frame)
+        for split, pieces in contents.items()
+        for index, piece in enumerate(pieces)
+        for number, frame in enumerate(piece)
+    ]
+    not_ascending = next((f for f in everything if f[1] != sorted({*f[1]} - {SILENT})), None)
+    widths = {len(frame) for _, frame in everything}
+    if not_ascending and (len(widths) > 1 or max(widths) > MAX_VOICES):
+        (split, index, number), frame = not_ascending
         raise ValueError(
             f"{path} has frames that are neither ascending pitches nor one pitch for each of the "
-            f"same voices, {MAX_VOICES} at most: frames of {min(widths)} to {max(widths)} numbers"
+            f"same voices, {MAX_VOICES} at most: frames of {min(widths)} to {max(widths)} numbers, "
+            f"and frame {number} of {split} {index}, {frame!s:.40}, is not ascending"
         )
     splits = {split: [_to_array(piece) for piece in contents[split]] for split in SPLITS}
-    return FrameSet(splits, STEPS_PER_QUARTER[units[0]], has_voices)
+    return FrameSet(splits, STEPS_PER_QUARTER[units[0]], not_ascending is not None)
 
 
 def piano_roll(frames: np.ndarray) -> np.ndarray:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
+from pipeline.scores.formats import MIDI_SUFFIXES
 from pipeline.scores.labels import Features
 from pipeline.sources.archives import is_archive
 from pipeline.sources.piece import Piece
-from pipeline.sources.tables import cell, read_table, report, whole_number
+from pipeline.sources.tables import cell, read_table, report, rows_by_name, whole_number
 
 TABLES = ("maestro-v*.csv", "maestro-v*.json")
 COLUMNS = ("canonical_composer", "split", "year", "midi_filename")
@@ -22,7 +23,8 @@ SPLITS = {"train": "train", "validation": "valid", "test": "test"}
 def maestro_pieces(path: Path, unpack: Callable[..., Path]) -> list[Piece]:
     """The performances with composer, year and official split, from a folder, an archive, a table.
 
-    A row without a file is left out, with a line. Raises ValueError if the table or all of its
+    A row without a file and a file without a row are left out, with a line each; so is a second
+    row of a file. Raises ValueError if the table or all of its
     files are missing, or for a value of another form.
     """
     if is_archive(path):
@@ -31,12 +33,16 @@ def maestro_pieces(path: Path, unpack: Callable[..., Path]) -> list[Piece]:
     if not tables:
         raise ValueError(f"{path} holds no {' or '.join(TABLES)}")
     table = tables[0]
-    rows = {row["midi_filename"]: row for row in read_table(table, COLUMNS)}
-    files = {
-        name: table.parent / cell(table, row, "midi_filename", _inside)
-        for name, row in rows.items()
-    }
+    rows = rows_by_name(
+        table,
+        read_table(table, COLUMNS),
+        lambda row: str(cell(table, row, "midi_filename", _inside)),
+    )
+    files = {name: table.parent / name for name in rows}
     missing = [name for name, file in files.items() if not file.is_file()]
+    there = {path for path in table.parent.rglob("*.mid*") if path.suffix in MIDI_SUFFIXES}
+    others = [path for path in there - {*files.values()} if path.name[:2] != "._"]
+    report(f"left out, not in {table.name}", (f"{p.relative_to(table.parent)}" for p in others))
     report(f"{table.name} names a file that is not there", missing)
     if len(missing) == len(files):
         raise ValueError(f"none of the {len(rows)} MIDI files that {table} names is there")

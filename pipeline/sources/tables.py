@@ -20,12 +20,14 @@ SHOWN = 10  # lines of one kind
 def read_table(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
     """The rows, {column: text}, of a CSV file or of a JSON file {column: {row: value}}.
 
-    Raises ValueError for any other file, a missing column of `columns`, and an incomplete row.
+    Rows without any text, which spreadsheets leave at the end, are passed over. Raises ValueError
+    for any other file, a missing column of `columns`, and an incomplete row.
     """
     try:
         rows = _json_rows(path) if path.suffix.lower() == ".json" else _csv_rows(path)
     except (ValueError, csv.Error, RecursionError) as error:
         raise ValueError(f"{path} cannot be read as a table: {error}") from None
+    rows = [row for row in rows if any(row.values())]
     for index, row in enumerate(rows, 1):
         missing = [column for column in columns if row.get(column) is None]
         if missing:
@@ -36,6 +38,16 @@ def read_table(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
     if not rows:
         raise ValueError(f"{path} has no rows")
     return rows
+
+
+def rows_by_name(
+    table: Path, rows: Iterable[dict[str, str]], name: Callable[[dict[str, str]], str]
+) -> dict[str, dict[str, str]]:
+    """Name -> row; of several rows of one name the first, with a line that says so."""
+    found: dict[str, dict[str, str]] = {}
+    twice = {name(row) for row in rows if found.setdefault(name(row), row) is not row}
+    report(f"{table.name} has two rows for a piece, the first is used", twice)
+    return found
 
 
 def cell(path: Path, row: dict[str, str], column: str, convert: Callable[[str], Value]) -> Value:
@@ -53,6 +65,13 @@ def number(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError("a finite number is needed")
     return value
+
+
+def positive_number(text: str) -> float:
+    """A finite number above 0. Raises ValueError for any other text."""
+    if number(text) <= 0:
+        raise ValueError("a number above 0 is needed")
+    return number(text)
 
 
 def whole_number(text: str) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.scores.labels import Features
 from pipeline.sources.piece import Piece
-from pipeline.sources.tables import cell, read_table, report
+from pipeline.sources.tables import cell, read_table, report, rows_by_name
 
 TABLE = "vgmidi_labelled.csv"
 COLUMNS = ("id", "series", "console", "game", "midi", "valence", "arousal")
@@ -52,7 +52,8 @@ def vgmidi_pieces(folder: Path, _: Callable[..., Path]) -> list[Piece]:
 def vgmidi_phrases(folder: Path, unpack: Callable[..., Path]) -> list[Piece]:
     """The phrases that were judged, split by game, each with its own labels.
 
-    A row without a file and a file without a row are left out, with a line each. Raises ValueError
+    A row without a file and a file without a row are left out, with a line each; so are a second
+    row and a second file of a name. Raises ValueError
     where there is neither phrases.zip nor a folder phrases, or the table cannot be read.
     """
     rows = read_table(folder / TABLE, COLUMNS)
@@ -62,8 +63,11 @@ def vgmidi_phrases(folder: Path, unpack: Callable[..., Path]) -> list[Piece]:
         if not archive.is_file():
             raise ValueError(f"{folder / 'labelled'} has neither phrases.zip nor a folder phrases")
         phrases = unpack(archive, (".mid",))
-    files = {path.name: path for path in sorted(phrases.rglob("*.mid")) if path.name[:2] != "._"}
-    named = {_file_name(row): row for row in rows}
+    found = [path for path in sorted(phrases.rglob("*.mid")) if path.name[:2] != "._"]
+    files = {path.name: path for path in reversed(found)}
+    twice = {path.name for path in found if files[path.name] != path}
+    report("two files have one name, the first by path is used", twice)
+    named = rows_by_name(folder / TABLE, rows, _file_name)
     report(f"{TABLE} names a phrase that is not there", named.keys() - files.keys())
     report(f"phrase left out, not in {TABLE}", files.keys() - named.keys())
     return [

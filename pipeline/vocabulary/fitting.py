@@ -55,8 +55,12 @@ def velocity_bin(velocity: np.ndarray, num_bins: int) -> np.ndarray:
 
 
 def middle_of_bin(bins: np.ndarray, num_bins: int) -> np.ndarray:
-    """The velocity in the middle of each bin; DEFAULT_VELOCITY where there are no bins."""
+    """The velocity in the middle of each bin; DEFAULT_VELOCITY where there are no bins.
+
+    It is of its bin, of those too that hold a single velocity.
+    """
     if not num_bins:
         return np.full(bins.shape, DEFAULT_VELOCITY)
     width = 128 / num_bins
-    return np.maximum(np.floor((bins + 0.5) * width), 1).astype(np.int64)
+    lowest = -(-128 * bins // num_bins)
+    return np.maximum(np.floor((bins + 0.5) * width).astype(np.int64), np.maximum(lowest, 1))

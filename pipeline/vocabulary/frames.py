@@ -36,6 +36,23 @@ def frames_of_voices(notes: np.ndarray, voice: np.ndarray, num_voices: int) -> n
     return frames
 
 
+def voices_of_programs(notes: np.ndarray, num_voices: int) -> np.ndarray | None:
+    """Frames [num_frames, num_voices] of notes whose programs are those of voices.
+
+    None where a note has another program, or a program sounds two pitches at once: it is then an
+    instrument that is called so, as the two violins of a quartet or a choir on one track.
+    """
+    voice = notes["program"] - FIRST_PROGRAM
+    if not np.all((voice >= 0) & (voice < num_voices)):
+        return None
+    frames = frames_of_voices(notes, voice, num_voices)
+    for note, row in zip(notes, voice, strict=True):
+        own = frames[note["onset"] : note["onset"] + note["duration"], row]
+        if np.any(own != note["pitch"]):
+            return None
+    return frames
+
+
 def frames_by_height(notes: np.ndarray, num_voices: int) -> tuple[np.ndarray, int]:
     """Frames [num_frames, num_voices], highest pitch first, and how many pitches were left out."""
     sounding = np.zeros((_end(notes), 128), bool)

@@ -20,6 +20,7 @@ from pipeline.vocabulary.frames import (
     frames_of_voices,
     lost_and_added,
     score_of_frames,
+    voices_of_programs,
 )
 from pipeline.vocabulary.grammar import END, MARKS, START, check_grammar
 
@@ -156,8 +157,9 @@ class GridVocabulary:
         """The score as this vocabulary can encode it, and how many notes each rule changed.
 
         Rules, in order: percussion is left out; notes snap to the grid; time starts at the first
-        note; a pitch out of range moves by octaves into it. Voices are those of the instruments
-        that `decode` writes, where the score has no others; else, in each frame, the sounding
+        note; a pitch out of range moves by octaves into it, and so does key 0, which frames have
+        for a rest. Voices are those of the instruments that `decode` writes, where the score has
+        no others and none of them sounds two pitches at once; else, in each frame, the sounding
         pitches from the highest down, of which the upper ones and the lowest stay. A note that
         begins where its pitch sounds already is joined with it. A pitch that comes back after a
         frame in which it was left out, or goes to another voice, begins again as another note.
@@ -169,18 +171,17 @@ class GridVocabulary:
         notes = sort_notes(notes)
         adjustments[GIVEN_ONE_STEP] = int(np.count_nonzero(given_one_step))
         start_at_first_note(notes)
-        adjustments[MOVED] = move_into_range(notes, self.lowest_pitch, self.highest_pitch)
+        lowest = max(self.lowest_pitch, REST + 1)
+        adjustments[MOVED] = move_into_range(notes, lowest, self.highest_pitch)
 
         # Notes to voices: by their programs, else by height.
-        voice = notes["program"] - FIRST_PROGRAM
-        has_voices = bool(np.all((voice >= 0) & (voice < self.voices)))
-        if has_voices:
-            frames = frames_of_voices(notes, voice, self.voices)
-        else:
+        voice: np.ndarray | None = notes["program"] - FIRST_PROGRAM
+        frames = voices_of_programs(notes, self.voices)
+        if frames is None:
+            voice = None
             frames, adjustments[PITCHES_BEYOND] = frames_by_height(notes, self.voices)
         fitted = score_of_frames(frames, self.steps_per_quarter, score.tempo)
-        own = voice if has_voices else None
-        adjustments.update(lost_and_added(notes, own, frames, fitted.notes))
+        adjustments.update(lost_and_added(notes, voice, frames, fitted.notes))
         return fitted, +adjustments
 
     def frames(self, score: Score) -> np.ndarray:

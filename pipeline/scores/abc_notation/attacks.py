@@ -20,7 +20,7 @@ VOICE_MARK = re.compile(r"\[V:\s*([^\s\]]+)[^\]]*\]")
 SILENT = re.compile(r'"[^"]*"|![^!\s|]+!|\+[^+\s|]+\+|\[[A-Za-z]:[^\]]*\]')
 GRACE = re.compile(r"\{([^}]*)\}")
 NOTE = re.compile(r"([_^=]*)([A-Ga-g])([,']*)[\d/]*(-?)")
-WORD = re.compile(rf"\[[^\]|:\d][^\]]*\][\d/]*-?|{NOTE.pattern}|[zxZX]|-|::|[|&]")
+WORD = re.compile(rf"\[[^\]|:\d][^\[\]|]*\][\d/]*-?|{NOTE.pattern}|[zxZX]|-|::|[|&]")
 Name = tuple[str, int]  # letter, octave
 
 

@@ -172,8 +172,8 @@ def _symbol(voice: Voice, kind: str, found: re.Match[str], number: int) -> None:
     elif kind == "p":
         in_time_of, applies_to = int(found["q"] or 0), int(found["r"] or 0)
         voice.tuplet(int(found["p"]), in_time_of, applies_to)
-    elif kind == "ending":
-        voice.ending(found["ending"], number)
+    elif kind in ("ending", "titled_ending"):
+        voice.ending(found[kind], number)
     elif found["layers"] == "&":
         voice.overlay()
     else:

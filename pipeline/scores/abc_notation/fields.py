@@ -15,10 +15,16 @@ class Metre(NamedTuple):
 
     bar: Fraction | None  # quarters
     compound: bool = False  # 6/8, 9/8, 12/8: decides the default of some tuplets
+    written: tuple[int, int] | None = None  # upper and lower number
 
 
 FREE_METRE = Metre(None)
-SIGNS = {"C": Metre(Fraction(4)), "C|": Metre(Fraction(4)), "none": FREE_METRE, "": FREE_METRE}
+SIGNS = {
+    "C": Metre(Fraction(4), written=(4, 4)),
+    "C|": Metre(Fraction(4), written=(2, 2)),
+    "none": FREE_METRE,
+    "": FREE_METRE,
+}
 
 
 def read_metre(text: str) -> Metre:
@@ -31,7 +37,8 @@ def read_metre(text: str) -> Metre:
     if not found or not int(found[2]):
         raise ValueError(f"metre M:{text}")
     beats, unit = sum(map(int, found[1].split("+"))), int(found[2])
-    return Metre(Fraction(beats * WHOLE, unit), beats in (6, 9, 12) and "+" not in found[1])
+    is_compound = beats in (6, 9, 12) and "+" not in found[1]
+    return Metre(Fraction(beats * WHOLE, unit), is_compound, (beats, unit))
 
 
 def read_unit_length(text: str) -> Fraction:

@@ -16,7 +16,7 @@ from pipeline.scores.abc_notation.tunes import TuneText, split_tunes
 from pipeline.scores.abc_notation.voice import Voice
 from pipeline.scores.counted_rules import by_repeats
 from pipeline.scores.notes import CountError, Refusal, Score
-from pipeline.scores.quarters import NotatedRow, score_in_quarters
+from pipeline.scores.quarters import NotatedRow, changes_of_metre, score_in_quarters
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,9 @@ def _read_tune(tune: TuneText, num_attacks: int | None, expand_repeats: bool) ->
             score_in_quarters(rows, tempos),
             adjustments=by_repeats(num_attacks, len(rows)),
             notes_read=num_attacks,
+            time_signatures=changes_of_metre(
+                (bar.length, bar.metre.written) for voice in voices[:1] for bar in voice.bars
+            ),
         )
         return Tune(tune.number, tune.line, score, "", num_attacks)
     except ValueError as error:

@@ -28,7 +28,8 @@ SYMBOL = re.compile(
     | (?P<layers>\(&|&\)|&+)
     | (?P<slur>[()])
     | (?P<note>{NOTE})
-    | \[(?P<chord>(?:{NEUTRAL}|[^\]"!])*)\](?P<chord_length>{LENGTH})
+    | \[(?P<chord>(?:{NEUTRAL}|[^\[\]|"!])*)\](?P<chord_length>{LENGTH})
+    | \[(?P<titled_ending>"[^"]*")            # of abcm2ps and abc2xml, not of the standard
     | (?P<rest>[zxZX])(?P<rest_length>{LENGTH})
     | \{{(?P<grace>[^}}]*)\}}
     | (?P<tie>-)
@@ -66,8 +67,8 @@ def symbols(text: str) -> Iterator[tuple[str, re.Match[str]]]:
 
 
 KINDS = (
-    "note", "bar", "chord", "rest", "field", "ending", "old_sign", "p", "layers", "grace", "tie",
-    "broken", "decoration", "text",
+    "note", "bar", "chord", "rest", "field", "ending", "titled_ending", "old_sign", "p", "layers",
+    "grace", "tie", "broken", "decoration", "text",
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from pipeline.scores.abc_notation.fields import FREE_METRE, Metre
 from pipeline.scores.abc_notation.settings import NOT_AT_ALL, SAME_OCTAVE, Setting
 from pipeline.scores.abc_notation.symbols import WrittenNote
 
@@ -53,6 +54,7 @@ class Bar:
     repeat_to: int = 0  # `:|` after it: the same
     begins_section: bool = False  # a double bar line stands before it
     endings: tuple[int, ...] = ()
+    metre: Metre = FREE_METRE
     part: str = ""  # of a P: field before it
     unclear: str = ""  # a sign at its beginning that says nothing about the order of bars
 
@@ -166,7 +168,12 @@ class Voice:
             self._bar.begins_section = True
 
     def ending(self, numbers: str, line: int) -> None:
-        """A first, second or later ending begins."""
+        """A first, second or later ending begins, or one with a title in quotation marks.
+
+        Raises ValueError for a title within a bar: it may stand in a chord that has no end.
+        """
+        if numbers.startswith('"') and self._now:
+            raise ValueError(f"neither a chord nor an ending at a bar line: [{numbers}")
         self._end_bar(line)
         self._bar.endings = _ending_numbers(numbers)
         if not self._bar.endings:
@@ -220,6 +227,7 @@ class Voice:
             chord.scale(factor)
             self._broken = None
         self._bar.chords.append(chord)
+        self._bar.metre = self.setting.metre
         self._now += chord.length
         self._last = chord
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -12,8 +13,9 @@ from pipeline.scores.kern.instruments import CLASSES, INSTRUMENTS
 from pipeline.scores.kern.repeats import Mark, marks_of
 from pipeline.scores.kern.spines import KernError, Spine
 from pipeline.scores.kern.tokens import Note, parse_note
-from pipeline.scores.notes import DRUMS
+from pipeline.scores.notes import DRUMS, TimeSignature
 
+METRE = re.compile(r"\*M(\d+(?:\+\d+)*)/(\d+)")
 START = Fraction(-1)  # before every record
 
 
@@ -36,18 +38,22 @@ class KernPiece:
 
     strikes: list[Strike] = field(default_factory=list)
     tempos: list[tuple[float, float]] = field(default_factory=list)  # quarters, quarters a minute
+    time_signatures: list[TimeSignature] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     now: Fraction = START  # where the last record of notes or rests starts
     # Grace notes of spines whose place is uncertain: their beat is that of the next record.
     _waiting: list[int] = field(default_factory=list)
 
     def interpret(self, line: int, spines: list[Spine], tokens: list[str]) -> None:
-        """Take in a record of interpretations: instruments, tempi, section labels."""
+        """Take in a record of interpretations: instruments, tempi, metres, section labels."""
         for spine, token in _kern_tokens(spines, tokens):
             if token.startswith("*MM"):
                 tempo = _tempo(token[3:])
                 if tempo and tempo > 0:
                     self.tempos.append((float(spine.due), tempo))
+            elif metre := METRE.fullmatch(token):
+                upper = sum(map(int, metre[1].split("+")))
+                self.time_signatures.append((float(spine.due), upper, int(metre[2])))
             elif token.startswith("*IC"):
                 if not spine.has_instrument and token[3:] in CLASSES:
                     spine.program, spine.drum_key = CLASSES[token[3:]]

@@ -100,7 +100,8 @@ def _score(
     strikes: Iterable[Strike] = piece.strikes
     if expand_repeats:
         strikes = _expanded(piece, end, jumps)
-    return score_in_quarters(_rows(strikes), piece.tempos)
+    score = score_in_quarters(_rows(strikes), piece.tempos)
+    return replace(score, time_signatures=piece.time_signatures)
 
 
 def _expanded(piece: KernPiece, end: Fraction, jumps: list[tuple[int, str]]) -> Iterator[Strike]:

@@ -5,20 +5,25 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
+from pipeline.scores.musicxml.harmonics import fingered_notes
+
 NUMBER = re.compile(r"\d+")
 
 
 def count_attacks(root: ElementTree.Element) -> tuple[int, int, int]:
     """Numbers of <note> elements: those that sound, those of them that end a tie, the silent ones.
 
-    Silent are cue notes, and those of a repeated section that are not for its first time. Rests are
-    no notes. A grace note is struck even where it ends a tie.
+    Silent are cue notes, those of a repeated section that are not for its first time, and the
+    `fingered_notes` of harmonics. Rests are no notes. A grace note is struck even where it ends
+    a tie.
     """
     num_sounding = num_tied = num_silent = 0
+    fingered = fingered_notes(root.iter("note"))
     for note in root.iter("note"):
         if note.find("rest") is not None:
             continue
-        if note.find("cue") is not None or "1" not in NUMBER.findall(note.get("time-only", "1")):
+        is_later = "1" not in NUMBER.findall(note.get("time-only", "1"))
+        if note.find("cue") is not None or is_later or note in fingered:
             num_silent += 1
             continue
         num_sounding += 1

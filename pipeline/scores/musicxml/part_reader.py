@@ -10,7 +10,8 @@ from fractions import Fraction
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from pipeline.scores.counted_rules import CUES, LATER_TIMES, ROUNDED
+from pipeline.scores.counted_rules import CUES, FINGERED, LATER_TIMES, ROUNDED
+from pipeline.scores.musicxml.harmonics import fingered_notes
 from pipeline.scores.musicxml.instruments import Instrument, changed
 from pipeline.scores.notes import DEFAULT_VELOCITY, DRUMS
 
@@ -54,6 +55,7 @@ class Bar:
     rests: Fraction = Fraction(0)  # length of a rest for the whole bar
     is_implicit: bool = False  # not counted by musicians
     nominal: Fraction | None = None  # length by the time signature
+    metre: tuple[int, int] | None = None  # the time signature
     tempos: list[Tempo] = field(default_factory=list)
 
 
@@ -65,6 +67,7 @@ class PartReader:
         self.tally = tally
         self.divisions = Fraction(1)  # of a quarter
         self.nominal: Fraction | None = None
+        self.metre: tuple[int, int] | None = None
         self.transposition: dict[str | None, float] = {}  # staff, or None for all -> semitones
 
     def bars(self, part: ElementTree.Element) -> list[Bar]:
@@ -121,7 +124,7 @@ class PartReader:
                 bar.tempos += _tempos(element, now + _offset(element) / self.divisions)
                 changes.append((now, element))
         self._add_notes(bar, notes, changes)
-        bar.nominal = self.nominal
+        bar.nominal, bar.metre = self.nominal, self.metre
         return bar
 
     def _add_notes(
@@ -131,11 +134,15 @@ class PartReader:
         changes: list[tuple[Fraction, ElementTree.Element]],
     ) -> None:
         """Add the notes of a bar; each change holds for all voices from its own time on."""
+        fingered = fingered_notes(note for _, _, note in notes)
         waiting = sorted(changes, key=lambda change: change[0])
         for onset, length, note in sorted(notes, key=lambda found: found[0]):
             while waiting and waiting[0][0] <= onset:
                 self._change_sound(waiting.pop(0)[1])
-            self._add_note(bar, note, onset, length)
+            if note in fingered:
+                self.tally[FINGERED] += 1
+            else:
+                self._add_note(bar, note, onset, length)
         for _, change in waiting:
             self._change_sound(change)
 
@@ -143,11 +150,13 @@ class PartReader:
         if element.find("divisions") is not None:
             self.divisions = Fraction(element.findtext("divisions", "").strip())
         for time in element.findall("time"):
-            total = Fraction(0)  # 3+2/8, 2/4 3/8
+            total, units = Fraction(0), [1]  # 3+2/8, 2/4 3/8
             for beats, unit in zip(time.findall("beats"), time.findall("beat-type"), strict=True):
                 count = sum(int(number) for number in (beats.text or "").split("+"))
-                total += Fraction(4 * count, int(unit.text or ""))
+                units.append(int(unit.text or ""))
+                total += Fraction(4 * count, units[-1])
             self.nominal = total or None
+            self.metre = (int(total * max(units) / 4), max(units)) if total else None
 
     def _change_sound(self, element: ElementTree.Element) -> None:
         """Obey what changes the pitch or the program of the notes that follow."""

@@ -20,7 +20,7 @@ from pipeline.scores.musicxml.instruments import part_instruments
 from pipeline.scores.musicxml.part_reader import Bar, Head, PartReader
 from pipeline.scores.musicxml.playing_order import playing_order, signs_of
 from pipeline.scores.notes import CountError, Score
-from pipeline.scores.quarters import NotatedRow, grace_rows, score_in_quarters
+from pipeline.scores.quarters import NotatedRow, changes_of_metre, grace_rows, score_in_quarters
 
 ROUNDING = Fraction(1, 8)  # quarters by which rounded tuplets may miss the length of a bar
 
@@ -35,7 +35,8 @@ def read_musicxml(path: Path, *, expand_repeats: bool = False) -> Score:
       verovio; music21 and partitura strike the note again.
     - A length is the duration, or the printed one where the file's divisions are too coarse for it.
     - Grace notes come right before the beat, a twelfth of a quarter each, or shorter where the
-      piece has no room before it. Cue notes are silent.
+      piece has no room before it. Cue notes are silent, and so are the `fingered_notes` of
+      artificial harmonics; music21, verovio, partitura and MuseScore play them.
     - A sharp or flat that is printed without <alter> sounds, as in music21, verovio and partitura.
     - Parts of transposing instruments sound where they sound, not where they are written.
     - Repeated sections are read once, without the notes that only sound when they are repeated
@@ -72,7 +73,13 @@ def read_musicxml(path: Path, *, expand_repeats: bool = False) -> Score:
             _check_times(parts)
             score = _laid_out(music, lengths, order, Counter())
             tally.update(by_repeats(num_written, score.notes.size))
-    return replace(score, adjustments=+tally, notes_read=num_struck + num_silent)
+    metres = [bar.metre for bar in max(music, key=len, default=())]
+    return replace(
+        score,
+        adjustments=+tally,
+        notes_read=num_struck + num_silent,
+        time_signatures=changes_of_metre(zip(lengths, metres, strict=True)),
+    )
 
 
 def _check_times(parts: Sequence[ElementTree.Element]) -> None:

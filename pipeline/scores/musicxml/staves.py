@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, takewhile
 
 import numpy as np
 
@@ -115,9 +115,23 @@ def _group_in_beats(symbols: list[Symbol], resolution: int) -> None:
         for is_beamed, run in groupby(
             beat, key=lambda s: bool(s.pitches and s.value and s.value.beams)
         ):
-            members = list(run)
-            if is_beamed and len(members) > 1:
-                _beam(members)
+            for members in _without_tuplet_ends(list(run)) if is_beamed else ():
+                if len(members) > 1:
+                    _beam(members)
+
+
+def _without_tuplet_ends(members: list[Symbol]) -> list[list[Symbol]]:
+    """The notes of a beam, in two beams where it would begin within a tuplet and end after it.
+
+    verovio takes the notes after such a tuplet for a part of it, and those after a tuplet that is
+    the first note alone.
+    """
+    first = members[0].value
+    if first is None or first.actual == 1 or members[0].tuplet == ["start"]:
+        return [members]
+    within = list(takewhile(lambda symbol: "stop" not in symbol.tuplet, members))
+    size = len(within) + 1
+    return [members[:size], *(_without_tuplet_ends(members[size:]) if members[size:] else [])]
 
 
 def _beam(members: list[Symbol]) -> None:

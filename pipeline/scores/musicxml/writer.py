@@ -23,7 +23,7 @@ from pipeline.scores.musicxml.staves import (
     staves_of,
 )
 from pipeline.scores.notes import DEFAULT_VELOCITY, DRUMS, Score, one_note_per_key
-from pipeline.scores.parts import PLAIN, Parts, key_of, spelled
+from pipeline.scores.parts import PLAIN, Parts, instrument_name, key_of, spelled
 
 HEADER = (
     '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE score-partwise PUBLIC '
@@ -98,8 +98,8 @@ class _Part:
     def score_part(self) -> Element:
         """What the part list says of the part: its name and its instruments."""
         part = Element("score-part", id=self.name)
-        name = self.title
-        _add(part, "part-name", name)
+        _add(part, "part-name", self.title)
+        name = instrument_name(DRUMS if self.is_drums else self.program)
         keys = self.pitches if self.is_drums else [None]
         for key in keys:
             instrument = _add(part, "score-instrument", id=self._instrument_id(key))
@@ -159,6 +159,7 @@ class _Part:
             self._add_clef(attributes, number, staff)
         if self.octaves_up:
             transpose = _add(attributes, "transpose")
+            _add(transpose, "diatonic", 0)  # music21 10.5.1 fails without it
             _add(transpose, "chromatic", 0)
             _add(transpose, "octave-change", -self.octaves_up)
         if self.index == 0:

@@ -40,15 +40,54 @@ def test_the_metre_that_holds_for_longest_counts(
     assert told_lines == ([told] if told else [])
 
 
-def test_printed_scores_have_metres_too_and_a_file_without_one_is_told(tmp_path: Path) -> None:
+MUSICXML = (
+    '<score-partwise xmlns="http://of.some/program"><part-list><score-part id="P1"/></part-list>'
+    '<part id="P1"><measure number="1"><attributes><divisions>1</divisions><time><beats>{}</beats>'
+    "<beat-type>{}</beat-type></time></attributes><note><pitch><step>G</step><octave>4</octave>"
+    "</pitch><duration>3</duration></note></measure></part></score-partwise>"
+)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "text", "quarters", "told"),
+    [
+        ("abc", "X:1\nM:3/2\nL:1/4\nK:C\nCDEFGA|\n", 6, "3/2"),
+        # music21 writes such bars as 1/4.
+        ("abc", "X:1\nM:3/4\nL:1/4\nK:C\nCDE|[M:4/4]CDEF|CDEF|\n", 4, "3/4, 4/4"),
+        ("abc", "X:1\nM:(2+4)/8\nL:1/8\nK:C\nCDEFGA|\n", 3, "6/8"),
+        ("abc", "X:1\nM:C|\nL:1/4\nK:C\nCDEF|\n", 4, "2/2"),
+        ("krn", "**kern\n*M4/2\n=1\n0c\n==\n*-\n", 8, "4/2"),
+        ("krn", "**kern\n*M2+4/8\n=1\n2.c\n==\n*-\n", 3, "6/8"),
+        ("musicxml", MUSICXML.format(3, 4), 3, "3/4"),
+        ("musicxml", MUSICXML.format("3+3", 8), 3, "6/8"),
+    ],
+)
+def test_the_metre_of_notation_is_that_of_the_reader_of_its_notes(
+    suffix: str, text: str, quarters: int, told: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"piece.{suffix}"
+    path.write_text(text)
     said: list[str] = []
-    for name, text in {
-        "tune.abc": "X:1\nM:3/2\nL:1/4\nK:C\nCDEFGA|\n",
-        "tune.krn": "**kern\n*M4/2\n=1\n0c\n==\n*-\n",
-        "free.krn": "**kern\n=1\n0c\n==\n*-\n",
-    }.items():
-        (tmp_path / name).write_text(text)
-    found = [quarters_per_bar(path, said.append) for path in sorted(tmp_path.iterdir())]
-    assert found == [4, 6, 8]
+    assert quarters_per_bar(path, said.append) == quarters
+    assert said[0].startswith(f"{path} is in {told}: a bar is counted as {quarters} quarters;")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "text"),
+    [("krn", "**kern\n=1\n0c\n==\n*-\n"), ("abc", "X:1\nM:none\nL:1/4\nK:C\nCD|\n")],
+)
+def test_a_file_without_a_metre_is_told(suffix: str, text: str, tmp_path: Path) -> None:
+    path = tmp_path / f"piece.{suffix}"
+    path.write_text(text)
+    said: list[str] = []
+    assert quarters_per_bar(path, said.append) == 4
     assert "no time signature is found in" in said[0]
-    assert [line.partition("is in ")[2][:3] for line in said[1:]] == ["3/2", "4/2"]
+
+
+@pytest.mark.parametrize("name", ["piece.abc", "piece.krn", "piece.musicxml", "piece.mid"])
+def test_of_a_file_that_cannot_be_read_no_metre_is_told(name: str, tmp_path: Path) -> None:
+    """What is wrong with it is said by whoever reads its notes."""
+    (tmp_path / name).write_text("X:1\nK:C\nCDEF|\n\nX:2\nK:C\nGABc|\n")  # of ABC, two tunes
+    said: list[str] = []
+    assert quarters_per_bar(tmp_path / name, said.append) == 4
+    assert said == []

@@ -106,6 +106,24 @@ def test_a_source_that_is_nothing_is_an_error_that_names_what_could_be(tmp_path:
         ids(tmp_path / "notes.txt")
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_of_two_files_of_one_name_in_an_archive_the_last_is_used_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """As after `tar --append`; a zip may have them too."""
+    members = [("top/a.mid", b"first"), ("top/b.mid", b"b"), ("top/a.mid", b"last")]
+    ball = tarred(tmp_path / "a.tar.gz", *((tarfile.TarInfo(n), text) for n, text in members))
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        for name, text in members:
+            opened.writestr(name, text)
+    for source in (ball, archive):
+        with open_sources([str(source)]) as pieces:
+            assert [piece.path.read_bytes() for piece in pieces] == [b"last", b"b"]
+        said = f"note: {source.name} has two files of one name, the last is used: top/a.mid\n"
+        assert capsys.readouterr().err == said
+
+
 # --- Archives that mean harm
 
 

@@ -10,11 +10,13 @@ import pytest
 from pipeline.dataset.manifest import Manifest
 from pipeline.dataset.records import read_features, read_pieces
 from pipeline.preprocessing.build import Settings, build_data_set
+from pipeline.preprocessing.encoder import Encoded, Encoder
 from pipeline.scores.labels import Features, summarise
 from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import Score, make_notes
 from pipeline.sources.collect import content_digests, label_digests, open_sources
 from pipeline.sources.commu import COLUMNS as COMMU_COLUMNS
+from pipeline.sources.piece import Piece
 from pipeline.vocabulary.events import EventVocabulary
 from tests.pipeline.sources.data_sets import (
     COMMU_ROW,
@@ -127,6 +129,23 @@ def test_a_chord_after_a_pick_up_stands_before_the_note_of_its_bar(tmp_path: Pat
     ]
 
 
+def test_chords_are_counted_from_the_step_to_which_the_first_note_is_rounded(
+    tmp_path: Path,
+) -> None:
+    """A first note half a step late is rounded to step 1: the second eighth is 5 steps later."""
+    notes = make_notes([(1, 0, 60, 11, 80), (12, 0, 62, 12, 80)])  # in 24ths of a quarter
+    score = Score(notes, 24, notes_read=2)
+    encoder = Encoder(EventVocabulary(conditions=("chords",)), reader=lambda path: [score])
+    piece = Piece("piece", tmp_path, features=Features(chords=("C", "G")))
+    [found] = encoder(piece)
+    assert isinstance(found, Encoded)
+    said = [encoder.vocabulary.token_name(token) for token in found.ids.tolist()]
+    assert said[1:] == [
+        *("CHORDS C", "NOTE 60", "DURATION 5", "SHIFT 5"),
+        *("CHORDS G", "NOTE 62", "DURATION 6", "END"),
+    ]
+
+
 def test_an_id_that_two_rows_have_is_named_and_the_first_row_is_used(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -221,6 +240,7 @@ def test_many_gaps_are_counted_and_not_all_printed(
         ({"chord_progressions": "[['C'], ['G']]"}, "needed: one list of chord symbols in a list"),
         ({"bpm": "fast"}, "bpm is 'fast': could not convert"),
         ({"bpm": "inf"}, "bpm is 'inf': a finite number is needed"),
+        ({"bpm": "0"}, "bpm is '0': a number above 0 is needed"),
         ({"num_measures": "8.5"}, "num_measures is '8.5': a whole number is needed"),
         ({"split_data": "test"}, "split_data is 'test': needed: train or val"),
     ],

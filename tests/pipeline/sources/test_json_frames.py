@@ -212,7 +212,11 @@ def test_a_piece_of_silence_is_rejected_as_empty_and_the_others_stay(tmp_path: P
         ("a-8th.json", splits_of([60]), "train 0: frame 60 is no list of pitches"),
         ("a-8th.json", splits_of([[60], [200]]), "train 0: 200 is no pitch from -1 to 127"),
         ("a-8th.json", splits_of([[True]]), "train 0: True is no pitch"),
-        ("a-8th.json", splits_of([[60, 50], [60]]), "frames of 1 to 2 numbers"),
+        (
+            "a-8th.json",
+            splits_of([[60], [60, 50]]),
+            "frames of 1 to 2 numbers, and frame 1 of train 0, [60, 50], is not ascending",
+        ),
         ("a-8th.json", dict.fromkeys(SPLITS, 5), "train is no list of pieces"),
     ],
 )

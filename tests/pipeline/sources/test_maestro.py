@@ -72,6 +72,26 @@ def test_a_performance_that_is_missing_is_named_and_the_others_are_read(
     assert "names a file that is not there: 2018/performance 1.midi" in capsys.readouterr().err
 
 
+def test_what_the_table_has_twice_or_not_at_all_is_named(
+    maestro: Path, capsys: pytest.CaptureFixture
+) -> None:
+    rows = [maestro_row(0, "train"), maestro_row(1, "validation"), maestro_row(0, "test")]
+    again = {"split": "test", "midi_filename": "./2018/performance 1.midi"}
+    write_table(
+        maestro / "maestro-v3.0.0.csv", [*rows, rows[1] | again, dict.fromkeys(rows[0], "")]
+    )
+    pieces = pieces_of(f"maestro:{maestro}")
+    assert [piece.split for piece in pieces.values()] == ["train", "valid"]
+    assert capsys.readouterr().err.splitlines() == [
+        *(
+            "note: maestro-v3.0.0.csv has two rows for a piece, the first is used: "
+            f"2018/performance {number}.midi"
+            for number in (0, 1)
+        ),
+        "note: left out, not in maestro-v3.0.0.csv: 2018/performance 2.midi",
+    ]
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

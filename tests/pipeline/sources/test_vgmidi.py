@@ -86,6 +86,22 @@ def test_vgmidi_phrases_have_labels_of_their_own_and_share_the_game_of_their_pie
     assert {piece.group for piece in phrases.values()} == groups
 
 
+def test_a_phrase_that_the_table_or_the_folder_has_twice_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    row = vgmidi_row("Café", 0, -1, 1)
+    write_table(tmp_path / "vgmidi_labelled.csv", [row, row | {"valence": 1}])
+    for first, folder in ((60, "phrases"), (70, "phrases/second")):
+        write_tune(tmp_path / "labelled" / folder / "Series_PC_Game_Café_0.mid", first)
+    [piece] = pieces_of(f"vgmidi-phrases:{tmp_path}").values()
+    assert (piece.features.valence, piece.path.parent.name) == (-1, "phrases")
+    name = "Series_PC_Game_Café_0.mid"
+    assert capsys.readouterr().err.splitlines() == [
+        f"note: two files have one name, the first by path is used: {name}",
+        f"note: vgmidi_labelled.csv has two rows for a piece, the first is used: {name}",
+    ]
+
+
 def test_real_vgmidi_is_whole_and_no_game_is_in_two_splits(
     shared_data: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -144,6 +144,14 @@ def test_velocities_become_the_middle_of_their_bin() -> None:
     assert PLAIN.fit(quarters(60, velocity=3))[0].notes["velocity"] == DEFAULT_VELOCITY
 
 
+@pytest.mark.parametrize("num_bins", range(1, 128))
+def test_the_velocity_of_a_bin_is_in_that_bin(num_bins: int) -> None:
+    vocabulary = EventVocabulary(velocity_bins=num_bins)
+    notes = make_notes([(12 * i, 0, 60, 12, velocity) for i, velocity in enumerate(range(1, 128))])
+    ids = vocabulary.encode(Score(notes, 12))
+    assert vocabulary.encode(vocabulary.decode(ids)).tolist() == ids.tolist()
+
+
 @pytest.mark.parametrize("vocabulary", VOCABULARIES)
 def test_every_id_has_its_own_name_and_the_blocks_leave_no_gap(vocabulary: EventVocabulary) -> None:
     said = [vocabulary.token_name(token) for token in range(vocabulary.size)]

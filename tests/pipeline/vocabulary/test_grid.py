@@ -61,6 +61,25 @@ def test_a_piano_gives_its_highest_pitch_to_the_first_voice() -> None:
     }
 
 
+@pytest.mark.parametrize("programs", [(40, 40, 41, 42), (43, 43, 43, 43)])
+def test_instruments_that_sound_two_pitches_at_once_are_no_voices(
+    programs: tuple[int, ...],
+) -> None:
+    """Two violins of a quartet, and four parts on one track: no pitch is lost."""
+    keys = (72, 67, 60, 48)
+    rows = [(0, program, key, 4, 80) for program, key in zip(programs, keys, strict=True)]
+    fitted, adjustments = GRID.fit(Score(make_notes(rows), 4))
+    assert GRID.frames(fitted).tolist() == [[72, 67, 60, 48]] * 4
+    assert adjustments == {}
+
+
+def test_key_0_moves_since_it_is_a_rest_in_frames() -> None:
+    widest = GridVocabulary(lowest_pitch=0, highest_pitch=127)
+    fitted, adjustments = widest.fit(Score(make_notes([(0, 0, 0, 4, 80), (0, 0, 1, 4, 80)]), 4))
+    assert widest.frames(fitted)[0].tolist() == [12, 1, 0, 0]
+    assert adjustments == {"pitch moved by octaves": 1}
+
+
 def test_fifteen_voices_hold_the_fullest_frame_and_what_is_above_is_counted() -> None:
     widest = GridVocabulary(steps_per_quarter=2, lowest_pitch=21, highest_pitch=108, voices=15)
     keys = [*range(30, 105, 5)]  # 15 of them

@@ -49,6 +49,7 @@ LEFT_OUT = re.compile(
     r"(?P<field>\[[A-Za-z]:[^\]]*\])|(?P<bar>:*\[?\|[|:\]]*|::+)(?:\[?\d[\d,.-]*)?"
     r"|\[\d[\d,.-]*|[.~H-WYh-w]"
 )
+TITLED_ENDING = r'\["[^"]*"(?=[^\]]*\|)'  # abc2midi takes the bracket for that of a chord
 Sounding = tuple[float, int, float]  # onset, pitch, length in quarters
 
 
@@ -92,7 +93,7 @@ def simplified(text: str, number: int) -> str:
         if re.match(r"[IRP]:", line):
             continue
         if in_key and not re.match(r"[A-Za-z]:(?![|:])|%", line):
-            line = re.sub(r'"[^"]*"|![^!\s|]+!', "", line)
+            line = re.sub(rf'{TITLED_ENDING}|"[^"]*"|![^!\s|]+!', "", line)
             line = LEFT_OUT.sub(lambda found: found["field"] or ("|" if found["bar"] else ""), line)
         if line.strip():
             lines.append(line)

@@ -101,6 +101,10 @@ LENGTHS = {
     "tie of one note of a chord": (tune("[C-E][CE]"), "0:60(2) 0:64 1:64"),
     "tie over a line end": (tune("C4-|\nC4"), "0:60(8)"),
     "tie to another pitch is none": (tune("=F-^F"), "0:65 1:66"),
+    "endings with a title": (
+        tune('|:CD|["1st" EFG-:|\n["2nd"G["Am"Ac]|]'),
+        "0:60 1:62 2:64 3:65 4:67(2) 6:69 6:72",
+    ),
     "grace notes": (tune("C{de}F"), "0:60 0.833333:74(0.083333) 0.916667:76(0.083333) 1:65"),
     "acciaccatura at the start": (tune("{/d}C"), "0:60 0:74(0)"),
 }  # fmt: skip
@@ -304,6 +308,7 @@ def test_voices_repeat_together(tmp_path: Path) -> None:
         (tune("C", "U:T=A2B2\n"), "line 5: symbol U:T=A2B2"),
         (tune("C", "a line of words\n"), "line 5: no field, in the header"),
         (tune("CD|\n\nEF|"), "line 8: music after an empty line"),
+        (tune('C["Am"CEG|D]'), 'neither a chord nor an ending at a bar line: \\["Am"'),
         ("X:7\nM:4/4\nL:1/4\n\nCDEF|\n", "without a key|after an empty line"),
         (tune("C" * 3 + "," * 9), "a note that sounds at MIDI key -"),
     ],
@@ -324,6 +329,7 @@ def test_what_cannot_be_read_is_refused_by_name_and_line(
         ("C|D !D.C.!|", "", "line 6: !D.C.! with --expand-repeats"),
         ('C|"_D.S. al Coda"D|', "", 'line 6: "_D.S. al Coda" with --expand-repeats'),
         ('C|"^Trio da capo"D|', "", r'line 6: "\^Trio da capo" with --expand-repeats'),
+        ('|:C|["1st"D:|["2nd"E|', "", 'line 6: an ending named "1st" with --expand-repeats'),
         ("|:C|1D:|3E|", "", r"line 6: no ending for the 2. time"),
         ("C|:|D|", "", r"line 6: bar line \|:\| with --expand-repeats"),
         ("P:A\nC|\n", "P:AB\n", "line 5: part B, .* is not in the tune"),

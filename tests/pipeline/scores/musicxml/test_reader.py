@@ -328,6 +328,27 @@ def test_cue_notes_are_silent_and_counted(tmp_path: Path) -> None:
     assert score.adjustments == {"cue notes left out": 1}
 
 
+def test_of_an_artificial_harmonic_only_what_is_heard_is_read(tmp_path: Path) -> None:
+    def harmonic(step: str, octave: int, which: str, chord: str = "") -> str:
+        kind = f"<technical><harmonic><artificial/>{which}</harmonic></technical>"
+        return xml_note(step, 24, f"{chord}<notations>{kind}</notations>", octave)
+
+    base, touching, sounding = "<base-pitch/>", "<touching-pitch/>", "<sounding-pitch/>"
+    violin = [
+        # G4 stopped, C5 touched, G6 heard; an ordinary note beside them is heard too.
+        harmonic("G", 4, base)
+        + harmonic("C", 5, touching, "chord")
+        + harmonic("G", 6, sounding, "chord")
+        + xml_note("D", 24, "chord")
+        + harmonic("E", 5, ""),
+        harmonic("E", 4, base) + harmonic("A", 4, touching, "chord") + harmonic("A", 5, touching),
+    ]
+    score = score_of(tmp_path, violin)
+    assert in_quarters(score) == [(0, 62, 2), (0, 91, 2), (2, 76, 2), (4, 64, 2), (6, 81, 2)]
+    assert score.adjustments == {"fingers of harmonics left out": 3}
+    assert score.notes_read == 8
+
+
 def test_notes_of_the_second_time_only_are_left_out_and_counted(tmp_path: Path) -> None:
     def at(times: str, note: str) -> str:
         return note.replace("<note>", f'<note time-only="{times}">')

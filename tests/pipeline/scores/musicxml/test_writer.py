@@ -32,6 +32,13 @@ KIT = [36, 38, 42, 49, 69]  # bass drum, snare drum, closed hi-hat, crash cymbal
 # A cymbal held over a bar line, and a tom within the stroke of a hi-hat: three voices.
 KIT_IN_VOICES = [(24 + 6 * step, DRUMS, 42, 6, 80) for step in range(8)]
 KIT_IN_VOICES += [(42, DRUMS, 49, 24, 110), (45, DRUMS, 41, 3, 60), (24, DRUMS, 36, 6, 90)]
+LOW = [(0, 0, 0, 12, 80), (12, 0, 11, 12, 80), (24, 0, 60, 12, 80)]
+# A 16th rest, two triplet 16ths and an eighth, twice: no beam goes over the end of the triplet.
+AFTER_TRIPLET = [
+    (12 * beat + start, 0, 60 + start, length, 80)
+    for beat in range(2)
+    for start, length in ((2, 2), (4, 2), (6, 6))
+]
 CLUSTER = [(step, 0, 48 + 5 * step, 30 - 2 * step, 80) for step in range(7)]
 
 
@@ -99,12 +106,14 @@ def test_any_score_is_read_back_note_for_note(
         assert all(len(voices) <= 4 for voices in by_staff.values())
 
 
-@pytest.mark.parametrize("rows", [ODD, DRUM_KIT, CLUSTER])
+@pytest.mark.parametrize("rows", [ODD, DRUM_KIT, CLUSTER, LOW])
 @pytest.mark.filterwarnings("ignore:5 does not map to a valid instrument")
 def test_music21_reads_the_same_notes(rows: list[NoteRow], tmp_path: Path) -> None:
     score = score_of(rows)
     written(score, tmp_path)
-    parsed = music21.converter.parse(tmp_path / "piece.musicxml", forceSource=True)
+    parsed = music21.converter.parse(
+        tmp_path / "piece.musicxml", forceSource=True
+    ).toSoundingPitch()
     struck: Counter[tuple[Fraction, int | None]] = Counter()
     lengths: Counter[int | None] = Counter()
     for element in parsed.flatten().notes:
@@ -121,7 +130,7 @@ def test_music21_reads_the_same_notes(rows: list[NoteRow], tmp_path: Path) -> No
     assert set(lengths.values()) == {0}
 
 
-@pytest.mark.parametrize("rows", [ODD, DRUM_KIT, CLUSTER, [*ODD, *DRUM_KIT]])
+@pytest.mark.parametrize("rows", [ODD, DRUM_KIT, CLUSTER, [*ODD, *DRUM_KIT], AFTER_TRIPLET])
 def test_verovio_plays_the_same_notes(rows: list[NoteRow], tmp_path: Path) -> None:
     verovio = pytest.importorskip("verovio", reason="verovio is not installed: pip install verovio")
     score = score_of(rows)
@@ -213,7 +222,7 @@ def test_a_kit_names_its_drums_and_the_mark_is_rounded_where_the_sound_is_not(
 
 
 def test_keys_below_the_octaves_of_musicxml_sound_where_they_should(tmp_path: Path) -> None:
-    score = score_of([(0, 0, 0, 12, 80), (12, 0, 11, 12, 80), (24, 0, 60, 12, 80)])
+    score = score_of(LOW)
     root = written(score, tmp_path)
     assert root.findtext(".//transpose/octave-change") == "-1"
     assert heard(read_score(tmp_path / "piece.musicxml")) == heard(score)
@@ -242,6 +251,28 @@ def test_eighths_are_beamed_and_triplets_bracketed(tmp_path: Path) -> None:
     root = written(score_of([*eighths, *triplet]), tmp_path)
     assert [e.text for e in root.iter("beam")] == ["begin", "end", "begin", "continue", "end"]
     assert [e.get("type") for e in root.iter("tuplet")] == ["start", "stop"]
+
+
+def test_no_beam_begins_within_a_triplet_and_ends_after_it(tmp_path: Path) -> None:
+    root = written(score_of(AFTER_TRIPLET), tmp_path)
+    beams = [[beam.text for beam in note.iter("beam")] for note in root.iter("note")]
+    # In each beat: a rest, two 16ths with two beams, an eighth.
+    assert beams[:8] == 2 * [[], ["begin", "begin"], ["end", "end"], []]
+
+    # A triplet eighth alone, an eighth, and the rest of a triplet.
+    root = written(score_of([(0, 0, 60, 4, 80), (4, 0, 62, 6, 80)]), tmp_path)
+    assert list(root.iter("beam")) == []
+
+
+def test_a_part_played_by_a_piano_is_a_piano_for_readers_of_names(tmp_path: Path) -> None:
+    """A part called Soprano that names a piano: where the name goes first, it would be a voice."""
+    parts = Parts({40: "Soprano"}, played_by=0)
+    score = score_of([(0, 40, 72, 12, 80)])
+    write_musicxml(score, tmp_path / "piece.musicxml", "a piece", parts)
+    root = ElementTree.parse(tmp_path / "piece.musicxml").getroot()
+    assert root.findtext(".//part-name") == "Soprano"
+    assert root.findtext(".//instrument-name") == "Piano"
+    assert read_score(tmp_path / "piece.musicxml").notes["program"].tolist() == [0]
 
 
 def test_a_length_without_a_note_value_is_few_plain_ones() -> None:
