@@ -90,6 +90,7 @@ def train(
         require_agreement(roll, place)
         config = agreed_settings(local, roll)
         stop_request.local_steps = config.local_steps
+        watchdog.has_checkpoint = bool(roll[0]["begin"] and roll[0]["begin"]["progress"])
         if config.run is None:
             watchdog.same_command += f" with --run {roll[0]['run']}"
         if log and not extra.dry_run:

@@ -18,10 +18,11 @@ from hpc.distributed.launcher import Place, choose_strategy
 from hpc.distributed.processor import binding_was_asked_for, processor
 from hpc.distributed.rendezvous import Roll, meet, require_equal, require_sound
 from hpc.distributed.watchdog import Watchdog
-from hpc.run_folder.layout import lock_run
+from hpc.run_folder.layout import CONFIG, lock_run
 from hpc.run_folder.trackers.feed import require_library
 from hpc.training.checkpoints import newest_bundle, newest_step
 from hpc.training.continuing import (
+    begins_anew,
     own_settings,
     require_same_data,
     settings_to_continue_with,
@@ -75,6 +76,8 @@ def preflight(
             # Several ranks look for the data set before they have heard of the run.
             kept = given if place.size == 1 else {*given, "data"}
             config = settings_to_continue_with(config, kept, run_dir, bundle)
+        elif place.is_chief and (run_dir / CONFIG).is_file():
+            print_line(begins_anew(config, run_dir))
         manifest = Manifest.load(config.data)
         facts["data set"] = manifest.digest()[:12]
         manifest.verify(config.data, _shards_to_read(manifest, place))

@@ -5,6 +5,7 @@ Two hosts without a shared disk are two working directories here.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from hpc.config.train_config import TrainConfig
 from hpc.distributed.launcher import Place
 from hpc.distributed.rendezvous import Roll
+from hpc.run_folder.layout import CONFIG, write_config
 from hpc.training.preflight import preflight, require_agreement
 from model.networks.checkpoint import Bundle, step_folder, write_bundle
 from pipeline.dataset.manifest import Manifest
@@ -74,3 +76,26 @@ def test_older_steps_elsewhere_and_a_shared_folder_are_no_reason_to_refuse(
     roll = roll_of(monkeypatch, tiny_shards, tmp_path / "bath", tmp_path / "bath")
     assert roll[0]["begin"]["progress"]["step"] == 600
     require_agreement(roll, Place(0, 2))
+
+
+def test_a_run_that_saved_nothing_is_said_to_begin_anew_with_the_flags_that_differ(
+    tmp_path: Path, tiny_shards: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = config_of(tiny_shards)
+
+    def said() -> str:
+        preflight(config, {"data"}, Place(), dry_run=True)
+        return " ".join(capsys.readouterr().out.split())
+
+    assert said() == ""  # a new run
+    write_config(RUN, config)
+    assert said() == "runs/walk has no checkpoint: it begins anew with the flags of this command"
+    write_config(RUN, replace(config, data=Path("data/mine"), steps=600, timeout=5.0))
+    assert said().endswith(
+        "with the flags of this command (config.json: --steps 600, --data data/mine)"
+    )
+    (RUN / CONFIG).write_text("{")
+    assert "begins anew with the flags of this command (runs/walk/config.json cannot be" in said()
+    save_step(tmp_path, tiny_shards, 8)
+    assert "anew" not in said()
