@@ -20,6 +20,9 @@ from typing import Any
 
 if __package__ in (None, ""):  # run as a script: import from the root, not from hpc/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
+    from pipeline.runtime.interpreter import explain_missing_libraries
+
+    explain_missing_libraries()
 
 from hpc.comparison.events import write_events
 from hpc.comparison.measures import best_common_loss, differences, losses_differ_in, speeds

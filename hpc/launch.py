@@ -10,6 +10,7 @@ terminal that closes save first.
 from __future__ import annotations
 
 import argparse
+import shlex
 import signal
 import subprocess
 import sys
@@ -21,6 +22,9 @@ from pathlib import Path
 
 if __package__ in (None, ""):  # run as a script: import from the root, not from hpc/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
+    from pipeline.runtime.interpreter import explain_missing_libraries
+
+    explain_missing_libraries()
 
 from hpc.config import train_config
 from hpc.diagnostics.usable_hosts import UsableHosts
@@ -63,6 +67,8 @@ class Launch:
         if config.run and (bundle := newest_bundle(config.run, say)):
             config = settings_to_continue_with(config, extra.given, config.run, bundle)
         self.hosts = UsableHosts(flags.hosts, config.data, config.global_batch_size)
+        data = shlex.quote(str(config.data))
+        self.doctor = f"python hpc/doctor.py -H {flags.hosts} --data {data}"
         self.needs_all = flags.min_hosts is None  # until its first start
         self.min_hosts = 1 if self.needs_all else flags.min_hosts
         if not 1 <= self.min_hosts <= len(self.hosts.all):
@@ -75,7 +81,8 @@ class Launch:
         own = [f"--run={self.run_dir}", f"--data={config.data}", f"--json={self.result}"]
         self.train_flags = [*flags.train_flags, *own]
         self.told: dict[str, str] = {}  # why hosts are left out
-        self.asked, self.is_dry = False, extra.dry_run  # asked to save and end
+        self.is_named, self.is_dry = config.run is not None, extra.dry_run
+        self.asked = False  # to save and end
         self.mpirun: subprocess.Popen[bytes] | None = None
         for number in heeded(SIGNALS):
             signal.signal(number, self._ask)
@@ -87,16 +94,21 @@ class Launch:
             code, is_growing = self.train(hosts)
             if code == 0 and not (self.is_dry or self.result.exists()):
                 code = HOST_LOST  # mpirun of Open MPI 5.0.11 ends with 0 if a host is gone
+            if self.asked and code == EXIT_PREEMPTED:  # mpirun's last words are of a failure
+                named = "" if self.is_named else f" with --run={self.run_dir} behind --"
+                say(f"saved: the same command{named} continues")
             if code == 0 or self.asked:
                 return code
             if is_growing and code == EXIT_PREEMPTED:
                 continue
             if code not in (EXIT_PREEMPTED, *LOST_CODES) and not self.hosts.unfit(hosts[1:]):
                 return code
-            say(f"code {code} after {restarts} of {self.flags.restarts} restarts (--restarts)")
-            if restarts >= self.flags.restarts:
+            allowed = self.flags.restarts
+            if restarts >= allowed:
+                say(f"code {code} after {restarts} of {allowed} restarts (--restarts): no more")
                 return code
             restarts += 1
+            say(f"code {code}: restart {restarts} of {allowed} (--restarts)")
         return EXIT_PREEMPTED
 
     def wait_for_hosts(self) -> list[str]:
@@ -108,7 +120,7 @@ class Launch:
             if time.monotonic() > deadline:
                 raise RuntimeError(
                     f"{len(found)} hosts after {self.flags.wait:g} s, and {self.min_hosts} "
-                    f"are needed (--min-hosts, --wait): python hpc/doctor.py -H {self.flags.hosts}"
+                    f"are needed (--min-hosts, --wait): {self.doctor}"
                 )
             time.sleep(self.flags.check_every)
 
@@ -121,8 +133,8 @@ class Launch:
         if reasons and self.needs_all:
             missing = "; ".join(f"{host}: {reason}" for host, reason in reasons.items())
             raise RuntimeError(
-                f"a run begins on all of its hosts, and cannot on {missing}. See python "
-                f"hpc/doctor.py -H {self.flags.hosts}; --min-hosts {len(found)} begins without"
+                f"a run begins on all of its hosts, and cannot on {missing}. See {self.doctor}; "
+                f"--min-hosts {len(found)} begins without"
             )
         for host, reason in reasons.items() - self.told.items():
             say(f"without {host}: {reason}")

@@ -25,6 +25,9 @@ from typing import Any
 
 if __package__ in (None, ""):  # run as a script: import from the root, not from hpc/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
+    from pipeline.runtime.interpreter import explain_missing_libraries
+
+    explain_missing_libraries()
 
 from hpc.config.fields import flag
 from hpc.config.train_config import parse_flags as parse_train_flags

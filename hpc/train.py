@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 import os
-import platform
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -22,14 +21,11 @@ from typing import TYPE_CHECKING
 
 if __package__ in (None, ""):  # run as a script: import from the root, not from hpc/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
+    from pipeline.runtime.interpreter import explain_missing_libraries
 
-try:
-    import numpy as np
-except ModuleNotFoundError as error:  # on another host, mpirun may find another Python
-    sys.exit(
-        f"error: {sys.executable} on {platform.node()} has no {error.name}: it is not the Python "
-        "of make setup. Put that one's folder first on PATH on every host, or name it in full"
-    )
+    explain_missing_libraries()
+
+import numpy as np
 
 from hpc.config.train_config import parse_flags
 from hpc.distributed.collective_errors import collective_failure, without_nodes
@@ -94,6 +90,7 @@ def train(
         require_agreement(roll, place)
         config = agreed_settings(local, roll)
         stop_request.local_steps = config.local_steps
+        watchdog.has_checkpoint = bool(roll[0]["begin"] and roll[0]["begin"]["progress"])
         if config.run is None:
             watchdog.same_command += f" with --run {roll[0]['run']}"
         if log and not extra.dry_run:

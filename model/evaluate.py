@@ -23,6 +23,9 @@ from typing import TYPE_CHECKING, Any
 
 if __package__ in (None, ""):  # run as a script: import from the root, not from model/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
+    from pipeline.runtime.interpreter import explain_missing_libraries
+
+    explain_missing_libraries()
 
 from model.evaluation.networks import (
     LISTENING_PAGE,

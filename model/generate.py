@@ -33,6 +33,9 @@ from typing import TYPE_CHECKING
 
 if __package__ in (None, ""):  # run as a script: import from the root, not from model/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
+    from pipeline.runtime.interpreter import explain_missing_libraries
+
+    explain_missing_libraries()
 
 from model.composing.wishes import wishes_of
 from model.generate_flags import check_values, parse_arguments

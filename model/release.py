@@ -15,6 +15,9 @@ from typing import Any
 
 if __package__ in (None, ""):  # run as a script: import from the root, not from model/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
+    from pipeline.runtime.interpreter import explain_missing_libraries
+
+    explain_missing_libraries()
 
 from pipeline.runtime.command import described_parser, run_command
 from pipeline.runtime.tables import print_line

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if __package__ in (None, ""):  # run as a script: import from the root, not from pipeline/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
+    from pipeline.runtime.interpreter import explain_missing_libraries
+
+    explain_missing_libraries()
 
 from pipeline.dataset.manifest import changes_alone, notes_in_words
 from pipeline.runtime.command import Parser, run_command

@@ -15,6 +15,9 @@ from typing import Any
 
 if __package__ in (None, ""):  # run as a script: import from the root, not from pipeline/
     sys.path[0] = str(Path(__file__).resolve().parents[1])
+    from pipeline.runtime.interpreter import explain_missing_libraries
+
+    explain_missing_libraries()
 
 from pipeline.dataset.manifest import SPLITS, changes_alone, notes_in_words
 from pipeline.preprocessing.build import MOST_LANES, Settings, build_data_set

@@ -20,6 +20,9 @@ from typing import Any
 
 if __package__ in (None, ""):  # run as a script: import from the root, not from hpc/
     sys.path[0] = str(Path(__file__).resolve().parents[2])
+    from pipeline.runtime.interpreter import explain_missing_libraries
+
+    explain_missing_libraries()
 
 from hpc.config.train_config import TrainConfig
 from hpc.run_folder.recorded import RecordedRun, read_run

@@ -38,7 +38,7 @@ SSH_ADVICE = {
     "No such file or directory": "put the program at the same path on {host}: rsync -a "
     "{folder}/ {host}:{folder}/, and run make setup there",
     "not found": "run make setup in {folder} on {host}",
-    "No module named": "run make setup in {folder} on {host}",
+    " has no ": "run make setup in {folder} on {host}",
 }
 # Every rank reports its host and cores to rank 0; a message from each proves the network.
 TRIAL = """

@@ -15,7 +15,8 @@ from pipeline.dataset.manifest import Manifest
 from pipeline.dataset.schedule import check_sharing
 
 ANSWER_SECONDS = 60.0
-SAME = ("commit", "versions", "data")  # facts in which a host must not differ from this one
+# Facts in which a host must not differ from this one, in words.
+SAME = {"commit": "commit", "versions": "library versions", "data": "data set"}
 
 
 class UsableHosts:
@@ -46,8 +47,13 @@ class UsableHosts:
         for host, reply in ask_all(hosts, question, ANSWER_SECONDS).items():
             if isinstance(reply, UnreachableError):
                 reasons[host] = str(reply)
+            elif reply.facts["data_error"]:
+                reasons[host] = reply.facts["data_error"].partition(". ")[0]
             elif differing := [name for name in SAME if reply.facts[name] != here[name]]:
-                reasons[host] = f"{', '.join(differing)} there differ from here"
+                several = len(differing) > 1 or differing == ["versions"]
+                verb, whose = ("differ", "those") if several else ("differs", "that")
+                named = " and ".join(f"its {SAME[name]}" for name in differing)
+                reasons[host] = f"{named} {verb} from {whose} of this host"
         return reasons
 
     def now(self) -> tuple[list[str], dict[str, str]]:

@@ -37,6 +37,11 @@ WARNING_SECONDS = 10.0  # of silence in a step, before a line names the silent r
 NOTICE_SECONDS = KEEPALIVE_SECONDS + 5.0  # after which mpirun has noticed a host that is cut off
 LAST_WORDS_SECONDS = 5.0  # to read the log of a lost rank
 CODE_SECONDS = 1.0  # after which mpirun knows its exit code, and not ours, as the first
+WHAT_FOLLOWS = {
+    None: "continues from the last checkpoint, if there is one",
+    True: "continues from the last checkpoint",
+    False: "begins anew: there is no checkpoint yet",
+}
 COLLECTIVES = ("tensorflow", "horovod", "mpi4py")  # modules of errors that others may have caused
 
 
@@ -61,6 +66,7 @@ class Watchdog:
         self.place = place
         self._timeout = timeout
         self.same_command = "The same command"  # that continues the run
+        self.has_checkpoint: bool | None = None  # has the run one to continue from? None: unknown
         self._peers: dict[int, Peer] = {}
         self._step = 0
         self._begin(timeout, "starting")
@@ -220,10 +226,8 @@ class Watchdog:
         self._over.set()
         wait = max(wait, self._seconds_until_mpirun_notices())
         self._send_all(lost=why, wait=wait)
-        self._say(
-            f"error: {why}; {self.place} ends. {self.same_command} continues from the last "
-            "checkpoint"
-        )
+        follows = WHAT_FOLLOWS[self.has_checkpoint]
+        self._say(f"error: {why}; {self.place} ends. {self.same_command} {follows}")
         if lost and self.place.is_chief:
             # In a thread: a file system of the lost host may never answer.
             words = threading.Thread(target=self._show_log_of, args=(lost,), daemon=True)

@@ -142,6 +142,12 @@ def newest_bundle(run_dir: Path, say: Callable[[str], None]) -> Bundle | None:
     return None
 
 
+def newest_step(run_dir: Path) -> int:
+    """The step of a run's newest checkpoint, by the folder's name; 0 where there is none."""
+    found = list_checkpoints(run_dir)
+    return int(found[-1].name.removeprefix("step-")) if found else 0
+
+
 def read_variables(variables: dict[str, Variables]) -> dict[str, Arrays]:
     """Copies of the variables' values, by kind and path."""
     return {

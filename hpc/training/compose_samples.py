@@ -19,6 +19,9 @@ from typing import TYPE_CHECKING
 
 if __package__ in (None, ""):  # run as a script: import from the root, not from hpc/
     sys.path[0] = str(Path(__file__).resolve().parents[2])
+    from pipeline.runtime.interpreter import explain_missing_libraries
+
+    explain_missing_libraries()
 
 import psutil
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from hpc.config.fields import flag
-from hpc.config.train_config import TrainConfig
+from hpc.config.train_config import TrainConfig, read_settings
+from hpc.run_folder.layout import CONFIG
 from model.networks.checkpoint import Bundle, open_checkpoint
 from pipeline.dataset.manifest import FILE_NAME, Manifest
 from pipeline.runtime.tables import print_line
@@ -45,6 +46,17 @@ def own_settings(before: TrainConfig, after: TrainConfig) -> str:
     """The flags by which settings differ: '--steps 9, --preset tiny'; empty for equal ones."""
     old, new = before.to_json(), after.to_json()
     return ", ".join(f"{flag(name)} {new[name]}" for name in new if old[name] != new[name])
+
+
+def begins_anew(config: TrainConfig, run_dir: Path) -> str:
+    """A line on a run that was begun before, and has no checkpoint; with the flags that differ."""
+    try:
+        begun = TrainConfig.from_dict(read_settings(run_dir / CONFIG), str(run_dir / CONFIG))
+        differing = own_settings(config, replace(config.continuing(begun), data=begun.data))
+        note = differing and f" ({CONFIG}: {differing})"
+    except ValueError as error:
+        note = f" ({error})"
+    return f"{run_dir} has no checkpoint: it begins anew with the flags of this command{note}"
 
 
 def require_same_data(config: TrainConfig, manifest: Manifest, run_dir: Path, run: Bundle) -> None:

@@ -28,6 +28,7 @@ class StopRequest:
         self.asked = 0
         self.local_steps = 1  # at the end of --local-steps all ranks save, in the same step
         self._speaks = place.is_chief  # mpirun signals all ranks
+        self._launcher = place.launcher
         self._screen = open_terminal(place)
         for number in heeded(SIGNALS):
             signal.signal(number, self._ask)
@@ -38,6 +39,10 @@ class StopRequest:
             name = signal.Signals(number).name
             several = self.local_steps > 1
             when = f"within {self.local_steps} steps" if several else "after its next step"
+            if (
+                number == signal.SIGTERM and self._launcher == "mpirun"
+            ):  # its Ctrl-C (docs/faults.md)
+                when += ", if mpirun leaves it the time (kill -USR2 to mpirun does)"
             with suppress(OSError):  # the terminal was closed
                 if self._screen:  # which shows "^C", and a bar
                     os.write(self._screen.fileno(), CLEAR_LINE.encode())

@@ -18,10 +18,11 @@ from hpc.distributed.launcher import Place, choose_strategy
 from hpc.distributed.processor import binding_was_asked_for, processor
 from hpc.distributed.rendezvous import Roll, meet, require_equal, require_sound
 from hpc.distributed.watchdog import Watchdog
-from hpc.run_folder.layout import lock_run
+from hpc.run_folder.layout import CONFIG, lock_run
 from hpc.run_folder.trackers.feed import require_library
-from hpc.training.checkpoints import newest_bundle
+from hpc.training.checkpoints import newest_bundle, newest_step
 from hpc.training.continuing import (
+    begins_anew,
     own_settings,
     require_same_data,
     settings_to_continue_with,
@@ -65,6 +66,7 @@ def preflight(
         facts |= _how_and_where(config, place)
         if config.run is None:
             run_dir = Path("runs") / f"{facts['strategy']}-{time.strftime('%Y%m%d-%H%M%S')}"
+        facts["newest step"] = newest_step(run_dir)
 
         # From what: the chief's checkpoint, and the data set.
         if place.is_chief and run_dir.is_dir():  # a new run has no folder before all is well
@@ -74,6 +76,8 @@ def preflight(
             # Several ranks look for the data set before they have heard of the run.
             kept = given if place.size == 1 else {*given, "data"}
             config = settings_to_continue_with(config, kept, run_dir, bundle)
+        elif place.is_chief and (run_dir / CONFIG).is_file():
+            print_line(begins_anew(config, run_dir))
         manifest = Manifest.load(config.data)
         facts["data set"] = manifest.digest()[:12]
         manifest.verify(config.data, _shards_to_read(manifest, place))
@@ -154,10 +158,31 @@ def require_agreement(roll: Roll, place: Place) -> None:
                 "versions": "run make setup on every host (that rank runs {python})",
             },
         )
+        _require_newest_on_rank_0(roll)
     except ValueError:
         if not place.is_chief:
             time.sleep(FAREWELL_SECONDS)
         raise
+
+
+def _require_newest_on_rank_0(roll: Roll) -> None:
+    """Raise ValueError where another host has the run at a later step than rank 0's, which writes.
+
+    Hosts may have run folders of their own. In one that they share all see the same steps, even
+    where rank 0 goes back behind a damaged checkpoint.
+    """
+    chief = roll[0]
+    begins = chief["begin"]["progress"].get("step", 0) if chief["begin"] else 0
+    here = f"rank 0 on {chief['host']}, which writes the run, has "
+    here += f"step {begins}" if begins else "no checkpoint of it"
+    for other in roll[1:]:
+        if other["newest step"] > max(begins, chief["newest step"]):
+            there, run = other["host"], other["run"]
+            raise ValueError(
+                f"rank {other['rank']} on {there} has {run} at step {other['newest step']}, and "
+                f"{here}. Copy the folder {run} from {there} to {chief['host']}, or remove it on "
+                f"{there} if the run of {chief['host']} is the one you want"
+            )
 
 
 def agreed_settings(local: LocalState, roll: Roll) -> TrainConfig:

@@ -212,6 +212,7 @@ class Run:
         """
         workers = gather_own(self.steps.own_variables(), self.strategy)
         self.checkpoints.save(self.progress.step, lambda: self.bundle(workers))
+        self.watchdog.has_checkpoint = True
 
     def bundle(self, workers: Arrays) -> Bundle:
         """A copy of the run's state now, with what `gather_own` found of all workers."""

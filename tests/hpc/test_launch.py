@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from hpc.config.train_config import TrainConfig
 from hpc.training.preemption import SIGNALS
 from model.networks.checkpoint import Bundle, step_folder, write_bundle
+from pipeline.dataset.manifest import Manifest
 from tests.conftest import REPOSITORY
 
 HERE = socket.gethostname()
@@ -103,7 +105,7 @@ def test_a_lost_host_is_left_out_and_taken_in_again_when_it_is_back(programs: Pr
     code, said = programs.end("lose 205\nfind 85\nend 0\n")
     assert code == 0, said
     assert programs.starts == [BOTH, ALONE, BOTH]
-    assert "code 205 after 0 of 5 restarts" in said
+    assert "launch: code 205: restart 1 of 5 (--restarts)\n" in said
     assert "without bath: ssh: bath: Connection timed out" in said
     assert "bath answers: saving to grow" in said
 
@@ -112,8 +114,8 @@ def test_lost_ranks_and_saved_runs_start_again_as_often_as_allowed(programs: Pro
     code, said = programs.end("end 76\nend 137\nend 85\nend 255\nend 0\n", "--restarts=3")
     assert code == 255
     assert programs.starts == [BOTH] * 4
-    assert "code 85 after 2 of 3 restarts" in said
-    assert "code 255 after 3 of 3 restarts (--restarts)" in said
+    assert "launch: code 85: restart 3 of 3 (--restarts)\n" in said
+    assert said.endswith("launch: code 255 after 3 of 3 restarts (--restarts): no more\n")
 
 
 def test_a_run_that_continues_has_its_own_data_set_and_batch(programs: Programs) -> None:
@@ -133,7 +135,7 @@ def test_a_code_of_0_without_a_result_is_a_loss(programs: Programs) -> None:
     code, said = programs.end("hide 0\nend 0\n")
     assert code == 0, said
     assert programs.starts == [BOTH, BOTH]
-    assert "code 205 after 0 of 5 restarts" in said
+    assert "code 205: restart 1 of 5" in said
 
 
 def test_an_error_of_the_program_ends_the_launcher_unless_a_host_is_gone_too(
@@ -164,6 +166,27 @@ def test_a_run_begins_on_all_of_its_hosts_unless_fewer_are_allowed(programs: Pro
     assert (code, programs.starts) == (0, [ALONE]), said
 
 
+def test_a_host_without_the_data_set_is_named_with_the_command_that_looks_for_it(
+    programs: Programs,
+) -> None:
+    # Another host is this one, where the data set is gone by then.
+    ssh = programs.folder / "ssh"
+    data = Path(shutil.copytree(programs.data, programs.folder / "mine"))
+    for change, said_of_it in (
+        ("mv manifest.json gone", f"no data set in {data} (manifest.json is missing)"),
+        ("cp other.json manifest.json", "its data set differs from that of this host"),
+    ):
+        shutil.copy(programs.data / "manifest.json", data)
+        manifest = Manifest.load(data)
+        other = replace(manifest, shards=manifest.shards[1:])
+        (data / "other.json").write_text(other.to_json())
+        ssh.write_text(f'#!/bin/bash\n(cd {data} && {change})\nexec bash -c "${{!#}}"\n')
+        _, said = replace(programs, data=data).end("end 0\n")
+        (line,) = said.splitlines()
+        assert f"cannot on bath: {said_of_it}. See python hpc/doctor.py" in line
+        assert f"-H bath,{HERE} --data {data}; --min-hosts 1 begins without" in line
+
+
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_lets_the_run_save_and_is_no_reason_to_start_again(
     number: signal.Signals, programs: Programs
@@ -175,8 +198,9 @@ def test_a_signal_lets_the_run_save_and_is_no_reason_to_start_again(
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.05)
     process.send_signal(number)
-    process.communicate(timeout=240)
+    _, said = process.communicate(timeout=240)
     assert (process.returncode, programs.starts) == (85, [ALONE])
+    assert said.splitlines()[-1] == "launch: saved: the same command continues"
 
 
 def test_a_run_without_a_name_has_the_same_one_at_every_start(programs: Programs) -> None:

@@ -37,6 +37,7 @@ def train():
                     listen_on=("127.0.0.1", port), start_timeout=start)
         require_sound(roll, rank)
         require_equal(roll, {"data set": "copy it", "versions": "not that of {python}"})
+        watchdog.has_checkpoint = facts.get("has_checkpoint")
         print("together", [r["host"] for r in roll], flush=True)
         if facts.get("hold_the_interpreter"):
             watchdog.allow(start, "starting its collective library")
@@ -137,13 +138,20 @@ def test_a_rank_alone_says_where_it_looked_for_rank_0(ranks: Ranks) -> None:
 
 @pytest.mark.parametrize("victim", [0, 1, 2])
 def test_a_killed_rank_is_named_by_every_other(ranks: Ranks, victim: int) -> None:
-    ranks.start(3)
+    advice = {
+        None: "The same command continues from the last checkpoint, if there is one",
+        True: "The same command continues from the last checkpoint",
+        False: "The same command begins anew: there is no checkpoint yet",
+    }
+    known = list(advice)[victim]
+    ranks.start(3, *[{"has_checkpoint": known}] * 3)
     ranks.wait_until_together()
     ranks.processes[victim].kill()
     for rank in {0, 1, 2} - {victim}:
         code, errors = ranks.end_of(rank)
         assert code == EXIT_PEER_LOST
         assert f"rank {victim} on host{victim} has died" in errors
+        assert errors.endswith(f"{advice[known]}\n")
         assert errors.count("\n") == 1
 
 

@@ -160,6 +160,7 @@ def test_a_worker_that_hangs_is_named_after_longer_than_tensorflow_would_wait(
         assert lines, errors
         assert all(line.startswith("error: rank 1 on ") for line in lines), errors
         assert "has been silent for 2" in lines[0]
+        assert lines[0].endswith("The same command begins anew: there is no checkpoint yet")
         assert "Traceback" not in errors
 
 

@@ -40,6 +40,22 @@ def test_a_signal_is_a_request_and_is_confirmed(
     )
 
 
+def test_ctrl_c_of_mpirun_is_not_answered_with_a_promise(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    # mpirun hands it on as SIGTERM, and kills the ranks a second later.
+    StopRequest(Place(0, 2, launcher="mpirun"))
+    os.kill(os.getpid(), signal.SIGTERM)
+    said = capfd.readouterr().err
+    assert said == (
+        "SIGTERM: this run will save after its next step, if mpirun leaves it the time (kill -USR2 "
+        "to mpirun does), and end\n"
+    )
+    StopRequest(Place(0, 2, launcher="mpirun"))
+    os.kill(os.getpid(), signal.SIGUSR2)
+    assert capfd.readouterr().err == "SIGUSR2: this run will save after its next step, and end\n"
+
+
 def test_a_launcher_may_repeat_itself(capfd: pytest.CaptureFixture[str]) -> None:
     request = StopRequest(Place())
     for number in (signal.SIGUSR2, signal.SIGTERM, signal.SIGTERM, signal.SIGUSR2):

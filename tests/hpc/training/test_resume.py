@@ -125,6 +125,7 @@ def test_two_workers_killed_stopped_and_changed_over_end_as_two_left_alone(
     assert job.wait_for_step(18)
     job.send(signal.SIGKILL, rank=1)
     assert job.end() not in (0, EXIT_PREEMPTED)
+    assert "begins anew" not in job.said()  # step 8 or 16 was saved
 
     job = Job(run_dir, 2, *flags, "--strategy=multiworker")
     assert job.wait_for_step(26)
