@@ -21,6 +21,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 if __package__ in (None, ""):  # run as a script: import from the root, not from hpc/
@@ -47,6 +48,7 @@ from hpc.efficiency.plan import (
 from hpc.efficiency.store import Measured, open_store, store
 from hpc.efficiency.tables import FORMULA, MOST_BUSY, caution, rows, tables, to_json
 from hpc.reports.event_files import FOLDER, tensorboard_is_installed
+from hpc.reports.spread import duration
 from pipeline.runtime.command import run_command, signals_interrupt
 from pipeline.runtime.files import write_json
 from pipeline.runtime.tables import print_line, print_lines, print_tables
@@ -142,15 +144,10 @@ def measure_missing(
     settings: dict[str, Any],
     measured: Measured,
 ) -> None:
-    """Measure every cell in turn, then all again: A B C A B C."""
-    given = {text.partition("=")[0] for text in flags.train_flags}
-    train_flags = [f"--data={flags.data.resolve()}", f"--steps={flags.steps}"]
-    train_flags.append(f"--log-every={max(flags.steps // NUM_WINDOWS, 1)}")
-    # By default they come at the end, where no window counts them.
-    train_flags += [
-        f"{name}={flags.steps}" for name in ("--eval-every", "--save-every") if name not in given
-    ]
-    train_flags += flags.train_flags
+    """Measure every cell in turn, then all again: A B C A B C.
+
+    Raises KeyboardInterrupt, with what is kept, when a signal ends it.
+    """
     cells = cells_of(comparisons)
     missing = [
         (cell, repetition)
@@ -159,16 +156,41 @@ def measure_missing(
         if (cell, repetition) not in measured
     ]
     total = len(cells) * flags.repetitions
-    work_dir = (flags.out / "work").resolve()
-    for done, (cell, repetition) in enumerate(missing, start=total - len(missing) + 1):
-        print(f"[{done}/{total}] {cell} ... ", end="", flush=True)
-        found = measure_cell(cell, repetition, work_dir, train_flags, settings["workers_per_host"])
-        store(flags.out, found)
-        measured[cell, repetition] = found
-        print(f"{found.rate:,.0f} tokens/s", flush=True)
-        if found.busy and found.busy > MOST_BUSY:
-            print(f"    beside other programs, which used {found.busy:.0%} of the processors")
+    if missing:
+        print_line(
+            f"{len(missing)} of {total} trainings are to be measured, of {flags.steps} steps each; "
+            "fewer with --repetitions, --scaling or --strategies"
+        )
+    train_flags, work_dir = train_flags_of(flags), (flags.out / "work").resolve()
+    begun, num_kept = monotonic(), total - len(missing)
+    try:
+        for done, (cell, repetition) in enumerate(missing, start=1):
+            print(f"[{num_kept + 1}/{total}] {cell} ... ", end="", flush=True)
+            share = settings["workers_per_host"]
+            found = measure_cell(cell, repetition, work_dir, train_flags, share)
+            store(flags.out, found)
+            measured[cell, repetition], num_kept = found, num_kept + 1
+            left = (monotonic() - begun) / done * (len(missing) - done)
+            until_end = f", about {duration(left)} left" if num_kept < total else ""
+            print(f"{found.rate:,.0f} tokens/s{until_end}", flush=True)
+            if found.busy and found.busy > MOST_BUSY:
+                print(f"    beside other programs, which used {found.busy:.0%} of the processors")
+    except KeyboardInterrupt:
+        kept = f"{num_kept} of {total} trainings are kept in {flags.out}"
+        raise KeyboardInterrupt(f"{kept}; the same command continues") from None
     shutil.rmtree(work_dir, ignore_errors=True)  # after a failure it stays for the user
+
+
+def train_flags_of(flags: argparse.Namespace) -> list[str]:
+    """The flags of hpc/train.py that are the same in all trainings."""
+    given = {text.partition("=")[0] for text in flags.train_flags}
+    train_flags = [f"--data={flags.data.resolve()}", f"--steps={flags.steps}"]
+    train_flags.append(f"--log-every={max(flags.steps // NUM_WINDOWS, 1)}")
+    # By default they come at the end, where no window counts them.
+    train_flags += [
+        f"{name}={flags.steps}" for name in ("--eval-every", "--save-every") if name not in given
+    ]
+    return [*train_flags, *flags.train_flags]
 
 
 def write(

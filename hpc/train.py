@@ -138,7 +138,8 @@ def train_run(run: Run, stop_request: StopRequest) -> str:
         total_steps=run.config.steps,
         tracker=run.config.tracker,
     )
-    profiler = Profiler(run.run_dir, run.config.profile_window, run.place)
+    hosts, window = [facts["host"] for facts in run.roll], run.config.profile_window
+    profiler = Profiler(run.run_dir, window, run.place, hosts, journal.say)
     wanted = run.config.samples_after if run.place.is_chief else -1.0
     samples = SampleProcess(run.run_dir, wanted, journal.say)
 

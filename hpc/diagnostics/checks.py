@@ -9,6 +9,7 @@ from typing import Any
 
 from hpc.diagnostics.host_facts import LAUNCHER_FILE, OPEN_MPI_FILE
 from hpc.diagnostics.remote_hosts import Answer, Trial
+from pipeline.runtime.provenance import advice_on_commits
 
 # How bad, by exit code. As monitoring plugins have it: 0 OK, 1 WARNING, 2 CRITICAL.
 STATUSES = ("ok", "warning", "failed")
@@ -74,7 +75,7 @@ def versions(facts: Facts) -> list[Finding]:
             setup,
             "warning",
         ),
-        same_everywhere("commit", commits, "", "check the same commit out on every host", "ok"),
+        same_everywhere("commit", commits, "", advice_on_commits(commits.values()), "ok"),
     ]
 
 

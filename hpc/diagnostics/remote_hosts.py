@@ -26,7 +26,9 @@ CONNECT_SECONDS = 5
 # No prompt waits for an answer; a host that is off or cut off is noticed within seconds.
 SSH = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_SECONDS}"]
 SSH += ["-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=2"]
-# Words of an error message of ssh or the remote shell, and what to do about them.
+SET_UP = 'ssh {host} "cd {folder} && make setup"'
+COPY = "rsync -a --mkpath --exclude .venv --exclude runs {folder}/ {host}:{folder}/, then " + SET_UP
+# Words of an error message of ssh, the remote shell or its Python, and what to do about them.
 SSH_ADVICE = {
     "Permission denied": "ssh-copy-id {host}, so that ssh {host} asks for no password",
     "Host key verification failed": "ssh {host} once by hand and accept its key",
@@ -35,10 +37,10 @@ SSH_ADVICE = {
     "timed out": "{host} is off, cut off, or behind a firewall: see that ping {host} answers",
     "not responding": "{host} is off, cut off, or behind a firewall: see that ping {host} answers",
     "No route to host": "{host} is off or cut off: check its cable and address",
-    "No such file or directory": "put the program at the same path on {host}: rsync -a "
-    "{folder}/ {host}:{folder}/, and run make setup there",
-    "not found": "run make setup in {folder} on {host}",
-    " has no ": "run make setup in {folder} on {host}",
+    "can't open file": COPY,
+    " has no ": SET_UP,  # what a command of ours says of a Python without its libraries
+    "{python}": SET_UP,  # the shell found no such program
+    "cd: ": COPY,
 }
 # Every rank reports its host and cores to rank 0; a message from each proves the network.
 TRIAL = """
@@ -117,7 +119,7 @@ def ask_all(
 
 def _advice(message: str, host: str) -> str:
     for words, advice in SSH_ADVICE.items():
-        if words in message:
+        if words.format(python=sys.executable) in message:
             return advice.format(host=host, folder=REPOSITORY)
     return f"see what ssh {host} {sys.executable} --version prints"
 

@@ -32,7 +32,7 @@ from model.networks.checkpoint import Bundle
 from pipeline.dataset.manifest import Manifest
 from pipeline.dataset.schedule import check_sharing
 from pipeline.runtime.command import FAREWELL_SECONDS
-from pipeline.runtime.provenance import commit, library_versions
+from pipeline.runtime.provenance import advice_on_commits, commit, library_versions
 from pipeline.runtime.tables import print_line
 
 
@@ -153,7 +153,7 @@ def require_agreement(roll: Roll, place: Place) -> None:
             roll,
             {
                 "strategy": "name one with --strategy",
-                "commit": "check the same commit out on every host",
+                "commit": advice_on_commits([facts["commit"] for facts in roll]),
                 "flags": "start every rank with the same flags",
                 "versions": "run make setup on every host (that rank runs {python})",
             },

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from pipeline.runtime.tables import broken, print_line
@@ -111,7 +112,9 @@ class Parser(argparse.ArgumentParser):
         """End the program with code 2 and one line, which rank 0 says for all."""
         _let_rank_0_speak()
         end = "" if message.endswith("?") else "."
-        line = f"error: {message.removeprefix('argument ')}{end} See {self.prog} --help"
+        called = sys.argv[0] if Path(sys.argv[0]).name == self.prog else self.prog
+        see = f"{'python ' * called.endswith('.py')}{called} --help"
+        line = f"error: {message.removeprefix('argument ')}{end} See {see}"
         print_line(line, sys.stderr)
         self.exit(2)
 
@@ -148,8 +151,9 @@ class Parser(argparse.ArgumentParser):
 
 def meant(word: str, known: Iterable[str]) -> str:
     """'; did you mean X?' with the known word that is most alike; nothing if none is."""
-    close = get_close_matches(word, known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    names = {name.lstrip("-"): name for name in known}  # in dashes all flags are alike
+    close = get_close_matches(word.lstrip("-"), names, n=1)
+    return f"; did you mean {names[close[0]]}?" if close else ""
 
 
 class _ParagraphsFormatter(argparse.HelpFormatter):

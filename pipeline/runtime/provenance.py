@@ -6,6 +6,7 @@ import functools
 import platform
 import subprocess
 import sys
+from collections.abc import Collection
 from importlib import metadata
 from pathlib import Path
 
@@ -51,6 +52,13 @@ def commit() -> str:
     if head.returncode:
         return "unknown"
     return head.stdout.strip()[:12] + ("+" if changed.stdout.strip() else "")
+
+
+def advice_on_commits(commits: Collection[str]) -> str:
+    """What to do about hosts with different commits, as `commit` names them."""
+    if len({found.removesuffix("+") for found in commits}) > 1:
+        return "check the same commit out on every host"
+    return "files were changed where the commit ends in +: git status there"
 
 
 @functools.cache  # 10 ms in site-packages, as much as all the rest of a small write

@@ -13,7 +13,7 @@ from typing import TextIO
 NOTHING = "-"  # in a cell that has no value
 NUMBERS = ">"  # begins the heading of a column of numbers, which stand at its right edge
 
-PIPED_WIDTH = 200  # columns when no terminal gives a width
+PIPED_WIDTH = 100  # columns of a table in a file or a pipe; programs read what --json writes
 LONGEST_WORD = 13  # columns; longer ones may be broken
 NO_BREAK = "\N{NO-BREAK SPACE}"  # a command to copy begins on the line of its program
 UNLIMITED_WIDTH = 100_000  # columns: no cell is wrapped
@@ -97,13 +97,14 @@ class Table:
 
 
 def print_tables(tables: Sequence[Table]) -> None:
-    """Show the tables on the terminal, or as plain lines in a file or a pipe."""
+    """Show the tables as wide as the terminal, or as plain text in a file or a pipe."""
     from rich import box
     from rich.console import Console
     from rich.table import Table as Grid
     from rich.text import Text
 
-    console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
+    is_terminal = sys.stdout.isatty()
+    console = Console(width=None if is_terminal else PIPED_WIDTH)
     for table in tables:
         for number, part in enumerate(_parts(table, console.width)):
             grid = Grid(
@@ -124,7 +125,7 @@ def print_tables(tables: Sequence[Table]) -> None:
                 grid.add_row(*map(Text, row))
             console.print(grid if table.rows else Text(table.title))
         for note in table.notes:
-            console.print(Text(note), style="dim")
+            console.print(Text(note), style="dim", soft_wrap=not is_terminal)
         console.print()
 
 

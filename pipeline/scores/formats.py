@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import re
+import sys
 from dataclasses import dataclass
 
 MIDI_SUFFIXES = (".mid", ".midi")
@@ -25,15 +26,21 @@ class Reading:
     expand_repeats: bool = False  # notation: play repeated sections again
 
     def check(self) -> None:
-        """Raise ValueError unless the MIDI reader is known and installed."""
+        """Raise ValueError unless the MIDI reader is known and installed, and music21 is."""
         if self.midi_reader not in MIDI_READERS:
             raise ValueError(
                 f"--midi-reader {self.midi_reader}; there are {', '.join(MIDI_READERS)}"
             )
-        if importlib.util.find_spec(self.midi_reader) is None:
+        if self.midi_reader != MUSIC21 and importlib.util.find_spec(self.midi_reader) is None:
             raise ValueError(
                 f"--midi-reader {self.midi_reader} is not installed here: "
                 f"pip install -c constraints.txt -e '.[{self.midi_reader}]', or leave the flag out"
+            )
+        if importlib.util.find_spec(MUSIC21) is None:  # which reads what the other one cannot
+            raise ValueError(
+                f"music21, which reads scores, is not installed for {sys.executable}: make setup "
+                "installs it for .venv/bin/python, and pip install -c constraints.txt -e "
+                "'.[preprocess]' for yours"
             )
 
     def for_manifest(self) -> dict[str, str | bool]:

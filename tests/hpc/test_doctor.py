@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from hpc import doctor
-from hpc.diagnostics import checks
+from hpc.diagnostics import checks, remote_hosts
 from hpc.diagnostics.checks import Finding
 from hpc.diagnostics.host_facts import MCA_FILES, collect, interfaces
 from hpc.diagnostics.remote_hosts import Answer, Trial
@@ -133,6 +134,49 @@ def test_one_host_that_differs_is_named_with_what_to_do(
     bad = worst(all_findings(facts))
     assert (bad.check, bad.status) == (check, status)
     assert "bath" in bad.found and bad.advice
+
+
+@pytest.mark.parametrize(
+    ("there", "advice"),
+    [
+        ("0123456789ab+", "files were changed where the commit ends in +: git status there"),
+        ("abcdef012345+", "check the same commit out on every host"),
+    ],
+)
+def test_a_commit_that_differs_by_changed_files_is_told_from_another_one(
+    facts: dict[str, dict[str, Any]], there: str, advice: str
+) -> None:
+    facts["dorchester"]["commit"], facts["bath"]["commit"] = "0123456789ab", there
+    bad = worst(checks.versions(facts))
+    assert (bad.check, bad.status, bad.advice) == ("commit", "failed", advice)
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_a_host_without_the_program_is_told_to_copy_it_then_to_set_it_up(
+    shell: str,
+    data_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ssh, folder, python = tmp_path / "ssh", tmp_path / "program", tmp_path / "program" / "python"
+    ssh.write_text(f'#!/bin/sh\nfor last; do :; done\nexec {shell} -c "$last"\n')  # no host
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(remote_hosts, "REPOSITORY", folder)
+    monkeypatch.setattr(sys, "executable", str(python))
+
+    def advice() -> str:
+        doctor.main(["--quick", "-H", "bath.invalid", "--data", str(data_dir)])
+        return capsys.readouterr().out.split("-> ")[-1]
+
+    setup = f'ssh bath.invalid "cd {folder} && make setup"'
+    copy = f"rsync -a --mkpath --exclude .venv --exclude runs {folder}/ bath.invalid:{folder}/"
+    assert advice().startswith(f"{copy}, then {setup}")
+    folder.mkdir()
+    assert advice().startswith(setup)
+    python.symlink_to(shutil.which("python3") or "")  # without the program's files
+    assert advice().startswith(copy)
 
 
 def test_a_gpu_host_whose_horovod_lacks_nccl_is_warned(facts: dict[str, dict[str, Any]]) -> None:

@@ -218,7 +218,7 @@ def test_a_run_without_a_name_has_the_same_one_at_every_start(programs: Programs
         ("--min-hosts=3", 1, "--min-hosts is 3; give 1 to 2"),
         ("-- --local-batch-size=8", 1, "--local-batch-size: workers may change"),
         ("-- --global-batch-size=7", 1, "a global batch of 7 cannot be shared"),
-        ("-- --no-such-flag", 2, "--no-such-flag is no flag. See hpc/train.py --help"),
+        ("-- --no-such-flag", 2, "--no-such-flag is no flag. See python hpc/train.py --help"),
         (f"-H {HERE}:3", 1, "3 workers do not divide the 4 lanes"),
         ("-H bath", 1, f"this host, {HERE}, is not among them"),
     ],

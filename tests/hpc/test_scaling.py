@@ -11,12 +11,16 @@ from pathlib import Path
 import pytest
 from matplotlib.image import imread
 
+from hpc import scaling
 from hpc.efficiency.flags import names_of
+from hpc.efficiency.measure import Measurement
+from hpc.efficiency.plan import Cell
 from hpc.scaling import main
 from hpc.scaling import parse_flags as scaling_flags
 from hpc.train import main as train
 from pipeline.runtime.files import add_line, read_lines
 from tests.conftest import NUM_LANES, REPOSITORY, SEARCH_PATH
+from tests.hpc.efficiency.measurements import measurement
 from tests.hpc.launching import refusal
 
 
@@ -100,6 +104,42 @@ def test_from_the_time_of_a_step_it_predicts_what_the_network_leaves(
     stretches.unlink()
     add_line(stretches, {**entry, "workers": 2})
     assert "trained by 2 workers" in refusal(main, capsys, f"--like={tmp_path / 'run'}")
+
+
+def test_it_says_how_many_trainings_there_are_the_time_left_and_what_an_interrupt_keeps(
+    tiny_shards: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "out"
+    flags = [f"--data={tiny_shards}", f"--out={out}", "-H", "a,b", "--workers=1,2"]
+    flags += ["--scaling=weak", "--strategies=horovod", "--local-batch-size=8"]
+    clock = [0.0]
+
+    def train_for_a_minute(cell: Cell, repetition: int, *_: object) -> Measurement:
+        if clock[0] == 180:
+            raise KeyboardInterrupt
+        clock[0] += 60
+        return measurement(cell, repetition, 100)
+
+    monkeypatch.setattr(scaling, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(scaling, "measure_cell", train_for_a_minute)
+    # One process alone on a and one on b, two independent ones, two with Horovod: 4, 5 times.
+    assert main(flags) == 130
+    said = capsys.readouterr()
+    first, *lines = said.out.splitlines()
+    assert first.startswith("20 of 20 trainings are to be measured")
+    assert lines[0].endswith("100 tokens/s, about 19 min 00 s left")
+    assert lines[2].endswith("100 tokens/s, about 17 min 00 s left")
+    assert f"3 of 20 trainings are kept in {out}; the same command continues" in said.err
+
+    clock[0] = 240
+    assert main(flags) == 0
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first.startswith("17 of 20 trainings are to be measured")
+    assert lines[0].endswith("100 tokens/s, about 16 min 00 s left")
+    assert lines[16].startswith("[20/20]") and lines[16].endswith("100 tokens/s")
 
 
 @pytest.mark.mpi

@@ -145,6 +145,9 @@ def test_the_terminal_of_mpirun_shows_short_lines_and_a_bar_with_an_eta(runs: Pa
     log = (runs / "pair" / "logs" / "rank-0.log").read_text()
     assert not any(line.startswith("training") for line in lines_on(log)) and "\x1b" not in log
     assert lines[-1] in log
+    node = platform.node()
+    where = f"profile of steps 8 to 10 in {runs}/pair: rank-0 on {node}, rank-1 on {node} "
+    assert where in " ".join(log.split())
 
 
 def test_hparams_have_readable_names_and_the_measures_of_the_run(board: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from hpc.config.train_config import parse_flags as train_flags
 from hpc.efficiency.flags import parse_flags as scaling_flags
+from hpc.launch import main as launch_flags
 from model.generate_flags import parse_arguments as generate_flags
 from pipeline.preprocess import parse_arguments as preprocess_flags
 from pipeline.runtime.command import signals_interrupt
@@ -31,6 +32,7 @@ from tests.terminals import COLUMNS, lines_on, run_on_terminal
         (train_flags, "--qqq=1", "--qqq is no flag."),
         (train_flags, "--steps many", "--steps: 'many' is not a whole number."),
         (train_flags, "--dropout x", "--dropout: 'x' is not a number."),
+        (launch_flags, "-H a --limit 3", "--limit is no flag."),  # little like --timeout
         (scaling_flags, "--workers x", "--workers: 'x' cannot be read; needed: numbers of workers"),
         (generate_flags, "a --bar 3", "--bar is no flag; did you mean --bars?"),
         (generate_flags, "a --key H", "--key: 'H' is no key; needed is one such as 'A minor'"),
@@ -54,7 +56,11 @@ def test_a_wrong_flag_is_one_line_with_what_is_possible(
 @pytest.mark.parametrize(
     ("script", "flags", "line"),
     [
-        ("hpc/train.py", "--presett=tiny", "did you mean --preset?"),
+        (
+            "hpc/train.py",
+            "--presett=tiny",
+            f"did you mean --preset? See python {REPOSITORY}/hpc/train.py --help",
+        ),
         ("hpc/train.py", "--steps=0", "--steps is 0; it must be above 0"),
         ("pipeline/preprocess.py", "bach --out=b --voices=3", "--voices says nothing to"),
     ],

@@ -44,6 +44,20 @@ def test_a_table_is_printed_with_its_title_and_notes_and_no_colour_in_a_pipe(
     assert "\x1b" not in shown and ">" not in shown
 
 
+def test_in_a_file_a_table_is_no_wider_than_a_page_and_its_notes_are_whole_lines(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    headings = tuple(f"column {number}" for number in range(20))
+    cells = tuple(f"value-{number}" for number in range(20))
+    note = "a note of many words " * 10
+    print_tables([Table("Wide", headings, (cells,), (note.strip(),))])
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert note.strip() in lines
+    lines.remove(note.strip())
+    assert max(map(len, lines)) <= 100
+    assert set(cells) <= set(" ".join(lines).split())
+
+
 @pytest.mark.parametrize("width", [30, 60, 80, 100])
 def test_a_wide_table_fits_the_terminal_and_breaks_words_only_where_it_must(
     width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

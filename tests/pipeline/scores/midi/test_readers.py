@@ -317,6 +317,15 @@ def test_a_reader_that_is_not_installed_is_said_in_one_line_with_the_remedy(
         ValueError, match=r"symusic is not installed here: pip install .*\[symusic\]"
     ):
         Reading(SYMUSIC).check()
+    # music21 is needed whatever the flag says, and comes with an extra of another name.
+    needed = r"^music21, which reads scores, is not installed for .*: make setup.*\[preprocess\]"
+    with pytest.raises(ValueError, match=needed):
+        Reading().check()
+    monkeypatch.setattr(
+        reading.importlib.util, "find_spec", lambda name: None if name == MUSIC21 else name
+    )
+    with pytest.raises(ValueError, match=needed):
+        Reading(SYMUSIC).check()
     with pytest.raises(ValueError, match="--midi-reader mido; there are music21, symusic"):
         Reading("mido").check()
 
