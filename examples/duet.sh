@@ -4,10 +4,10 @@
 #     examples/duet.sh "Keystation 49"                # flags of model/generate.py behind it
 #     examples/duet.sh phrases.mid --audio-driver file --audio-file duet.wav       # without a keyboard and a sound card
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-export PATH="$PWD/.venv/bin:$PATH"
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+export PATH="$root/.venv/bin:$PATH"
 INPUT=${1:?give the MIDI port that you play on, or a MIDI file of phrases}
 shift
 MODEL=${MODEL:-model/pretrained/chorales}
 
-exec python model/generate.py "$MODEL" --live synth --input "$INPUT" --temperature 0.9 "$@"
+exec python "$root/model/generate.py" "$MODEL" --live synth --input "$INPUT" --temperature 0.9 "$@"

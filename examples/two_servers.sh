@@ -3,7 +3,12 @@
 #     examples/two_servers.sh --steps 5000            # flags of hpc/train.py
 #     HOSTS=bath:2,dorchester:2 RUN=runs/four examples/two_servers.sh
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# The program's folder is on both hosts; yours may not be.
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+for name in DATA RUN; do
+    if [ -n "${!name:-}" ]; then printf -v "$name" %s "$(realpath -ms --relative-base="$root" -- "${!name}")"; fi
+done
+cd "$root"
 export PATH="$PWD/.venv/bin:$PATH"
 HOSTS=${HOSTS:-dorchester,bath} DATA=${DATA:-data/bach} RUN=${RUN:-runs/both}
 

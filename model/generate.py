@@ -99,7 +99,7 @@ def run(flags: argparse.Namespace) -> None:
 def _beats_per_bar(flags: argparse.Namespace) -> int:
     """Quarters in a bar of the score file that is read; 4 without one."""
     # With --live standard output may carry the music.
-    say = partial(print, file=sys.stderr) if flags.live else print
+    say = partial(print_line, stream=sys.stderr) if flags.live else print_line
     files = input_files(flags).values()
     return next((quarters_per_bar(path, say) for path in files), 4)
 
@@ -121,6 +121,8 @@ def generate(flags: argparse.Namespace) -> None:
     composer = Composer.load(flags.run)
     composer = composer.asked(wishes_of(flags, composer.vocabulary.conditions))
     request = Request.of(flags, composer.vocabulary)
+    if flags.another_folder:
+        print_line(flags.another_folder)
     request.prepare(composer)
     started = time.perf_counter()
     pieces = request.compose(composer, range(flags.num_pieces))

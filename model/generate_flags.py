@@ -128,12 +128,18 @@ def _refuse_combinations(flags: argparse.Namespace, parser: argparse.ArgumentPar
 
 def parse_bars(text: str) -> int | tuple[int, int]:
     """A number of bars, or the first and the last of some: '16' or '5:8'. Raises ValueError."""
-    first, colon, last = text.partition(":")
-    if not colon:
-        return int(text)
-    if not 1 <= int(first) <= int(last):
-        raise ValueError(f"{text!r} names no bars; give the first and the last, such as 5:8")
-    return int(first), int(last)
+    numbers = text.split(":")
+    try:
+        if len(numbers) == 1:
+            return int(text)
+        first, last = map(int, numbers)
+        if 1 <= first <= last:
+            return first, last
+    except ValueError:
+        pass
+    raise ValueError(
+        f"{text!r} names no bars; give how many, such as 16, or the first and the last, such as 5:8"
+    )
 
 
 def check_values(flags: argparse.Namespace) -> None:

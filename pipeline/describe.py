@@ -19,6 +19,7 @@ from pipeline.runtime.command import Parser, run_command
 from pipeline.runtime.files import write_json
 from pipeline.runtime.tables import aligned_lines, print_line, print_lines
 from pipeline.runtime.tensorflow_loading import load_tensorflow
+from pipeline.scores.counted_rules import with_unit
 from pipeline.scores.labels import FIELDS
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ def _coverage_lines(found: Description) -> Iterator[str]:
 
 
 def _counts_line(title: str, counts: Mapping[str, int], nothing: str) -> str:
-    return f"{title}: " + (", ".join(f"{n:,} {what}" for what, n in counts.items()) or nothing)
+    named = (f"{n:,} {with_unit(what)}" for what, n in counts.items())
+    return f"{title}: " + (", ".join(named) or nothing)
 
 
 SHOWN_VALUES = 6  # on the screen; --json has them all

@@ -33,6 +33,7 @@ from pipeline.runtime.command import (
 from pipeline.runtime.files import write_json
 from pipeline.runtime.tables import print_lines
 from pipeline.scores.cache import default_folder, usable_folder
+from pipeline.scores.counted_rules import with_unit
 from pipeline.scores.formats import MIDI_READERS, MUSIC21, Reading
 from pipeline.sources.catalogue import NAMED_SOURCES, list_sources
 from pipeline.vocabulary.conditions import CONDITIONS, MEANING, parse_conditions
@@ -111,7 +112,7 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[Settings, Path | None]:
     add("--max-memory", type=float, default=Limits().memory_gib, help="GiB for one process")
     add(
         "--max-rejects",
-        type=_share,
+        type=flag_type(_share, "a share or a number of files, such as 10% or 5"),
         default="10%",
         help="files, and tunes of books, that may fail: share or number",
     )
@@ -122,13 +123,14 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[Settings, Path | None]:
         f"{MOST_LANES}, or fewer where the train pieces are fewer)",
     )
     add("--num-shards", type=int, default=0, help="files per split; 0: of about 100 MB")
+    share = flag_type(_share, "a share, such as 0.1 or 10%")
     add(
         "--valid",
-        type=_share,
+        type=share,
         default="10%",
         help="share for validation, of pieces without an official split",
     )
-    add("--test", type=_share, default="10%", help="the same for the final test")
+    add("--test", type=share, default="10%", help="the same for the final test")
     add("--seed", type=int, default=0, help="decides the splits and the order in the shards")
     add("--midi-reader", choices=MIDI_READERS, default=MUSIC21, help="symusic is the fast one")
     add("--expand-repeats", action="store_true", help="notation: play repeats as they are written")
@@ -141,7 +143,8 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[Settings, Path | None]:
         action="store_true",
         help="grid: a network is told which pieces training transposed, and composes as the others",
     )
-    add("--pitches", type=_pitches, metavar="LOW:HIGH", help="MIDI keys (default: by vocabulary)")
+    pitches = flag_type(_pitches, "the lowest and the highest MIDI key, such as 36:81")
+    add("--pitches", type=pitches, metavar="LOW:HIGH", help="MIDI keys (default: by vocabulary)")
     add("--velocity-bins", type=int, help="events: levels of loudness (default: 0, none)")
     add("--instruments", action="store_true", help="events: keep programs and percussion")
     add(
@@ -188,7 +191,7 @@ def print_summary(summary: Mapping[str, Any]) -> None:
     adjustments = summary["adjustments"]
     changed = changes_alone(adjustments) if notes else adjustments
     for title, by_rule in (("rejected", summary["rejects"]), ("adjusted", changed)):
-        lines += [f"  {title}: {count} {what}" for what, count in by_rule.items()]
+        lines += [f"  {title}: {count} {with_unit(what)}" for what, count in by_rule.items()]
     print_lines([*lines, f"  {summary['seconds']:.1f} seconds"])
 
 

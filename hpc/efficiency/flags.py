@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from hpc.config.settings import StrategyName
 from hpc.efficiency.plan import SCALINGS
-from pipeline.runtime.command import Parser, meant
+from pipeline.runtime.command import Parser, flag_type, meant
 
 STRATEGIES = tuple(name for name in get_args(StrategyName) if name not in ("auto", "single"))
 FEWEST_STEPS = 10  # two warm up, and the first window does not count
@@ -36,7 +36,8 @@ def parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--data", type=Path, default=Path("data/bach"), metavar="DIR", help="data set [data/bach]")
-    add("--workers", type=numbers, metavar="N,N..N", help="numbers of workers [1,2,4,... all]")
+    workers = flag_type(numbers, "numbers of workers, such as 1,2,4 or 1..8")
+    add("--workers", type=workers, metavar="N,N..N", help="numbers of workers [1,2,4,... all]")
     add(
         "--step-ms",
         type=float,
@@ -58,10 +59,11 @@ def parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
         "--scaling", type=scalings, default=list(SCALINGS), metavar="NAME,...", help=f"{held} [all]"
     )
     add("-H", "--hosts", metavar="HOST[:N],...", help="hosts and the workers that fit each")
-    add("--local-batch-size", type=number, default=32, metavar="N", help="of weak scaling [32]")
-    add("--global-batch-size", type=number, default=64, metavar="N", help="of strong scaling [64]")
-    add("--repetitions", type=number, default=5, metavar="N", help="of every training [5]")
-    add("--steps", type=number, default=40, metavar="N", help="of each training [40]")
+    one = flag_type(number, "a whole number above 0")
+    add("--local-batch-size", type=one, default=32, metavar="N", help="of weak scaling [32]")
+    add("--global-batch-size", type=one, default=64, metavar="N", help="of strong scaling [64]")
+    add("--repetitions", type=one, default=5, metavar="N", help="of every training [5]")
+    add("--steps", type=one, default=40, metavar="N", help="of each training [40]")
     add(
         "--link",
         type=float,

@@ -13,6 +13,8 @@ from model.networks.checkpoint import Bundle, open_checkpoint
 from pipeline.dataset.manifest import FILE_NAME, Manifest
 from pipeline.runtime.tables import print_line
 
+NETWORK = ("model", "preset")  # settings on which the shapes of the weights depend
+
 
 def settings_to_continue_with(
     config: TrainConfig, given: Collection[str], run_dir: Path, bundle: Bundle
@@ -28,9 +30,10 @@ def settings_to_continue_with(
     changed = {name: value for name, value in config.fixed().items() if fixed[name] != value}
     if changed:
         listed = ", ".join(f"{flag(n)} {v} (begun with {fixed[n]})" for n, v in changed.items())
+        is_same_network = not changed.keys() & set(NETWORK)
         raise ValueError(
-            f"run {run_dir} cannot continue with {listed}. Leave that out, or begin another run: "
-            f"--run OTHER --from {run_dir}"
+            f"run {run_dir} cannot continue with {listed}. Leave that out, or begin "
+            f"{_another_run(run_dir, is_same_network)}"
         )
     if "data" not in given and (begun.data / FILE_NAME).is_file():
         config = replace(config, data=begun.data)
@@ -65,8 +68,15 @@ def require_same_data(config: TrainConfig, manifest: Manifest, run_dir: Path, ru
         raise ValueError(
             f"run {run_dir} was begun with the data set {run.run['config']['data']}, which had "
             f"other contents than {config.data} has now. Give that one with --data, or begin "
-            f"another run: --run OTHER --from {run_dir}"
+            f"{_another_run(run_dir, run.vocabulary == manifest.vocabulary)}"
         )
+
+
+def _another_run(run_dir: Path, is_same_network: bool) -> str:
+    """The advice to begin another run; from the weights of this one only where they fit."""
+    if is_same_network:
+        return f"another run: --run OTHER --from {run_dir}"
+    return "another run without --from, which needs the same network: --run OTHER"
 
 
 def weights_of_another_run(from_run: Path, config: TrainConfig, manifest: Manifest) -> Bundle:

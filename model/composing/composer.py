@@ -166,8 +166,7 @@ class Composer:
         ids = self._encode(primer)[:-1]
         if not (self.vocabulary.pitches[ids] >= 0).any():
             raise ValueError(
-                f"the primer has no note that this model's vocabulary can say ({len(primer.notes)} "
-                "notes before percussion was left out). Give one with notes, e.g. 'C4 E4 G4'"
+                "the primer has no note with a pitch. Give one with notes, e.g. 'C4 E4 G4'"
             )
         return ids
 

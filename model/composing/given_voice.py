@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from pipeline.runtime.tables import print_line
 from pipeline.scores.notes import DRUMS, Score, quantise, sort_notes
 from pipeline.vocabulary.frames import FIRST_PROGRAM, REST
 from pipeline.vocabulary.grid import GridVocabulary
@@ -65,7 +66,7 @@ class GivenVoice:
 
 
 def read_given_voice(
-    path: Path, voice_name: str, vocabulary: Vocabulary, say: Callable[[str], None] = print
+    path: Path, voice_name: str, vocabulary: Vocabulary, say: Callable[[str], None] = print_line
 ) -> GivenVoice:
     """The only voice of a score file, as one of the vocabulary's; reports notes that it changes.
 
@@ -109,9 +110,14 @@ def read_given_score(path: Path, flag: str) -> Score:
         score = read_score(path)
     except ValueError as error:
         raise ValueError(f"{flag} {path}: {error}") from None
-    if not (score.notes["program"] != DRUMS).any():
-        raise ValueError(f"{flag} {path} holds only percussion; needed is music with pitches")
+    require_pitches(score, f"{flag} {path}")
     return score
+
+
+def require_pitches(score: Score, named: str) -> None:
+    """Raise ValueError, naming the flag and its music, for a score of percussion alone."""
+    if score.notes.size and (score.notes["program"] == DRUMS).all():
+        raise ValueError(f"{named} holds only percussion; needed is music with pitches")
 
 
 def voice_index(name: str, vocabulary: GridVocabulary, flag: str) -> int:

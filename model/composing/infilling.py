@@ -100,7 +100,7 @@ def read_piece_with_gap(
     bars: tuple[int, int] | None = None,
     voices: Sequence[str] = (),
     beats_per_bar: int = 4,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = print_line,
 ) -> PieceWithGap:
     """A score file, to be composed anew from the first to the last of `bars`, in `voices`.
 

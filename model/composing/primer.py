@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from model.composing.given_voice import require_pitches
+from pipeline.runtime.tables import print_line
+from pipeline.scores.counted_rules import ADD, PITCHES_BEYOND, with_unit
 from pipeline.scores.notes import DRUMS, Score, opening, sort_notes
 from pipeline.vocabulary.events import EventVocabulary
 from pipeline.vocabulary.registry import Vocabulary
@@ -17,12 +20,13 @@ def read_primer(
     vocabulary: Vocabulary,
     bars: int | None = None,
     beats_per_bar: int = 4,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = print_line,
 ) -> Score:
     """The primer as the vocabulary can express it, from a file or from notes; reports changes.
 
     With `bars` only so many of its bars, counted from its first note.
-    Raises ValueError for a file that is missing or no score, and for a word that is no note.
+    Raises ValueError for a file that is missing, no score or without pitches, and for a word that
+    is no note.
     """
     from pipeline.scores.formats import SCORE_SUFFIXES
     from pipeline.scores.reading import notes_from_names, read_score
@@ -35,6 +39,7 @@ def read_primer(
         score = read_score(path) if is_file else notes_from_names(text)
     except ValueError as error:
         raise ValueError(f"primer {text!r}: {error}") from None
+    require_pitches(score, f"--primer {text}")
     if bars is not None:  # what is reported is of these bars
         has_drums = isinstance(vocabulary, EventVocabulary) and vocabulary.instruments
         counted = score.notes[has_drums | (score.notes["program"] != DRUMS)]
@@ -42,7 +47,8 @@ def read_primer(
         score = opening(score, start + bars * beats_per_bar * score.resolution)
     fitted, adjustments = vocabulary.fit(score)
     for rule, count in adjustments.items():
-        say(f"primer: {rule}: {count} of {score.notes.size} notes")
+        of_notes = "" if rule in ADD | {PITCHES_BEYOND} else f" of {score.notes.size} notes"
+        say(f"primer: {with_unit(rule)}: {count}{of_notes}")
     if bars is None:
         return fitted
     bar = beats_per_bar * fitted.resolution

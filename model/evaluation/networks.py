@@ -71,6 +71,8 @@ def listening_test(flags: argparse.Namespace, frame_set: FrameSet) -> None:
     count, seed, split = flags.listening_test, flags.seed, flags.split
     vocabulary = _one_grid([composer], flags.runs, frame_set)
     real = test.real_excerpts(frame_set, split, vocabulary, count, seed)
+    if page not in (flags.page, LISTENING_PAGE):
+        print_line(f"{LISTENING_PAGE} is of an earlier call: this one writes {page}")
     sampling = Sampling(temperature=flags.temperature, top_p=flags.top_p)
     composed, num_short = test.composed_excerpts(composer, count, sampling, seed)
     test.write_listening_test(page, key, [*composed, *real], vocabulary, soundfont, seed)
@@ -85,7 +87,7 @@ def listening_test(flags: argparse.Namespace, frame_set: FrameSet) -> None:
 
 
 def _choose_page(named: Path | None) -> tuple[Path, Path]:
-    """The page that was named, or a new one, and the file of its key; what is there is said."""
+    """The page that was named, or a new one, and the file of its key; what is replaced is said."""
 
     def key_of(page: Path) -> Path:
         return page.with_name(f"{page.stem}-key.txt")
@@ -94,8 +96,6 @@ def _choose_page(named: Path | None) -> tuple[Path, Path]:
         warn_of_replacing([named, key_of(named)])
         return named, key_of(named)
     page = fresh_path(LISTENING_PAGE, lambda path: path.exists() or key_of(path).exists())
-    if page != LISTENING_PAGE:
-        print_line(f"{LISTENING_PAGE} is of an earlier call: this one writes {page}")
     return page, key_of(page)
 
 

@@ -91,6 +91,8 @@ def _perform(flags: argparse.Namespace, player: Player) -> None:
     known = played or primer
     tempo = flags.tempo or (known.tempo if known else DEFAULT_TEMPO)
     composer.warm_up(primer=bool(flags.input or flags.primer))
+    if flags.another_folder:
+        print_line(flags.another_folder, sys.stderr)  # standard output may carry the music
     print_line(f"playing from {composer.checkpoint}, seed {seed}, tempo {tempo:g}", sys.stderr)
     controls = Controls(sampling, tempo)
     with signals_interrupt(), keyboard(controls) as keys:

@@ -115,8 +115,8 @@ def _article(
     warnings = "".join(f"<p>Please note: {escape(warning)}</p>\n" for warning in piece.warnings)
     return f"""<article data-seconds="{piece.seconds:.3f}" data-bar="{bar_seconds:.4f}">
 <h2>Piece {number}</h2>
-<p>{num_bars} bars, {piece.seconds:.0f} seconds, probably in {escape(piece.key)}.
-{_legend(score, renderer)}</p>
+<p>{num_bars} bars, {_sound_length(piece)} until the last sound has faded, probably in
+{escape(piece.key)}. {_legend(score, renderer)}</p>
 <div class="staff">{_key_names(score)}
 <div class="roll" role="slider" tabindex="0" aria-label="Piano roll of piece {number}"
 aria-valuemin="0" aria-valuemax="{piece.seconds:.1f}" aria-valuenow="0.0"
@@ -129,6 +129,14 @@ aria-valuetext="bar 1, paused">
 <details><summary>Figures</summary>
 {_terms(figures)}</details>
 {warnings}</article>"""
+
+
+def _sound_length(piece: RenderedPiece) -> str:
+    """The length of the sound as players show it: '1:05'."""
+    import soundfile
+
+    minutes, seconds = divmod(int(soundfile.info(piece.wav).duration), 60)
+    return f"{minutes}:{seconds:02d}"
 
 
 def _terms(facts: Mapping[str, object]) -> str:

@@ -22,16 +22,19 @@ def piece_name(index: int) -> str:
 
 
 def choose_folder(flags: argparse.Namespace) -> None:
-    """Set `out`, unless --out is given, to a folder without music of an earlier call; say which."""
+    """Set `out`, unless --out is given, to a folder without music of an earlier call.
+
+    `another_folder` is then the line that names it, where it is not the usual one; else empty.
+    """
+    flags.another_folder = ""
     if flags.out is not None:
         return
     music = LIVE if flags.live else f"{PIECE}*"
     flags.out = fresh_path(OUT, lambda folder: any(folder.glob(music)))
     if flags.out != OUT and any(path.parent == flags.out for path in files_to_write(flags)):
         what = LIVE if flags.live else "pieces"
-        print_line(
-            f"{OUT} holds {what} of an earlier call: this one writes to {flags.out}",
-            sys.stderr if flags.live else sys.stdout,  # which may carry the music
+        flags.another_folder = (
+            f"{OUT} holds {what} of an earlier call: this one writes to {flags.out}"
         )
 
 

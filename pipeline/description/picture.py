@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREEN = COLOURS[:3]
 SPLIT_COLOURS = {"train": BLUE, "valid": ORANGE, "test": GREEN}
 TEXT, UNUSED = "#333333", "#DCE3EA"
+MOST_TICKS = 6  # of an axis of lengths, for their numbers to stand apart
 NOTE_VALUES = {1: "1", 2: "1/2", 4: "1/4", 8: "1/8", 16: "1/16", 32: "1/32"}
 
 
@@ -67,7 +68,7 @@ def _title(axes: Axes, title: str, x: str, y: str) -> None:
 
 
 def _plot_lengths(axes: Axes, found: Description) -> None:
-    from matplotlib.ticker import LogLocator, MaxNLocator
+    from matplotlib.ticker import MaxNLocator
 
     lengths = {name: split.piece_tokens for name, split in found.splits.items()}
     every = np.concatenate(list(lengths.values()))
@@ -82,12 +83,22 @@ def _plot_lengths(axes: Axes, found: Description) -> None:
         label=present,
     )
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    ticks = _round_numbers(int(every.min()), int(every.max()))
+    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     axes.set_xticks([], minor=True)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False, fontsize=9)
     _title(axes, "Length of pieces", "tokens (log scale)", "pieces")
+
+
+def _round_numbers(lowest: int, highest: int) -> list[int]:
+    """At most `MOST_TICKS` numbers for a log scale; where none of 1, 2, 5, 10 fit, its ends."""
+    for digits in ((1, 2, 5), (1, 3), (1,)):
+        numbers = [digit * 10**zeros for zeros in range(len(str(highest))) for digit in digits]
+        inside = [number for number in numbers if lowest <= number <= highest]
+        if len(inside) <= MOST_TICKS:
+            break
+    return inside if len(inside) > 1 else sorted({lowest, highest})
 
 
 def _plot_pitches(axes: Axes, found: Description) -> None:

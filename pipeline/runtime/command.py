@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import errno
 import io
+import itertools
 import os
 import signal
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -75,14 +76,18 @@ def _let_rank_0_speak() -> None:
         time.sleep(FAREWELL_SECONDS)
 
 
-def flag_type(parse: Callable[[str], T]) -> Callable[[str], T]:
-    """`parse` as the type of a flag: argparse prints the message of its ValueError."""
+def flag_type(parse: Callable[[str], T], needed: str = "") -> Callable[[str], T]:
+    """`parse` as the type of a flag, whose ValueError ends the program with one line.
+
+    The line says what is `needed`, or, without that, the message of the error.
+    """
 
     def parse_flag(text: str) -> T:
         try:
             return parse(text)
         except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
+            message = f"{text!r} is not {needed}" if needed else str(error)
+            raise argparse.ArgumentTypeError(message) from None
 
     return parse_flag
 
@@ -104,13 +109,18 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
+        self._words: Sequence[str] = ()
         self.add_argument(
             "--version", action=_Version, help="print version, commit and folder, and exit"
         )
 
     def error(self, message: str) -> NoReturn:
-        """End the program with code 2 and one line, which rank 0 says for all."""
+        """End the program with code 2 and one line, which rank 0 says for all.
+
+        A flag that does not exist goes before any other error.
+        """
         _let_rank_0_speak()
+        message = self._unknown_flag() or message
         end = "" if message.endswith("?") else "."
         called = sys.argv[0] if Path(sys.argv[0]).name == self.prog else self.prog
         see = f"{'python ' * called.endswith('.py')}{called} --help"
@@ -125,11 +135,23 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """The flags; ends the program for one that does not exist."""
+        self._words = sys.argv[1:] if args is None else list(args)
         found, unknown = self.parse_known_args(args, namespace)
+        self._words = ()
         if unknown:
-            name = unknown[0].partition("=")[0]
-            self.error(f"{name} is no flag{meant(name, self._option_string_actions)}")
+            self.error(self._no_flag(unknown[0]))
         return found
+
+    def _unknown_flag(self) -> str:
+        """What is wrong with the first flag on the command line that does not exist, if any."""
+        flags = itertools.takewhile(lambda word: word != "--", self._words)
+        names = (word.partition("=")[0] for word in flags if word.startswith("--"))
+        known = self._option_string_actions
+        return next((self._no_flag(name) for name in names if name not in known), "")
+
+    def _no_flag(self, word: str) -> str:
+        name = word.partition("=")[0]
+        return f"{name} is no flag{meant(name, self._option_string_actions)}"
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
@@ -141,12 +163,11 @@ class Parser(argparse.ArgumentParser):
     def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
         try:
             return super()._get_value(action, arg_string)
-        except argparse.ArgumentError as error:
-            if not error.message.startswith("invalid "):  # the function said what is wrong
+        except argparse.ArgumentError:
+            if action.type not in NUMBERS:  # the function said what is wrong
                 raise
-            needed = NUMBERS.get(action.type)
-            why = f"is not {needed}" if needed else f"cannot be read; needed: {action.help}"
-            raise argparse.ArgumentError(action, f"{arg_string!r} {why}") from None
+            why = f"{arg_string!r} is not {NUMBERS[action.type]}"
+            raise argparse.ArgumentError(action, why) from None
 
 
 def meant(word: str, known: Iterable[str]) -> str:

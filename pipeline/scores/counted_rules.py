@@ -44,6 +44,11 @@ PITCHES_BEYOND = "pitches beyond the voices left out"
 UNEQUAL_BARS = "bars that their parts fill unequally"
 
 
+def with_unit(rule: str) -> str:
+    """The rule in words, with what it counts where that is neither notes nor named in it."""
+    return f"{rule} (counted in every frame)" if rule == PITCHES_BEYOND else rule
+
+
 def num_left_out(adjustments: Mapping[str, int]) -> int:
     """How many notes these adjustments (rule -> notes) leave out, less those that they add."""
     left_out = 0

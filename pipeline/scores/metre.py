@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from pipeline.runtime.tables import print_line
 from pipeline.scores.formats import MIDI_SUFFIXES
 
 Metre = tuple[int, int]
@@ -12,7 +13,7 @@ COMMON = (4, 4)
 MOST_BEATS = 64  # quarters in a bar
 
 
-def quarters_per_bar(path: Path, say: Callable[[str], None] = print) -> int:
+def quarters_per_bar(path: Path, say: Callable[[str], None] = print_line) -> int:
     """The quarters in a bar of a score file, by the time signature that holds for longest.
 
     It is 4 where the file names none, or one that is no whole number of quarters. All but a file

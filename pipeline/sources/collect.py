@@ -48,13 +48,20 @@ def open_sources(names: Sequence[str]) -> Iterator[list[Piece]]:
             elif path.is_file():
                 pieces.append(_file(path))
             else:
-                close = meant(name.partition(":")[0], NAMED_SOURCES)
+                close = meant(data_set, _names_like(data_set))
                 raise ValueError(
                     f"source {name} does not exist; needed: a folder, a score file, a .zip or "
                     f".tar of scores, or one of: {', '.join(map(str, NAMED_SOURCES.values()))}"
                     f"{close}"
                 )
         yield sorted(_with_unique_ids(pieces), key=lambda piece: piece.id)
+
+
+def _names_like(word: str) -> list[str]:
+    """The data sets of which a word may be a misspelling: a folder's name may be a little alike."""
+    return [
+        name for name in NAMED_SOURCES if name[0] == word[:1] and abs(len(name) - len(word)) <= 2
+    ]
 
 
 def content_digests(pieces: Sequence[Piece]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from model import evaluate
 from model.composing.composer import Composer
 from model.composing.drafts import ROOM, compose_pieces
 from model.composing.pieces import Length
+from model.composing.primer import read_primer
 from model.composing.sampling import Sampling
 from model.generate import main
 from model.networks import checkpoint
@@ -27,6 +28,7 @@ from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import DRUMS, NOTE, Score, make_notes
 from pipeline.scores.reading import read_score
 from pipeline.vocabulary.events import END, EventVocabulary
+from pipeline.vocabulary.grid import GridVocabulary
 from tests.model.tiny_run import VOCABULARY, small_disk, tiny_bundle, write_tiny_run
 
 needs_fluidsynth = pytest.mark.skipif(
@@ -220,6 +222,8 @@ def test_without_a_folder_named_no_call_replaces_the_pieces_of_another(
     pieces = [Path(folder) / "piece-001.mid" for folder in ("out", "out-2", "out-3")]
     assert len({piece.read_bytes() for piece in pieces}) == 3
     assert str(pieces[2]) in said[2]
+    assert main([str(run_dir), "--primer=H9x", "--formats=mid"]) == 1
+    assert "earlier call" not in capsys.readouterr().out  # it writes nothing
 
 
 def test_metrics_are_printed_beside_those_of_real_pieces(
@@ -319,14 +323,26 @@ def test_what_the_vocabulary_cannot_say_of_a_primer_is_told(
     assert "primer: percussion left out: 1 of 3 notes" in said
 
 
+def test_what_is_counted_of_a_primer_has_its_own_unit(tmp_path: Path) -> None:
+    # Five notes at once, of which the model's four voices leave out the second lowest, and repeats.
+    rows = [(0, 0, pitch, 4, 80) for pitch in (72, 67, 64, 60, 48)] + [(4, 0, 72, 2, 80)]
+    write_midi(Score(make_notes(rows), 4), tmp_path / "five.mid")
+    said: list[str] = []
+    read_primer(str(tmp_path / "five.mid"), GridVocabulary(), say=said.append)
+    assert sorted(said) == [
+        "primer: notes that begin beyond the voices left out: 1 of 6 notes",
+        "primer: pitches beyond the voices left out (counted in every frame): 4",
+        "primer: repeated or doubled notes joined: 1 of 6 notes",
+    ]
+
+
 def test_a_primer_without_usable_notes_is_refused(
     run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     drums = tmp_path / "drums.mid"
     write_midi(Score(make_notes([(0, DRUMS, 36, 4, 80)]), 4), drums)
-    assert "no note that this model's vocabulary" in refused(
-        capsys, run_dir, "--primer", str(drums)
-    )
+    found = refused(capsys, run_dir, "--primer", str(drums))
+    assert f"--primer {drums} holds only percussion; needed is music with pitches" in found
     text = tmp_path / "text.mid"
     text.write_text("these are words")
     assert "not a MIDI file" in refused(capsys, run_dir, "--primer", str(text))

@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import json
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from pipeline.dataset.manifest import FILE_NAME, OWN_DIGEST, Manifest
 from pipeline.dataset.records import read_pieces, write_shard
 from pipeline.describe import main
 from pipeline.description.contents import describe
+from pipeline.description.picture import description_figure
 from pipeline.scores.labels import Features, summarise
 from pipeline.scores.notes import Score, make_notes
 from pipeline.vocabulary.events import EventVocabulary
@@ -164,6 +167,23 @@ def test_a_data_set_of_train_pieces_only_is_described(tiny_shards: Path, tmp_pat
     assert found.splits["valid"].num_pieces == 0
     assert found.unseen("valid") == {}
     assert main([str(folder), "--out", str(tmp_path)]) == 0
+
+
+@pytest.mark.parametrize("lengths", [(4, 8283), (100, 160), (30, 2_000_000), (1000, 1001)])
+def test_no_two_numbers_below_the_lengths_touch(tiny_shards: Path, lengths: list[int]) -> None:
+    found = describe(tiny_shards)
+    for split in found.splits.values():
+        split.piece_tokens[:] = np.resize(lengths, split.piece_tokens.size)
+    figure = description_figure(found)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    panel = figure.axes[0]
+    shown = [label for label in panel.get_xticklabels() if label.get_text()]
+    boxes = [label.get_window_extent(canvas.get_renderer()) for label in shown]
+    inside = [box for box in boxes if panel.bbox.x0 <= (box.x0 + box.x1) / 2 <= panel.bbox.x1]
+    assert len(inside) >= 2
+    for left, right in pairwise(sorted(inside, key=lambda box: box.x0)):
+        assert right.x0 - left.x1 > 3  # pixels
 
 
 def test_a_damaged_shard_is_one_line_and_no_picture(

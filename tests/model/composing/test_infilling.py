@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,9 @@ from pipeline.scores.parts import Parts
 from pipeline.scores.reading import read_score
 from pipeline.vocabulary.frames import FIRST_PROGRAM
 from pipeline.vocabulary.grid import GridVocabulary
+from tests.conftest import REPOSITORY
 from tests.model.tiny_run import VOCABULARY, write_tiny_run
+from tests.terminals import COLUMNS, lines_on, run_on_terminal
 
 CHORALES = Path(__file__).resolve().parents[3] / "model" / "pretrained" / "chorales"
 Q = 12  # units a quarter in the files below: a triplet has 4, a 16th has 3
@@ -138,6 +141,21 @@ def test_tracks_that_are_named_as_voices_are_these_voices(tmp_path: Path) -> Non
     assert set(given.score.notes[~given.is_kept]["pitch"].tolist()) == {70}
     told = "Soprano as soprano, Alto as alto, Tenor as tenor, Bass as bass"
     assert said == [f"notes are taken as voices by their tracks' names: {told}"]
+
+
+def test_the_line_of_the_tracks_is_broken_between_words(tmp_path: Path) -> None:
+    file = named_tracks(tmp_path / "a.mid", ["Soprano", "Alto", "Tenor", "Bass"], (72, 67, 60, 48))
+    program = (
+        "from pathlib import Path\n"
+        "from model.composing.infilling import read_piece_with_gap\n"
+        "from pipeline.vocabulary.grid import GridVocabulary\n"
+        f"read_piece_with_gap(Path({str(file)!r}), GridVocabulary())"
+    )
+    _, terminal = run_on_terminal([sys.executable, "-c", program], PYTHONPATH=str(REPOSITORY))
+    shown = lines_on(terminal)
+    assert len(shown) == 2 and max(map(len, shown)) <= COLUMNS
+    told = "Soprano as soprano, Alto as alto, Tenor as tenor, Bass as bass"
+    assert " ".join(" ".join(shown).split()).endswith(told)
 
 
 def test_which_track_is_taken_as_which_voice_is_told(tmp_path: Path) -> None:

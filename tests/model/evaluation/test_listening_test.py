@@ -90,6 +90,11 @@ def test_no_test_replaces_another_without_a_word(
     for name in ("listening-test.html", "listening-test-2-key.txt"):
         (tmp_path / name).touch()
     assert evaluate.main([*without_page, "--listening-test", "3"]) == 130
+    assert "earlier call" not in capsys.readouterr().out  # it may still be refused
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("model.evaluation.listening_test.composed_excerpts", lambda *_: interrupt())
+    assert evaluate.main([*without_page, "--listening-test", "3"]) == 130
     said = " ".join(capsys.readouterr().out.split())
     assert (
         "listening-test.html is of an earlier call: this one writes listening-test-3.html" in said

@@ -26,6 +26,7 @@ needs_fluidsynth = pytest.mark.skipif(
 )
 NAMES = ("bwv255", "bwv264")
 PARTS = Parts(names={40: "High <voice>", 43: "Bass"})
+FADING = 1.5  # seconds of sound after the end of the notes
 RENDERER = Renderer(Path(), None, PARTS)
 
 
@@ -46,7 +47,7 @@ def made_with_sound(scores: dict[str, Score], folder: Path) -> list[tuple[Render
             notes["program"] = np.where(notes["pitch"] < 60, 43, 40)
             score = Score(sort_notes(notes), score.resolution, score.tempo)
         piece = renderer_of(folder).render(name, score)
-        times = np.arange(int(8000 * score.seconds)) / 8000
+        times = np.arange(int(8000 * (score.seconds + FADING))) / 8000
         tone = (8000 * np.sin(2 * np.pi * 220 * times)).astype("<i2")
         with wave.open(str(folder / f"{name}.wav"), "wb") as stream:
             stream.setnchannels(2)
@@ -93,7 +94,10 @@ def test_a_page_holds_rolls_sound_settings_and_metrics_and_asks_for_nothing_else
     assert "<dt>top p</dt><dd>0.9</dd>" in text
     assert "primer" not in text
     assert "High &lt;voice&gt;</span>" in text and ">Bass</span>" in text
-    assert f"probably in {pieces[0][0].key}" in text
+    assert f"probably in\n{pieces[0][0].key}" in text
+    for piece, _ in pieces:  # what the player shows
+        minutes, seconds = divmod(int(piece.seconds + FADING), 60)
+        assert f" bars, {minutes}:{seconds:02d} until the last sound has faded, prob" in text
     assert str(tmp_path) not in text and str(Path(pieces[0][0].wav or "").parent) not in text
     entropy = pieces[0][0].metrics["pitch-class entropy"]
     assert f"<dt>pitch-class entropy</dt><dd>{entropy:.3g}</dd>" in text

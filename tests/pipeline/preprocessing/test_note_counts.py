@@ -184,6 +184,19 @@ def test_of_real_scores_of_all_formats_read_is_kept_and_dropped(
     assert not any(rule in adjusted for rule in {**by_rule, **added})
 
 
+def test_pitches_are_said_to_be_counted_in_every_frame(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "five.abc").write_text(f"X:1\n{HEADER}[CEGce]|\n")  # a quarter: four frames
+    out = tmp_path / "data"
+    flags = ["--vocabulary=grid", "--valid=0", "--test=0", "--processes=1", f"--out={out}"]
+    assert command.main([str(tmp_path / "five.abc"), *flags]) == 0
+    counted = "4 pitches beyond the voices left out (counted in every frame)"
+    assert f"adjusted: {counted}" in capsys.readouterr().out
+    assert describe.main([str(out), "--out", str(tmp_path)]) == 0
+    assert counted in capsys.readouterr().out
+
+
 def test_of_duplicates_no_adjustment_is_counted(tmp_path: Path) -> None:
     # Two files of the same notes, each with a doubled one, and other titles.
     for name in ("one", "two"):

@@ -101,6 +101,11 @@ def test_a_source_that_is_nothing_is_an_error_that_names_what_could_be(tmp_path:
         ids("mozart")
     with pytest.raises(ValueError, match=r"nowhere does not exist; .* did you mean nottingham\?"):
         ids("notingham:nowhere")
+    with pytest.raises(ValueError, match=r"did you mean bach\?"):
+        ids("bahc")
+    for folder in ("my-midi", "music/jsb", "bach-and-others"):
+        with pytest.raises(ValueError, match=r"maestro:PATH$"):
+            ids(folder)
     (tmp_path / "notes.txt").touch()
     with pytest.raises(ValueError, match=r"notes\.txt is not a score by its suffix"):
         ids(tmp_path / "notes.txt")
