@@ -32,7 +32,8 @@ COPY = "rsync -a --mkpath --exclude .venv --exclude runs {folder}/ {host}:{folde
 SSH_ADVICE = {
     "Permission denied": "ssh-copy-id {host}, so that ssh {host} asks for no password",
     "Host key verification failed": "ssh {host} once by hand and accept its key",
-    "Could not resolve hostname": "give {host} an address in /etc/hosts on every host",
+    "Could not resolve hostname": "is the name {host} misspelled? If not, give it an address in "
+    "/etc/hosts on every host",
     "Connection refused": "start sshd on {host}",
     "timed out": "{host} is off, cut off, or behind a firewall: see that ping {host} answers",
     "not responding": "{host} is off, cut off, or behind a firewall: see that ping {host} answers",

@@ -84,7 +84,7 @@ def network(facts: Facts) -> list[Finding]:
     for host, fact in facts.items():
         for name, address in fact["names"].items():
             if address is None:
-                advice = f"add {name} to /etc/hosts on {host}"
+                advice = f"is {name} misspelled? If not, add it to /etc/hosts on {host}"
                 findings.append(Finding("names", "failed", f"{host} does not know {name}", advice))
             elif address.startswith("127."):
                 found = f"{host} resolves {name} to {address}"

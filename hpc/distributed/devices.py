@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from hpc.config.settings import ModelSettings
 from hpc.distributed.launcher import Place
-from hpc.distributed.processor import by_core, has_bfloat16_products, share_of_cores
+from hpc.distributed.processor import by_core, cores_in_words, has_bfloat16_products, share_of_cores
 from hpc.distributed.threads import keep_threads_on
 
 
@@ -30,7 +30,7 @@ def use_devices(place: Place, *, unbind: bool = False) -> str:
         os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(max(len(cores), 2)))
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
-        return f"CPU, cores {_listed(cores)}" + _bound_by_the_launcher(place, cores, bound)
+        return f"CPU, {cores_in_words(cores)}" + _bound_by_the_launcher(place, cores, bound)
     if place.local_rank >= len(gpus):
         raise ValueError(
             f"this is process {place.local_rank + 1} of {place.local_size} on {place.host}, which "
@@ -41,16 +41,12 @@ def use_devices(place: Place, *, unbind: bool = False) -> str:
     tf.config.set_visible_devices(gpu, "GPU")
     tf.config.experimental.set_memory_growth(gpu, True)
     name = tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
-    return f"{name} {place.local_rank}, cores {_listed(cores)}"
+    return f"{name} {place.local_rank}, {cores_in_words(cores)}"
 
 
 def name_of(devices: str) -> str:
     """'CPU', or the name of the GPU, of what `use_devices` returned."""
-    return re.sub(r" \d+$", "", devices.partition(", cores ")[0])
-
-
-def _listed(cores: list[int]) -> str:
-    return ", ".join(map(str, cores))
+    return re.sub(r" \d+$", "", re.split(", cores? ", devices)[0])
 
 
 def _bound_by_the_launcher(place: Place, cores: list[int], bound: list[int]) -> str:
@@ -59,11 +55,12 @@ def _bound_by_the_launcher(place: Place, cores: list[int], bound: list[int]) -> 
     `bound` are the cores to which it was bound before it took its share, `cores`.
     """
     if len(bound) < len(cores):
-        return f" (mpirun had bound it to {_listed(bound)}; --bind-to core keeps it there)"
+        return f" (mpirun had bound it to {cores_in_words(bound)}; --bind-to core keeps it there)"
     share = (os.cpu_count() or 1) // place.local_size
     if place.launcher == "none" or len(cores) >= share:
         return ""
-    return f" of a share of {share} (bound by mpirun, Slurm, taskset or a container)"
+    few = f"{len(cores)} of the {share} cores of its share"
+    return f" ({few}: bound by mpirun, Slurm, taskset or a container)"
 
 
 def slow_settings(config: ModelSettings, *, on_cpu: bool) -> list[str]:

@@ -86,6 +86,11 @@ def by_core(numbers: Iterable[int], folder: Path = TOPOLOGY) -> list[int]:
     return sorted(numbers, key=position)
 
 
+def cores_in_words(cores: Sequence[int]) -> str:
+    """'core 3' or 'cores 0, 1': by Linux's numbers of processors."""
+    return f"core{'s' * (len(cores) > 1)} {', '.join(map(str, cores))}"
+
+
 def _argv_of(pid: int) -> list[str]:
     """The command line of a process; empty if it cannot be read."""
     try:

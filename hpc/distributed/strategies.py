@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from hpc.config.settings import WorkerSettings
 from hpc.distributed.launcher import Place
+from hpc.distributed.processor import cores_in_words
 from hpc.distributed.tensorflow_network import (
     avoid_proxy,
     keep_connections,
@@ -208,7 +209,7 @@ class Horovod(Strategy):
         return (
             f"collectives: Horovod over {library}"
             f"{', which yields while it waits' * yields}; {', '.join(parts)}; its thread at nice "
-            f"{BACKGROUND_NICENESS} on cores {', '.join(map(str, self._cores))}"
+            f"{BACKGROUND_NICENESS} on {cores_in_words(self._cores)}"
         )
 
     def _has_gpu(self) -> bool:

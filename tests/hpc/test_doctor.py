@@ -384,4 +384,6 @@ def test_findings_are_broken_between_words_on_a_terminal() -> None:
     shown = lines_on(terminal)
     # The terminal itself wraps an advice, so that a command in it can be copied whole.
     assert all(len(line) <= COLUMNS for line in shown if "-> " not in line)
-    assert "no-such-host.invalid: ssh: " in " ".join(" ".join(shown).split())
+    said = " ".join(" ".join(shown).split())
+    assert "no-such-host.invalid: ssh: " in said
+    assert "-> is the name no-such-host.invalid misspelled? If not, give it an address in" in said
