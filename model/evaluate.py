@@ -31,20 +31,23 @@ from model.evaluation.networks import (
     LISTENING_PAGE,
     draw_pitches,
     evaluate_networks,
+    frames_of_data_set,
     listening_test,
     open_networks,
 )
 from model.networks.checkpoint import require_checkpoint
-from pipeline.dataset.manifest import SPLITS
+from pipeline.dataset.manifest import FILE_NAME, SPLITS
 from pipeline.runtime.command import described_parser, meant, run_command
 from pipeline.runtime.files import write_json
 from pipeline.runtime.tables import print_lines
+from pipeline.sources.catalogue import NAMED_SOURCES
 
 if TYPE_CHECKING:
     from pipeline.sources.json_frames import FrameSet
 
 SOURCES = ("jsb", "nottingham", "musedata", "pianomidi")
 WRITTEN = " or ".join(f"{name}:PATH" for name in SOURCES)
+FOLDER = "for --listening-test also a folder of preprocess.py --vocabulary grid"
 NOTE_BASELINES = ("uniform", "unigram", "hold", "bigram")
 BASELINES = (*NOTE_BASELINES, "bernoulli")
 FEWEST, MOST = 3, 30  # excerpts of a kind: guesses at two are too often right; 60 are 15 MB
@@ -62,7 +65,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("runs", type=Path, nargs="*", metavar="RUN", help="run folders or checkpoints, averaged")
     add("--model", choices=BASELINES, help="no network, but this baseline, fitted on train")
-    add("--data", metavar="SOURCE", help=WRITTEN)
+    add("--data", metavar="SOURCE", help=f"{WRITTEN}; {FOLDER}")
     add("--split", choices=SPLITS, default="valid", help="default: valid")
     add("--pieces", type=int, metavar="N", help="only the first N pieces of the split")
     add("--transpositions", type=int, default=1, metavar="N", help="averaged (default: 1, none)")
@@ -99,13 +102,14 @@ def _refuse_combinations(flags: argparse.Namespace, parser: argparse.ArgumentPar
     if flags.listening_test is None:
         if flags.page or flags.soundfont:
             parser.error("--page and --soundfont go with --listening-test")
-    elif len(flags.runs) != 1 or any(asked.values()) or flags.json or not flags.data:
+    elif len(flags.runs) != 1 or any(asked.values()) or flags.json:
         parser.error(
-            "--listening-test needs one RUN and --data, and goes without --samples, --plots, "
+            "--listening-test needs one RUN, and goes without --samples, --plots, "
             "--transpositions and --json"
         )
     if flags.data is None and (flags.samples or flags.json or not flags.plots):
-        parser.error(f"--data is needed: {WRITTEN}")
+        chorales = f"Jsb16thSeparated.json from {NAMED_SOURCES['jsb'].origin}"
+        parser.error(f"--data is needed: {WRITTEN}, such as {chorales}; {FOLDER}")
 
 
 def evaluate(flags: argparse.Namespace) -> None:
@@ -117,7 +121,10 @@ def evaluate(flags: argparse.Namespace) -> None:
         return
     from model.evaluation.protocols import describe
 
-    frame_set = _read_source(flags.data)
+    if flags.listening_test is not None and (Path(flags.data) / FILE_NAME).is_file():
+        frame_set = frames_of_data_set(Path(flags.data), flags.split)
+    else:
+        frame_set = _read_source(flags.data)
     if flags.pieces is not None:
         frame_set = _first_pieces(frame_set, flags.split, flags.pieces)
     if flags.transpositions < 1:
@@ -147,6 +154,11 @@ def _read_source(text: str) -> FrameSet:
         raise ValueError(
             f"--data {text}: the protocols are stated for {', '.join(SOURCES)}. Write {WRITTEN}, "
             f"PATH a .json file of frames{meant(name, SOURCES)}"
+        )
+    source = NAMED_SOURCES[name]
+    if not Path(place).exists():
+        raise ValueError(
+            f"--data {text}: {place} does not exist; needed: {source.needs}, from {source.origin}"
         )
     return read_frames(the_file(Path(place)))
 

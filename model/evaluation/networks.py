@@ -86,6 +86,26 @@ def listening_test(flags: argparse.Namespace, frame_set: FrameSet) -> None:
     print_lines(lines)
 
 
+def frames_of_data_set(folder: Path, split: str) -> FrameSet:
+    """A split of a data set of the grid vocabulary as frames. Raises ValueError for another one."""
+    from pipeline.dataset.manifest import Manifest
+    from pipeline.vocabulary.grid import GridVocabulary
+
+    manifest = Manifest.load(folder)
+    vocabulary = manifest.open_vocabulary
+    if not isinstance(vocabulary, GridVocabulary):
+        raise ValueError(
+            f"{folder} has no frames; make it with: pipeline/preprocess.py SOURCE --vocabulary grid"
+        )
+    manifest.verify(folder)
+    load_tensorflow()
+    from pipeline.dataset.records import read_pieces
+    from pipeline.sources.json_frames import FrameSet
+
+    pieces = [vocabulary.decode_frames(ids) for _, ids in read_pieces(folder, manifest, split)]
+    return FrameSet({split: pieces}, vocabulary.steps_per_quarter, has_voices=True)
+
+
 def _choose_page(named: Path | None) -> tuple[Path, Path]:
     """The page that was named, or a new one, and the file of its key; what is replaced is said."""
 

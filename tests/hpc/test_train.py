@@ -16,6 +16,7 @@ from hpc.config.train_config import TrainConfig
 from hpc.distributed.devices import slow_settings
 from hpc.train import main
 from model.networks.checkpoint import open_checkpoint
+from pipeline import preprocess
 from pipeline.dataset.manifest import FILE_NAME, Manifest
 from tests.hpc.launching import TINY_FLAGS, losses
 from tests.hpc.training.lives import final_state
@@ -264,6 +265,20 @@ def test_settings_that_do_not_fit_are_refused(
 ) -> None:
     run = finished if "--run OTHER" in message else tmp_path / "run"
     assert message in refusal(capsys, run, tiny_shards, *flags)
+
+
+@pytest.mark.skipif(find_spec("horovod") is None, reason="no Horovod: make setup")
+def test_only_a_data_set_of_the_same_vocabulary_is_sent_to_the_weights_of_the_run(
+    finished: Path, tiny_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--num-lanes=4", "--processes=1", "--seed=1"]
+    for steps, advice in (("12", f"--run OTHER --from {finished}"), ("4", "run without --from,")):
+        data = tmp_path / steps
+        made = [str(tiny_corpus), f"--out={data}", f"--steps-per-quarter={steps}", *flags]
+        assert preprocess.main(made) == 0
+        capsys.readouterr()
+        line = refusal(capsys, finished, data, "--strategy=horovod")
+        assert "which had other contents than" in line and advice in line
 
 
 def test_a_missing_data_folder_is_named_with_the_command_that_makes_it(

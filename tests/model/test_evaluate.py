@@ -160,7 +160,7 @@ def test_a_folder_stands_for_its_only_file_of_frames(
     (tmp_path / "b-8th.json").write_text("{}")
     for place, said in (
         (tmp_path, "these .json files: a-8th.json, b-8th.json; name the one to read"),
-        (tmp_path / "c-8th.json", "c-8th.json does not exist; needed: a .json file of frames"),
+        (tmp_path / "c-8th.json", "c-8th.json does not exist; needed: nottingham-8th.json"),
     ):
         capsys.readouterr()
         assert evaluate.main([*flags[:-1], f"nottingham:{place}"]) == 1

@@ -15,9 +15,10 @@ import pytest
 import soundfile
 
 from model import evaluate
-from model.evaluation.listening_test import SECONDS, least_right
+from model.evaluation.listening_test import SECONDS, Excerpt, least_right
 from model.networks.checkpoint import write_bundle
 from model.rendering.listening_test import write_test_page
+from pipeline import preprocess
 from pipeline.vocabulary.grammar import END
 from pipeline.vocabulary.grid import GridVocabulary
 from tests.chromium import open_browser
@@ -160,20 +161,59 @@ def test_a_listener_plays_and_answers_and_sees_the_text_to_send(made: Made, tmp_
         browser.take_picture("listening-test")
 
 
+def test_the_real_excerpts_may_be_of_a_data_set_folder(
+    made: Made,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tunes = json.loads(write_data(tmp_path).read_text()) | {"train": [[[60, 55]] * 40]}
+    (tmp_path / "tunes-quarter.json").write_text(json.dumps(tunes))
+    grid = ["--vocabulary=grid", "--steps-per-quarter=1", "--pitches=55:71", "--voices=2"]
+    source, data = f"jsb:{tmp_path / 'tunes-quarter.json'}", str(tmp_path / "data")
+    assert preprocess.main([source, *grid, "--processes=1", "--out", data]) == 0
+    found: list[Excerpt] = []
+
+    def interrupted(_page: Path, _key: Path, excerpts: list[Excerpt], *_: object) -> None:
+        found.extend(excerpts)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("model.evaluation.listening_test.write_listening_test", interrupted)
+    monkeypatch.setattr("model.evaluation.listening_test.composed_excerpts", lambda *_: ([], 0))
+    flags = [made.flags[0], "--page", str(tmp_path / "page.html"), "--listening-test", "4"]
+    assert evaluate.main([*flags, "--data", data]) == 130
+    # The file has -1 for a rest, an excerpt 0; all tunes of 40 quarters differ in their first note.
+    expected = [np.maximum(tune[:32], 0).tolist() for tune in tunes["valid"] if len(tune) == 40]
+    assert sorted(excerpt.frames.tolist() for excerpt in found) == sorted(expected)
+    capsys.readouterr()
+    assert evaluate.main([made.flags[0], "--data", data]) == 1
+    assert "the protocols are stated for jsb," in capsys.readouterr().err
+    events = str(tmp_path / "events")
+    assert preprocess.main([source, "--processes=1", "--out", events]) == 0
+    capsys.readouterr()
+    assert evaluate.main([*flags, "--data", events]) == 1
+    assert "events has no frames; make it with: pipeline/pre" in capsys.readouterr().err
+
+
 def test_what_cannot_be_asked_is_one_line(
     made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = [*made.flags, "--page", str(tmp_path / "page.html")]
+    nowhere = [asked[0], "--data", "jsb:no.json", *asked[3:]]
     ended = [str(write_run(tmp_path / "ended", end_bias=50)), *asked[1:]]
     for flags, said in (
         ([*asked, "--listening-test", "2"], "--listening-test is 2; it must be 3 to 30"),
         ([*asked, "--listening-test", "5"], "4 of the 5 pieces of valid last 32 quarters; 5"),
         ([*ended, "--listening-test", "3"], "of 24 pieces"),
+        ([*nowhere, "--listening-test", "3"], "no.json does not exist; needed: Jsb16thSeparated"),
+        ([*nowhere, "--listening-test", "3"], ", from github.com/czhuang/JSB-Chorales-dataset"),
     ):
         assert evaluate.main(flags) == 1
         error = capsys.readouterr().err
         assert said in error and error.count("\n") == 1
+    asked_alone = ["run", "--listening-test", "3"]
     for flags, said in (
+        (asked_alone, "Jsb16thSeparated.json from github.com/czhuang/JSB-Chorales-dataset"),
         ([*made.flags], "--page and --soundfont go with --listening-test"),
         ([*made.flags, "--listening-test", "3", "--samples", "2"], "goes without --samples"),
     ):

@@ -198,6 +198,6 @@ def test_one_piece_plays_at_a_time_and_a_click_goes_there(window: Browser) -> No
         window.wait(
             f"return !{AUDIO.format(index)}.paused && {AUDIO.format(index)}.currentTime > 0"
         )
-        share = f"{AUDIO.format(index)}.currentTime / {AUDIO.format(index)}.duration"
+        share = f"{AUDIO.format(index)}.currentTime / ({AUDIO.format(index)}.duration - {FADING})"
         assert 0.24 < window.run(f"return {share}") < 0.9
     assert window.run(f"return {AUDIO.format(0)}.paused")
