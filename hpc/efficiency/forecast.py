@@ -228,6 +228,12 @@ def _predicted_table(found: Sequence[Forecast]) -> Table:
         for one in found
         if not one.is_reliable
     ]
+    if above := [one.strategy for one in reliable if one.exposed > 1]:
+        notes.append(
+            f"e is above 1 ({', '.join(above)}): a step lost more time than its allreduces take by "
+            "themselves, as where communication and computing share a core. On slower links, and "
+            "for hosts with cores to spare, the brackets are nearer."
+        )
     if reliable:
         notes.append(
             f"Predicted, not measured: weak scaling, {reliable[0].batch} windows each, hosts like "

@@ -222,6 +222,18 @@ def test_a_fit_to_one_step_shows_no_error() -> None:
     assert dict(zip(fit.columns, fit.rows[0], strict=True))[">error (worst)"] == "100.0% (100.0%)"
 
 
+def test_a_share_above_1_is_said_to_be_more_than_communication() -> None:
+    usual = forecast_tables(forecasts(STEPS_OF_TWO, link=0.0))[1]
+    assert "e is above 1" not in usual.to_markdown()
+    (key,) = [key for key in STEPS_OF_TWO if not key[0].is_alone]
+    together = STEPS_OF_TWO[key]
+    slower = replace(together, step_seconds=together.step_seconds + 10 * together.link["seconds"])
+    (model,) = forecasts({**STEPS_OF_TWO, key: slower}, link=0.0)
+    assert model.exposed > 1
+    predicted = forecast_tables([model])[1].to_markdown()
+    assert "e is above 1 (horovod): a step lost more time than its allreduces take" in predicted
+
+
 def test_measurements_without_a_latency_or_without_processes_apart_are_not_carried_on() -> None:
     whole = store_of(0.0, 2)
     assert forecasts({key: one for key, one in whole.items() if not key[0].is_alone}, 0.0) == []
