@@ -49,7 +49,9 @@ import json, os, sys
 try:
     from mpi4py import MPI
 except ImportError as error:
-    sys.exit(f"on {os.uname().nodename}, {sys.executable} has no mpi4py ({error})")
+    # Written at once: mpirun joins what the ranks write.
+    sys.stderr.write(f"on {os.uname().nodename}, {sys.executable} has no mpi4py ({error}).\\n")
+    sys.exit(1)
 world = MPI.COMM_WORLD
 mine = [os.uname().nodename, sys.executable, len(os.sched_getaffinity(0))]
 ranks = world.gather(mine)
@@ -204,4 +206,4 @@ def _first_complaint(text: str, code: int) -> str:
     """The first sentence of a rank's error message, else of Open MPI's framed message."""
     before_frame, _, framed = text.partition("\n---")
     words = " ".join((before_frame.strip("-\n ") or framed.strip("-\n ")).split())
-    return re.split(r"\. |:$", words, maxsplit=1)[0] or f"exit code {code}"
+    return re.split(r"\.( |$)|:$", words, maxsplit=1)[0] or f"exit code {code}"

@@ -23,6 +23,7 @@ from hpc.diagnostics.shared_network import network, shared_networks
 from pipeline.dataset.manifest import FILE_NAME, Manifest
 from pipeline.vocabulary.events import EventVocabulary
 from tests.conftest import REPOSITORY
+from tests.hpc.launching import MPI_ENVIRONMENT
 from tests.terminals import COLUMNS, lines_on, run_on_terminal
 
 
@@ -387,3 +388,19 @@ def test_findings_are_broken_between_words_on_a_terminal() -> None:
     said = " ".join(" ".join(shown).split())
     assert "no-such-host.invalid: ssh: " in said
     assert "-> is the name no-such-host.invalid misspelled? If not, give it an address in" in said
+
+
+@pytest.mark.mpi
+def test_what_all_ranks_complain_of_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys._base_executable} -S "$@"\n')  # type: ignore[attr-defined]
+    python.chmod(0o755)
+    for name, value in MPI_ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    trial = remote_hosts.try_mpirun("localhost:2", 2, [], timeout=300)
+    assert trial.ranks == []
+    assert trial.complaint.count("has no mpi4py") == 1
+    assert trial.complaint.endswith("(No module named 'mpi4py')")
