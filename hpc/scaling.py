@@ -51,6 +51,7 @@ from hpc.reports.event_files import FOLDER, tensorboard_is_installed
 from hpc.reports.spread import duration
 from pipeline.runtime.command import run_command, signals_interrupt
 from pipeline.runtime.files import write_json
+from pipeline.runtime.plotting import draw
 from pipeline.runtime.tables import print_line, print_lines, print_tables
 
 NUM_WINDOWS = 10
@@ -83,7 +84,7 @@ def scale(flags: argparse.Namespace) -> None:
 
 def predict(flags: argparse.Namespace) -> None:
     """Print what the network would leave of the speed of a step; write it to --json and --plot."""
-    from hpc.efficiency.link_plot import write_link_plot
+    from hpc.efficiency.link_plot import link_figure
     from hpc.efficiency.step_forecast import WORKERS, forecast_of_flags, forecast_of_run
 
     seconds = flags.step_ms and flags.step_ms / 1000
@@ -97,7 +98,7 @@ def predict(flags: argparse.Namespace) -> None:
     if flags.json:
         write_json(flags.json, forecast.to_json(workers))
     if flags.plot:
-        write_link_plot(forecast, min(workers), flags.plot)
+        draw(lambda: link_figure(forecast, min(workers)), flags.plot)
 
 
 def settings_of(flags: argparse.Namespace, comparisons: Sequence[Comparison]) -> dict[str, Any]:
@@ -200,7 +201,7 @@ def write(
     measured: Measured,
 ) -> None:
     """Print the tables, and write them, the picture, the JSON and the TensorBoard run."""
-    from hpc.efficiency.plot import write_plot
+    from hpc.efficiency.plot import scaling_figure
 
     # What was measured, and what the cost model makes of it.
     out_dir = flags.out
@@ -226,7 +227,7 @@ def write(
     # The command is in scaling.md beside the picture.
     title = "\n".join([f"{about['hardware']}; commit {commits}", *([warning] if warning else [])])
     picture = out_dir / "scaling.png"
-    write_plot(found, foreseen, title, picture)
+    draw(lambda: scaling_figure(found, foreseen, title), picture)
     (out_dir / "scaling.md").write_text(f"{text}\n![scaling]({picture.name})\n")
     result = to_json(found, measured, {**about, "link": flags.link, "caution": warning})
     result["cost_models"] = [model.to_json() for model in foreseen]

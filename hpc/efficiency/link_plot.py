@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from hpc.distributed.exchange import ADVISED, Exchange
 from hpc.efficiency.forecast import LINKS
 from hpc.efficiency.step_forecast import StepForecast
-from pipeline.runtime.plotting import COLOURS, GREY, MARKS, calm, save
+from pipeline.runtime.plotting import COLOURS, GREY, MARKS, calm
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,21 +27,6 @@ class MeasuredEfficiency:
     exchange: Exchange
     gigabits: float  # that stand to the step of the forecast as the links stood to the measured one
     efficiency: float
-
-
-def write_link_plot(
-    forecast: StepForecast,
-    workers: int,
-    path: Path,
-    measured: Sequence[MeasuredEfficiency] = (),
-) -> None:
-    """Write the picture. Raises ValueError if matplotlib is not installed."""
-    try:
-        save(link_figure(forecast, workers, measured), path)
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"the picture needs {error.name}, which is not installed here: pip install {error.name}"
-        ) from None
 
 
 def link_figure(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from hpc.efficiency.forecast import LINKS, WORKERS, Forecast
 from hpc.efficiency.plan import ALONE, SCALINGS
 from hpc.efficiency.tables import INDEPENDENT, EfficiencyRow
 from hpc.reports.spread import Spread
-from pipeline.runtime.plotting import COLOURS, GREY, MARKS, calm, save
+from pipeline.runtime.plotting import COLOURS, GREY, MARKS, calm
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,18 +34,6 @@ TITLES = (
 PERFECT = Spread(1.0, None, None, 1)  # one process against itself
 LINK_STYLES = (":", "-.", "--", "-")  # of LINKS
 LINE_HEIGHT = 0.06  # of the value beside a point, as a share of the panel
-
-
-def write_plot(
-    found: Sequence[EfficiencyRow], foreseen: Sequence[Forecast], title: str, path: Path
-) -> None:
-    """Write the picture. Raises ValueError if matplotlib is not installed."""
-    try:
-        save(scaling_figure(found, foreseen, title), path)
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"the picture needs {error.name}, which is not installed here: pip install {error.name}"
-        ) from None
 
 
 def scaling_figure(

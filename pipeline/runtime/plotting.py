@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,3 +39,16 @@ def save(figure: Figure, path: Path, dots_per_inch: int = DOTS_PER_INCH) -> Path
     with new_file(path) as partial:
         figure.savefig(partial, format="png", dpi=dots_per_inch, facecolor="white")
     return path
+
+
+def draw(make: Callable[[], Figure], path: Path) -> Path:
+    """Save the figure that `make` returns, where matplotlib is an extra that may be missing.
+
+    Raises ValueError if it is not installed, and OSError on a full disk.
+    """
+    try:
+        return save(make(), path)
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"the picture needs {error.name}, which is not installed here: pip install {error.name}"
+        ) from None

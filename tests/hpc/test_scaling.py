@@ -67,7 +67,10 @@ def test_a_prediction_refuses_flags_that_it_would_not_use(
 
 
 def test_from_the_time_of_a_step_it_predicts_what_the_network_leaves(
-    tiny_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_shards: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     command = ["--step-ms=45", "--workers=2..8", f"--data={tiny_shards}"]
     files = [f"--json={tmp_path / 'said.json'}", f"--plot={tmp_path / 'links.png'}"]
@@ -89,6 +92,11 @@ def test_from_the_time_of_a_step_it_predicts_what_the_network_leaves(
         in_half = times * num_bytes / 2 * 8 / 10e9 + len(groups) * messages * 30e-6
         assert found["fp16", 10, workers, 20] == pytest.approx(0.045 / (0.045 + in_half / 20))
     assert "10 Gbit/s" in capsys.readouterr().out
+
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    told = refusal(main, capsys, *command, f"--plot={tmp_path / 'none.png'}", "--", "--preset=base")
+    assert "the picture needs matplotlib, which is not installed here: pip install" in told
+    monkeypatch.undo()
 
     # Of a recorded run: its network, and the time of its own steps.
     flags = [f"--data={tiny_shards}", "--preset=tiny", "--sequence-length=32", "--steps=6"]

@@ -28,8 +28,9 @@ if __package__ in (None, ""):  # run as a script: import from tests/, not from t
 
 from hpc.config.train_config import parse_flags as parse_train_flags
 from hpc.distributed.exchange import ADVISED, Exchange
-from hpc.efficiency.link_plot import MeasuredEfficiency, write_link_plot
+from hpc.efficiency.link_plot import MeasuredEfficiency, link_figure
 from hpc.efficiency.step_forecast import forecast_of_flags
+from pipeline.runtime.plotting import save
 from tests.testbed.cluster import DEFAULT_STATE_DIR, HEAD, Testbed
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -234,7 +235,7 @@ def draw_links(parts: Sequence[Part], work_dir: Path, data: Path, path: Path) ->
     config, _ = parse_train_flags(WORKLOAD, "hpc/train.py")
     forecast = forecast_of_flags(config, data, GPU_STEP)
     if measured := measured_on_links(parts, work_dir, sum(forecast.sent["none"])):
-        write_link_plot(forecast, 2, path, measured)
+        save(link_figure(forecast, 2, measured), path)
 
 
 def measured_on_links(

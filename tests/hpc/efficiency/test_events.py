@@ -25,12 +25,13 @@ def test_tensorboard_reads_efficiency_by_workers_and_the_picture(tmp_path: Path)
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     from hpc.efficiency.events import write_events
-    from hpc.efficiency.plot import write_plot
+    from hpc.efficiency.plot import scaling_figure
+    from pipeline.runtime.plotting import save
 
     found = rows_of({ALONE_D: [100], ALONE_B: [60], APART: [150], TOGETHER: [120]})
     picture = tmp_path / "scaling.png"
     foreseen = forecasts(STEPS_OF_TWO, link=0.0)
-    write_plot(list(found.values()), foreseen, "two hosts", picture)
+    save(scaling_figure(list(found.values()), foreseen, "two hosts"), picture)
     for _ in range(2):  # the second time replaces the first
         write_events(list(found.values()), foreseen, "# Scaling", picture, tmp_path)
     events = EventAccumulator(str(tmp_path / FOLDER / "weak-horovod")).Reload()
