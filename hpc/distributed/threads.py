@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+MOST_READINGS = 100
 BACKGROUND_NICENESS = 10  # a tenth of a core that computes: 9.7 % by Linux's weights
 
 
@@ -14,12 +15,16 @@ def own_threads() -> set[int]:
     """The ids of all threads of this process.
 
     If a thread ends while Linux lists them, the list stops there and lacks later threads. So the
-    list is read again until it has as many threads as Linux counts.
+    list is read again until it has as many threads as Linux counted just before, which a system
+    that counts otherwise may never reach.
     """
-    count = -1
-    while count != len(found := {int(thread.name) for thread in Path("/proc/self/task").iterdir()}):
+    found: set[int] = set()
+    for _ in range(MOST_READINGS):
         status = Path("/proc/self/status").read_text()
         count = int(status.split("Threads:")[1].split()[0])
+        found = {int(thread.name) for thread in Path("/proc/self/task").iterdir()}
+        if len(found) == count:
+            break
     return found
 
 
