@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -71,9 +72,12 @@ class Link:
             for flags, seconds in self.alternatives.items()
             if seconds < exchange
         ]
+        # So many times the computing for one exchange.
+        factor = math.ceil(ENOUGH / (1 - ENOUGH) * exchange / computing)
         advice = (
-            "raise --global-batch-size (with --accumulation it takes no more memory), or use a "
-            "faster network (python hpc/doctor.py -H HOSTS shows which one is used)"
+            f"raise --global-batch-size ({factor} times for {ENOUGH:.0%}; with --accumulation "
+            f"{factor} it takes no more memory), or use a faster network (python hpc/doctor.py -H "
+            "HOSTS shows which one is used)"
         )
         if others:
             advice = (

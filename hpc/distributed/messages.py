@@ -17,25 +17,30 @@ LEAST_BYTES, LEAST_SHARE = 2**16, 1 / 8
 def messages_of(compression: str, shapes: Sequence[Sequence[int]]) -> list[Message]:
     """What a worker sends, besides scalars, for gradients of these shapes."""
     rank = WorkerSettings(compression=compression).powersgd_rank
-    if not rank:
-        wire = tf.float16 if compression == "fp16" else tf.float32
-        specs = [tf.TensorSpec(shape, wire) for shape in shapes]
-        return [[specs[i] for i in group] for group in groups_of(specs)]
-    first = [[shape[0], rank] if is_thin(shape, rank) else shape for shape in shapes]
-    second = [[shape[1], rank] for shape in shapes if is_thin(shape, rank)]
-    return [[tf.TensorSpec(shape) for shape in part] for part in (first, second) if part]
+    wire = tf.float16 if compression == "fp16" else tf.float32
+    messages: list[Message] = []
+    for group in groups_of(shapes, wire, rank):
+        parts = [_parts(shapes[i], wire, rank) for i in group]
+        messages.append([first for first, *_ in parts])
+        if second := [rest[0] for _, *rest in parts if rest]:
+            messages.append(second)
+    return messages
 
 
-def groups_of(gradients: Message) -> list[list[int]]:
-    """Indices of the gradients that each collective of a step carries, in the order of sending.
+def groups_of(
+    shapes: Sequence[Sequence[int]], wire: tf.DType = tf.float32, rank: int = 0
+) -> list[list[int]]:
+    """Indices of the gradients of these shapes that leave together, in the order of sending.
 
     From the last gradient to the first, as the backward pass makes them: a group can be sent while
-    the next ones are computed. What is left for the last group may be small.
+    the next ones are computed. What is left for the last group may be small. `rank` is that of
+    PowerSGD, 0 without it.
     """
-    least = max(LEAST_BYTES, num_bytes(gradients) * LEAST_SHARE)
+    sizes = [num_bytes(_parts(shape, wire, rank)) for shape in shapes]
+    least = max(LEAST_BYTES, sum(sizes) * LEAST_SHARE)
     groups: list[list[int]] = [[]]
-    for i in reversed(range(len(gradients))):
-        if num_bytes([gradients[j] for j in groups[-1]]) >= least:
+    for i in reversed(range(len(sizes))):
+        if sum(sizes[j] for j in groups[-1]) >= least:
             groups.append([])
         groups[-1].append(i)
     return groups
@@ -49,6 +54,15 @@ def num_bytes(message: Message) -> int:
 def is_thin(shape: Sequence[int], rank: int) -> bool:
     """Are two matrices of this rank together at most half as large as the gradient they stand for?
 
-    Others, biases among them, PowerSGD sends whole.
+    Others, biases among them, PowerSGD sends whole. Rank 0 is no PowerSGD.
     """
-    return len(shape) == 2 and 2 * rank * (shape[0] + shape[1]) <= shape[0] * shape[1]
+    if len(shape) != 2 or not rank:
+        return False
+    return 2 * rank * (shape[0] + shape[1]) <= shape[0] * shape[1]
+
+
+def _parts(shape: Sequence[int], wire: tf.DType, rank: int) -> Message:
+    """What is sent for one gradient: itself, or two thin matrices, one after the other."""
+    if is_thin(shape, rank):
+        return [tf.TensorSpec([length, rank], wire) for length in shape]
+    return [tf.TensorSpec(shape, wire)]

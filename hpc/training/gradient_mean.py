@@ -31,10 +31,11 @@ class GradientMean:
         strategy: Strategy,
         weights: Sequence[keras.Variable],
         wire: tf.DType = tf.float32,
+        rank: int = 0,
     ) -> None:
         self._strategy = strategy
         self._wire = wire
-        self._groups = groups_of([tf.TensorSpec(weight.shape, wire) for weight in weights])
+        self._groups = groups_of([weight.shape for weight in weights], wire, rank)
 
     def __call__(
         self, gradients: list[tf.Tensor], scalars: tf.Tensor
@@ -45,13 +46,21 @@ class GradientMean:
         """
         results: dict[int, tf.Tensor] = {}
         for group in self._groups:
-            sent = [tf.cast(gradients[i], self._wire) for i in group]
-            with_scalars = [] if results else [scalars]
-            means = self._strategy.mean([*sent, *with_scalars])
-            if with_scalars:
-                scalars = means.pop()
-            results |= zip(group, (tf.cast(mean, tf.float32) for mean in means), strict=True)
+            means, with_scalars = self._means(
+                {i: gradients[i] for i in group}, [] if results else [scalars]
+            )
+            scalars = with_scalars[0] if with_scalars else scalars
+            results |= means
         return [results[i] for i in range(len(gradients))], scalars
+
+    def _means(
+        self, gradients: dict[int, tf.Tensor], others: list[tf.Tensor]
+    ) -> tuple[dict[int, tf.Tensor], list[tf.Tensor]]:
+        """The means of the gradients of one group, by index, and of other tensors."""
+        sent = [tf.cast(gradient, self._wire) for gradient in gradients.values()]
+        means = self._strategy.mean([*sent, *others])
+        arrived = [tf.cast(mean, tf.float32) for mean in means[: len(sent)]]
+        return dict(zip(gradients, arrived, strict=True)), means[len(sent) :]
 
     def shared_variables(self) -> Variables:
         """State that is equal on all workers, by path."""
@@ -77,52 +86,46 @@ class PowerSGD(GradientMean):
     def __init__(
         self, strategy: Strategy, weights: Sequence[keras.Variable], rank: int, seed: int
     ) -> None:
-        super().__init__(strategy, weights)
-        self._thin = [i for i, weight in enumerate(weights) if is_thin(weight.shape, rank)]
-        self._factors: Variables = {}  # Q of each thin gradient
-        self._losses: Variables = {}  # what the steps so far have lost of it, on this worker
+        super().__init__(strategy, weights, rank=rank)
+        self._factors: dict[int, keras.Variable] = {}  # Q of each thin gradient, by its index
+        self._losses: dict[int, keras.Variable] = {}  # what its steps so far lost, on this worker
+        self._paths = [weight.path for weight in weights]
         random = np.random.default_rng(seed)
-        for i in self._thin:
-            path, (rows, columns) = weights[i].path, weights[i].shape
-            start = random.standard_normal([columns, rank]).astype(np.float32)
-            self._factors[f"powersgd/{path}"] = keras.Variable(start, trainable=False)
-            nothing = np.zeros([rows, columns], np.float32)
-            self._losses[path] = keras.Variable(nothing, trainable=False)
+        for i, weight in enumerate(weights):
+            if is_thin(weight.shape, rank):
+                start = random.standard_normal([weight.shape[1], rank]).astype(np.float32)
+                self._factors[i] = keras.Variable(start, trainable=False)
+                nothing = np.zeros(weight.shape, np.float32)
+                self._losses[i] = keras.Variable(nothing, trainable=False)
 
-    def __call__(
-        self, gradients: list[tf.Tensor], scalars: tf.Tensor
-    ) -> tuple[list[tf.Tensor], tf.Tensor]:
+    def _means(
+        self, gradients: dict[int, tf.Tensor], others: list[tf.Tensor]
+    ) -> tuple[dict[int, tf.Tensor], list[tf.Tensor]]:
         """As GradientMean, by two collectives: of P and of all that is sent whole, and of Q."""
-        factors, losses = list(self._factors.values()), list(self._losses.values())
-        matrices = [gradients[i] + loss.value for i, loss in zip(self._thin, losses, strict=True)]
+        matrices = {i: m + self._losses[i].value for i, m in gradients.items() if i in self._losses}
 
         # P, and all that is sent whole.
-        products = [tf.matmul(m, q.value) for m, q in zip(matrices, factors, strict=True)]
-        whole = [i for i in range(len(gradients)) if i not in self._thin]
-        *means, scalars = self._strategy.mean([*products, *(gradients[i] for i in whole), scalars])
-        columns = [tf.linalg.qr(product)[0] for product in means[: len(products)]]
-        results = dict(zip(whole, means[len(products) :], strict=True))
+        sent = gradients | {i: tf.matmul(m, self._factors[i].value) for i, m in matrices.items()}
+        means = self._strategy.mean([*sent.values(), *others])
+        results, others = dict(zip(sent, means, strict=False)), means[len(sent) :]
 
         # Q, and what both lose.
-        products = [
-            tf.matmul(m, p, transpose_a=True) for m, p in zip(matrices, columns, strict=True)
-        ]
-        means = self._strategy.mean(products) if products else []
-        for i, m, p, mean, q, loss in zip(
-            self._thin, matrices, columns, means, factors, losses, strict=True
-        ):
-            results[i] = tf.matmul(p, mean, transpose_b=True)
-            loss.assign(m - results[i])
-            q.assign(mean)
-        return [results[i] for i in range(len(gradients))], scalars
+        columns = {i: tf.linalg.qr(results[i])[0] for i in matrices}
+        sent = {i: tf.matmul(m, columns[i], transpose_a=True) for i, m in matrices.items()}
+        means = self._strategy.mean(list(sent.values())) if sent else []
+        for i, mean in zip(sent, means, strict=True):
+            results[i] = tf.matmul(columns[i], mean, transpose_b=True)
+            self._losses[i].assign(matrices[i] - results[i])
+            self._factors[i].assign(mean)
+        return results, others
 
     def shared_variables(self) -> Variables:
         """Q of every thin gradient."""
-        return self._factors
+        return {f"powersgd/{self._paths[i]}": factor for i, factor in self._factors.items()}
 
     def own_variables(self) -> Variables:
         """What the steps so far have lost of every thin gradient, on this worker."""
-        return self._losses
+        return {self._paths[i]: loss for i, loss in self._losses.items()}
 
 
 def gradient_mean(

@@ -27,6 +27,23 @@ def test_half_the_bytes_leave_in_the_same_groups() -> None:
     assert all(spec.dtype == tf.float16 for message in half for spec in message)
 
 
+def test_thin_matrices_leave_in_the_same_groups_each_in_two_messages() -> None:
+    """Of rank 32: 1.5 MB in all, 0.19 MB or more a group."""
+    sent = [[tuple(spec.shape) for spec in message] for message in messages_of("powersgd:32", BASE)]
+    assert sent == [
+        [(229,), (512, 32), (2048,), (512, 32)],
+        [(229, 32), (2048, 32)],
+        [(512, 32)],
+        [(2048, 32)],
+        [(2048,), (512, 32)],
+        [(2048, 32)],
+        [(256, 32)],
+        [(2048, 32)],
+        [(229, 32)],
+        [(256, 32)],
+    ]
+
+
 def test_gradients_of_64_kib_in_all_leave_together() -> None:
     assert len(messages_of("none", [(64, 128), (64, 128)])) == 1
     assert len(messages_of("none", [(128, 128), (128, 128)])) == 2

@@ -68,9 +68,9 @@ def test_what_a_step_loses_arrives_later() -> None:
 def test_a_gradient_that_would_not_be_half_as_large_is_sent_whole() -> None:
     assert not alone((7, 8), (4, 100)).own_variables()
     assert messages_of("powersgd:2", [(7, 8), (4, 100)]) == [
-        [tf.TensorSpec([7, 8]), tf.TensorSpec([4, 100])]
+        [tf.TensorSpec([4, 100]), tf.TensorSpec([7, 8])]
     ]
-    [[p, whole], [q]] = messages_of("powersgd:2", [(40, 30), (30,)])
+    [[whole, p], [q]] = messages_of("powersgd:2", [(40, 30), (30,)])
     assert (p.shape, whole.shape, q.shape) == ((40, 2), (30,), (30, 2))
 
 
