@@ -51,7 +51,7 @@ from hpc.reports.event_files import FOLDER, tensorboard_is_installed
 from hpc.reports.spread import duration
 from pipeline.runtime.command import run_command, signals_interrupt
 from pipeline.runtime.files import write_json
-from pipeline.runtime.plotting import draw
+from pipeline.runtime.plotting import require_matplotlib, save
 from pipeline.runtime.tables import print_line, print_lines, print_tables
 
 NUM_WINDOWS = 10
@@ -69,8 +69,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def scale(flags: argparse.Namespace) -> None:
     """Predict from one step if that was asked for; else measure, show and write everything."""
     if flags.step_ms or flags.like:
+        if flags.plot:
+            require_matplotlib("leave --plot out")
         predict(flags)
         return
+    require_matplotlib()
     hosts = find_slots(flags.hosts, os.environ, local_slots())
     workers = flags.workers or default_workers(len(hosts))
     require_slots(workers, hosts)
@@ -98,7 +101,7 @@ def predict(flags: argparse.Namespace) -> None:
     if flags.json:
         write_json(flags.json, forecast.to_json(workers))
     if flags.plot:
-        draw(lambda: link_figure(forecast, min(workers)), flags.plot)
+        save(link_figure(forecast, min(workers)), flags.plot)
 
 
 def settings_of(flags: argparse.Namespace, comparisons: Sequence[Comparison]) -> dict[str, Any]:
@@ -227,7 +230,7 @@ def write(
     # The command is in scaling.md beside the picture.
     title = "\n".join([f"{about['hardware']}; commit {commits}", *([warning] if warning else [])])
     picture = out_dir / "scaling.png"
-    draw(lambda: scaling_figure(found, foreseen, title), picture)
+    save(scaling_figure(found, foreseen, title), picture)
     (out_dir / "scaling.md").write_text(f"{text}\n![scaling]({picture.name})\n")
     result = to_json(found, measured, {**about, "link": flags.link, "caution": warning})
     result["cost_models"] = [model.to_json() for model in foreseen]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpc.reports.spread import spread
 from hpc.run_folder.recorded import Point, RecordedRun
-from pipeline.runtime.plotting import COLOURS, DASHES, GREY, MARKS, calm, save
+from pipeline.runtime.plotting import COLOURS, DASHES, GREY, MARKS, calm, require_matplotlib, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,13 +22,7 @@ def write_plots(runs: Sequence[RecordedRun], target: float | None, out_dir: Path
 
     Raises ValueError if matplotlib is not installed.
     """
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ModuleNotFoundError:
-        raise ValueError(
-            "the pictures need matplotlib, which is not installed here: pip install matplotlib, "
-            "or leave --out out"
-        ) from None
+    require_matplotlib("leave --out out")
     figures = {"loss.png": loss_figure(runs, target)}
     if any(stretch.rates for run in runs for stretch in run.stretches):
         figures["speed.png"] = speed_figure(runs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,14 +40,15 @@ def save(figure: Figure, path: Path, dots_per_inch: int = DOTS_PER_INCH) -> Path
     return path
 
 
-def draw(make: Callable[[], Figure], path: Path) -> Path:
-    """Save the figure that `make` returns, where matplotlib is an extra that may be missing.
+def require_matplotlib(otherwise: str = "") -> None:
+    """Raise ValueError if matplotlib, which is an extra, is not installed.
 
-    Raises ValueError if it is not installed, and OSError on a full disk.
+    `otherwise` says how to do without the picture.
     """
     try:
-        return save(make(), path)
+        import matplotlib.figure  # noqa: F401
     except ModuleNotFoundError as error:
         raise ValueError(
             f"the picture needs {error.name}, which is not installed here: pip install {error.name}"
+            + f", or {otherwise}" * bool(otherwise)
         ) from None

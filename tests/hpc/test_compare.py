@@ -418,8 +418,8 @@ def test_what_is_not_installed_is_said(
     assert main([str(run), "--out", str(out)]) == 0
     assert "no TensorBoard view" in capsys.readouterr().out
     assert sorted(path.name for path in out.iterdir()) == ["comparison.md", "loss.png"]
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    assert "need matplotlib" in refusal(main, capsys, run, "--out", tmp_path / "other")
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert "needs matplotlib" in refusal(main, capsys, run, "--out", tmp_path / "other")
 
 
 def composed(folder: Path, mean: float, inside: bool) -> Path:

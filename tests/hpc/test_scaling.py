@@ -133,6 +133,11 @@ def test_it_says_how_many_trainings_there_are_the_time_left_and_what_an_interrup
 
     monkeypatch.setattr(scaling, "monotonic", lambda: clock[0])
     monkeypatch.setattr(scaling, "measure_cell", train_for_a_minute)
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "matplotlib", None)
+        assert "needs matplotlib" in refusal(main, capsys, *flags)
+    assert not clock[0]
+
     # One process alone on a and one on b, two independent ones, two with Horovod: 4, 5 times.
     assert main(flags) == 130
     said = capsys.readouterr()
