@@ -5,12 +5,15 @@ python model/evaluate.py runs/a runs/b --transpositions 7 --data jsb:Jsb16thSepa
 python model/evaluate.py runs/a --data jsb:Jsb16thSeparated.json --samples 200 --plots pictures
 python model/evaluate.py --model bigram --data jsb:Jsb16thSeparated.json --split test
 python model/evaluate.py runs/a --data jsb:Jsb16thSeparated.json --listening-test 10
+python model/evaluate.py runs/emotion --data data/emotion --emotions 50
 
 Several RUNs, and several transpositions of each piece, are averaged: the mean of the probabilities
 of every note. --samples composes pieces and compares them with real ones: metrics, voice leading,
 and copies from train. --plots draws where the model is surprised, the composed pieces beside real
 ones, and a map of its pitches; the map alone needs no --data. --listening-test writes a page on
 which people say of N composed and N real excerpts which is which, and a file with the key.
+--emotions composes N pieces for each of four emotions, and compares what was asked for with the
+labels of real pieces: how both go with mode, density and register.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
 from model.evaluation.networks import (
     LISTENING_PAGE,
     draw_pitches,
+    evaluate_emotions,
     evaluate_networks,
     frames_of_data_set,
     listening_test,
@@ -47,7 +51,10 @@ if TYPE_CHECKING:
 
 SOURCES = ("jsb", "nottingham", "musedata", "pianomidi")
 WRITTEN = " or ".join(f"{name}:PATH" for name in SOURCES)
-FOLDER = "for --listening-test also a folder of preprocess.py --vocabulary grid"
+FOLDER = (
+    "for --listening-test also a folder of preprocess.py --vocabulary grid, for --emotions one of "
+    "preprocess.py --conditions emotion"
+)
 NOTE_BASELINES = ("uniform", "unigram", "hold", "bigram")
 BASELINES = (*NOTE_BASELINES, "bernoulli")
 FEWEST, MOST = 3, 30  # excerpts of a kind: guesses at two are too often right; 60 are 15 MB
@@ -76,6 +83,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="N",
         help=f"write a page with N composed and N real excerpts ({FEWEST} to {MOST}), and its key",
     )
+    add("--emotions", type=int, metavar="N", help="compose N pieces for each of four emotions")
     page = f"of --listening-test (default: {LISTENING_PAGE})"
     add("--page", type=Path, metavar="FILE", help=page)
     add("--soundfont", type=Path, metavar="FILE", help="of --listening-test")
@@ -107,6 +115,14 @@ def _refuse_combinations(flags: argparse.Namespace, parser: argparse.ArgumentPar
             "--listening-test needs one RUN, and goes without --samples, --plots, "
             "--transpositions and --json"
         )
+    if flags.emotions is not None:
+        asked["--listening-test"] = flags.listening_test is not None
+        asked["--pieces"] = flags.pieces is not None
+        if len(flags.runs) != 1 or any(asked.values()) or flags.data is None:
+            parser.error(
+                "--emotions needs one RUN and the folder of a data set with --data, and goes "
+                f"without {', '.join(asked)}"
+            )
     if flags.data is None and (flags.samples or flags.json or not flags.plots):
         chorales = f"Jsb16thSeparated.json from {NAMED_SOURCES['jsb'].origin}"
         parser.error(f"--data is needed: {WRITTEN}, such as {chorales}; {FOLDER}")
@@ -118,6 +134,11 @@ def evaluate(flags: argparse.Namespace) -> None:
         require_checkpoint(run)
     if flags.data is None:
         draw_pitches(open_networks(flags.runs)[0], flags.runs[0], flags.plots)
+        return
+    if flags.emotions is not None:
+        contents = evaluate_emotions(flags)
+        if flags.json:
+            write_json(flags.json, {"data": flags.data, **contents})
         return
     from model.evaluation.protocols import describe
 

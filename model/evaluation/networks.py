@@ -56,6 +56,19 @@ def evaluate_networks(flags: argparse.Namespace, frame_set: FrameSet) -> dict[st
     return contents
 
 
+def evaluate_emotions(flags: argparse.Namespace) -> dict[str, Any]:
+    """The comparison of composed pieces with labelled ones; also prints it.
+
+    Raises ValueError as `compare_emotions` does.
+    """
+    (composer,) = open_networks(flags.runs)
+    from model.evaluation.emotion import compare_emotions, describe
+
+    comparison = compare_emotions(composer, Path(flags.data), flags)
+    print_lines(describe(comparison))
+    return comparison
+
+
 def listening_test(flags: argparse.Namespace, frame_set: FrameSet) -> None:
     """Write the page of a listening test, and its key. Raises ValueError or OSError."""
     from model.rendering.write_pieces import choose_soundfont, require_libraries

@@ -28,18 +28,18 @@ for _root in range(NUM_PITCH_CLASSES):
 
 def pitches_used(score: Score) -> int:
     """Number of different pitches."""
-    return np.unique(_melodic(score)["pitch"]).size
+    return np.unique(melodic(score)["pitch"]).size
 
 
 def pitch_range(score: Score) -> int:
     """Semitones from the lowest to the highest pitch; 0 without notes."""
-    pitch = _melodic(score)["pitch"]
+    pitch = melodic(score)["pitch"]
     return int(np.ptp(pitch)) if pitch.size else 0
 
 
 def pitch_entropy(score: Score) -> float:
     """Shannon entropy of the notes' pitches, in bits."""
-    return _entropy(np.bincount(_melodic(score)["pitch"], minlength=NUM_PITCHES))
+    return _entropy(np.bincount(melodic(score)["pitch"], minlength=NUM_PITCHES))
 
 
 def pitch_class_entropy(score: Score) -> float:
@@ -132,12 +132,13 @@ def compare_table(columns: dict[str, dict[str, float]]) -> str:
     return "\n".join(aligned_lines(("", *(f">{title:>8}" for title in columns)), rows))
 
 
-def _melodic(score: Score) -> np.ndarray:
+def melodic(score: Score) -> np.ndarray:
+    """The notes that are no percussion."""
     return score.notes[score.notes["program"] != DRUMS]
 
 
 def _pitch_classes(score: Score) -> np.ndarray:
-    return np.bincount(_melodic(score)["pitch"] % NUM_PITCH_CLASSES, minlength=NUM_PITCH_CLASSES)
+    return np.bincount(melodic(score)["pitch"] % NUM_PITCH_CLASSES, minlength=NUM_PITCH_CLASSES)
 
 
 def _entropy(counts: np.ndarray) -> float:
@@ -149,7 +150,7 @@ def _entropy(counts: np.ndarray) -> float:
 
 def _sounding(score: Score) -> np.ndarray:
     """The number of different pitches that sound at each time step [num_steps]."""
-    notes = _melodic(score)
+    notes = melodic(score)
     sounding = np.zeros(score.end, np.int64)
     for pitch in np.unique(notes["pitch"]):
         of_pitch = notes[notes["pitch"] == pitch]
