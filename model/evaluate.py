@@ -90,6 +90,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--seed", type=int, default=1, help="of the pieces composed (default: 1)")
     add("--temperature", type=float, default=1.0, help="of the pieces composed (default: 1)")
     add("--top-p", type=float, default=1.0, help="of the pieces composed (default: 1, all tokens)")
+    guidance = "of the pieces composed, as of generate.py (default: 1)"
+    add("--guidance", type=float, default=1.0, metavar="G", help=guidance)
     add("--plots", type=Path, metavar="DIR", help="write pictures into this folder")
     add("--json", type=Path, metavar="FILE", help="write the result here for programs")
     flags = parser.parse_args(argv)

@@ -33,6 +33,8 @@ def parse_arguments(argv: Sequence[str] | None, text: str | None = None) -> argp
     apart = "; does not apply to the end of a grid model's piece"
     add("--top-k", type=int, default=0, help=f"the K likeliest tokens (default: all){apart}")
     add("--top-p", type=float, default=1.0, help=f"the likeliest of this total probability{apart}")
+    guidance = "of a model of frames: ranges, keys and parallel motion count G times (default: 1)"
+    add("--guidance", type=float, default=1.0, metavar="G", help=guidance)
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--length-tokens", type=int, metavar="N", help="at most N tokens")
     bars = "end within bar N; with --infill the bars to compose, as 5:8"

@@ -13,6 +13,7 @@ from model.composing.decoder import Decoder
 from model.composing.pieces import ComposedPiece, Length, finished_piece, num_ids_to_end
 from model.composing.sampling import Sampling, uniforms
 from model.networks.checkpoint import Bundle, open_checkpoint
+from model.networks.frames.decoding import FrameModel
 from model.networks.registry import Network, build_network, config_from_dict
 from pipeline.scores.labels import NO_FEATURES, Features
 from pipeline.scores.notes import Score
@@ -151,10 +152,24 @@ class Composer:
         while True:
             draws = tf.constant(uniforms(seed, pieces, position, chunk))
             current = sampling() if callable(sampling) else sampling
-            settings = current.tensors(self.vocabulary.size)
+            settings = self.settings(current)
             ids, start = self.decoder.sample_ids(start, draws, grammar, first_end, settings)
             yield ids.numpy().T
             position += chunk
+
+    def settings(self, sampling: Sampling) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """`Sampling.tensors`, after the network has been set to the guidance.
+
+        Raises ValueError for a guidance that the network does not have.
+        """
+        if isinstance(self.model, FrameModel):
+            self.model.guidance.assign(sampling.guidance)
+        elif sampling.guidance != 1:
+            raise ValueError(
+                f"--guidance {sampling.guidance:g} needs a model of --model frames, which tells "
+                "ranges, keys and parallel motion apart. Leave it out for this one"
+            )
+        return sampling.tensors(self.vocabulary.size)
 
     def primer_ids(self, primer: Score | None) -> np.ndarray:
         """START and the primer's tokens [num_tokens], without END, ready to be continued.

@@ -57,7 +57,7 @@ def harmonise(
             *decoder.prefill(composer.vocabulary.opening, drafts),
             tf.constant(uniforms(seed, numbers, 0, forced.size)),
             tf.constant(choices[:-1]),
-            *sampling.tensors(composer.vocabulary.size),
+            *composer.settings(sampling),
         )
         chosen = int(np.searchsorted(np.cumsum(weights.numpy()), choices[-1]))
         rows = ids.numpy().reshape(*forced.shape, drafts)  # [frames, tokens of a frame, drafts]

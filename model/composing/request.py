@@ -34,7 +34,7 @@ class Request:
     @classmethod
     def of(cls, flags: argparse.Namespace, vocabulary: Vocabulary) -> Request:
         """The request of the flags. Raises ValueError for music that the model cannot continue."""
-        sampling = Sampling(flags.temperature, flags.top_k, flags.top_p)
+        sampling = Sampling(flags.temperature, flags.top_k, flags.top_p, flags.guidance)
         bar = flags.beats_per_bar * vocabulary.steps_per_quarter
         primer = None
         if flags.primer is not None:

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to choose among the tokens that the grammar allows, applied in the order of the fields.
+    """How to choose among the tokens that the grammar allows: the first three in their order.
 
     Raises ValueError for a setting that leaves nothing to choose from.
     """
@@ -20,6 +20,7 @@ class Sampling:
     temperature: float = 1.0  # above 1 flatter, below 1 sharper; 0 takes the likeliest token
     top_k: int = 0  # keep this many of the likeliest tokens; 0 keeps all
     top_p: float = 1.0  # of these, keep the likeliest that together reach this probability
+    guidance: float = 1.0  # before all: as `FrameModel.guidance`
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
@@ -28,6 +29,8 @@ class Sampling:
             raise ValueError(f"top-k is {self.top_k}; it must be 1 or more, or 0 to keep all")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top-p is {self.top_p}; it must be above 0 and at most 1")
+        if not (math.isfinite(self.guidance) and self.guidance > 0):
+            raise ValueError(f"guidance is {self.guidance}; it must be above 0, e.g. 1.8")
 
     def tensors(self, vocab_size: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Temperature, top-k and top-p as scalar tensors: they may change between calls."""

@@ -52,7 +52,7 @@ def compare_emotions(composer: Composer, data: Path, flags: argparse.Namespace) 
     """
     if flags.emotions < FEWEST:
         raise ValueError(f"--emotions is {flags.emotions}; it must be {FEWEST} or more")
-    sampling = Sampling(temperature=flags.temperature, top_p=flags.top_p)
+    sampling = Sampling(flags.temperature, top_p=flags.top_p, guidance=flags.guidance)
     asked = composer.asked(Features(valence=1, arousal=1))  # what a model cannot do is said first
     real = labelled_pieces(data)
     composed = composed_pieces(asked, flags.emotions, sampling, flags.seed)

@@ -58,7 +58,8 @@ def heading(music: dict[str, Any]) -> str:
     cut = f"; {music['unfinished']} cut before their end" if music["unfinished"] else ""
     return (
         f"{music['pieces']} pieces composed (seed {music['seed']}, temperature "
-        f"{sampling['temperature']:g}, top-p {sampling['top_p']:g}{cut}) beside real ones:"
+        f"{sampling['temperature']:g}, top-p {sampling['top_p']:g}, guidance "
+        f"{sampling.get('guidance', 1):g}{cut}) beside real ones:"
     )
 
 

@@ -86,7 +86,7 @@ def listening_test(flags: argparse.Namespace, frame_set: FrameSet) -> None:
     real = test.real_excerpts(frame_set, split, vocabulary, count, seed)
     if page not in (flags.page, LISTENING_PAGE):
         print_line(f"{LISTENING_PAGE} is of an earlier call: this one writes {page}")
-    sampling = Sampling(temperature=flags.temperature, top_p=flags.top_p)
+    sampling = Sampling(flags.temperature, top_p=flags.top_p, guidance=flags.guidance)
     composed, num_short = test.composed_excerpts(composer, count, sampling, seed)
     test.write_listening_test(page, key, [*composed, *real], vocabulary, soundfont, seed)
     lines = [
@@ -224,12 +224,16 @@ def _compose(
     from model.evaluation.music_report import FILE_NAME, describe
     from model.evaluation.samples import compare_with_real, compose_samples
 
-    sampling = Sampling(temperature=flags.temperature, top_p=flags.top_p)
+    sampling = Sampling(flags.temperature, top_p=flags.top_p, guidance=flags.guidance)
     samples = compose_samples(composer, flags.samples, sampling, flags.seed)
     music, values = compare_with_real(samples, real, vocabulary, has_voices=has_voices)
     music |= {
         "seed": flags.seed,
-        "sampling": {"temperature": flags.temperature, "top_p": flags.top_p},
+        "sampling": {
+            "temperature": flags.temperature,
+            "top_p": flags.top_p,
+            "guidance": flags.guidance,
+        },
     }
     print_lines(describe(music).splitlines())
     run = flags.runs[0]

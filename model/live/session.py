@@ -80,10 +80,11 @@ def _perform(flags: argparse.Namespace, player: Player) -> None:
     from model.live.stage import Stage
     from pipeline.runtime.command import signals_interrupt
 
-    sampling = Sampling(flags.temperature, flags.top_k, flags.top_p)
+    sampling = Sampling(flags.temperature, flags.top_k, flags.top_p, flags.guidance)
     seed = secrets.randbits(32) if flags.seed is None else flags.seed
     composer = Composer.load(flags.run)
     composer = composer.asked(wishes_of(flags, composer.vocabulary.conditions))
+    composer.settings(sampling)  # what does not fit the network is refused before a note sounds
     if isinstance(player, ChannelPlayer):
         player.parts = Parts(composer.vocabulary.part_names)
     played = _input_file(flags)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from model.networks.frames.network import FrameNetwork
+from model.networks.frames.network import FrameNetwork, FramesConfig
 from model.networks.frames.past import Memory, PastFeatures, empty_memory, past_features, remember
 from pipeline.vocabulary.grammar import END
 
@@ -34,6 +34,10 @@ class DecodingState(NamedTuple):
 
 class FrameModel(FrameNetwork):
     """The frame network, which also takes and gives one id of every piece at a time."""
+
+    def __init__(self, config: FramesConfig, precision: str = "float32") -> None:
+        super().__init__(config, precision)
+        self.guidance = tf.Variable(1.0, trainable=False)  # of `steps`; see VoiceHead.logits
 
     def zero_state(self, batch_size: int) -> DecodingState:
         """The state before the first id of a piece: after the END of the piece before it."""
@@ -103,7 +107,9 @@ class FrameModel(FrameNetwork):
         else:
             state = state._replace(row=self._row_with(voice - 1, tokens, state))
         context = state.contexts[voice]
-        logits = self._voice_logits(voice, context, state.known, state.step, state.row)
+        logits = self._voice_logits(
+            voice, context, state.known, state.step, state.row, guidance=self.guidance
+        )
         return logits, state
 
     def _begin_frame(self, tokens: tf.Tensor, state: DecodingState) -> DecodingState:

@@ -224,17 +224,18 @@ class FrameNetwork(keras.Model):
         step: tf.Tensor,
         pitches: tf.Tensor,
         scale: tf.Tensor | None = None,
+        guidance: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Logits [..., vocab] float32 of a voice's ids, from the past and the voices above.
 
         `pitches` [..., voices] are the frame's pitch indices; only those of the voices above count.
-        `scale` [..., head_units] multiplies the head's activations.
+        `scale` [..., head_units] multiplies the head's activations; `guidance` is for composing.
         """
         head = self.heads[voice]
         others = [pitches[..., other] for other in range(voice)]
         hidden = head.hidden(context, known, self._step_features(step), others)
         hidden = hidden if scale is None else hidden * scale
-        logits = head.logits(hidden, known, others)
+        logits = head.logits(hidden, known, others, guidance)
         return self._at(logits, MARKS + self.config.num_steps + voice * self.codes.num_indices)
 
     def _step_logits(self, outputs: tf.Tensor, step: tf.Tensor) -> tf.Tensor:

@@ -49,14 +49,23 @@ class VoiceHead(keras.layers.Layer):
         return tf.nn.relu(context + self.seen(features))
 
     def logits(
-        self, hidden: tf.Tensor, known: PastFeatures, others: Sequence[tf.Tensor]
+        self,
+        hidden: tf.Tensor,
+        known: PastFeatures,
+        others: Sequence[tf.Tensor],
+        guidance: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """Logits [..., 1 + pitches] float32 of a rest and the pitches."""
+        """Logits [..., 1 + pitches] float32 of a rest and the pitches.
+
+        `guidance` multiplies what belongs to the pitch itself, to parallel motion and to the keys.
+        """
         codes = self.codes
         numbers = tf.cast(self.choices(hidden), tf.float32)
         pitches, moves, intervals, harmony, parallels, in_keys, weights = tf.split(
             numbers, self.sizes, axis=-1
         )
+        if guidance is not None:
+            pitches, parallels, in_keys = (guidance * p for p in (pitches, parallels, in_keys))
         of_classes = tf.reduce_sum(weights[..., None] * known.salience, -2)
         of_classes += from_roots(_by_class(in_keys, len(tonality.KEYED)), known.tonic)
         logits = pitches + codes.logits_of_moves(moves, self._origin(known))
