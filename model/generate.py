@@ -23,10 +23,11 @@ sound goes into MP3 files beside it: send these too.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +38,7 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
 
     explain_missing_libraries()
 
-from model.composing.wishes import wishes_of
+from model.composing.wishes import quarters_per_bar, wishes_of
 from model.generate_flags import check_values, parse_arguments
 from model.live.session import run_live
 from model.networks.checkpoint import require_checkpoint
@@ -60,9 +61,10 @@ from pipeline.dataset.manifest import Manifest
 from pipeline.runtime.command import run_command
 from pipeline.runtime.tables import print_line
 from pipeline.runtime.tensorflow_loading import load_tensorflow
-from pipeline.scores.metre import quarters_per_bar
+from pipeline.scores.metre import quarters_per_bar as quarters_of_file
 from pipeline.scores.notes import Score
 from pipeline.scores.parts import Parts
+from pipeline.vocabulary.conditions import METRE
 
 if TYPE_CHECKING:
     from model.composing.composer import Composer
@@ -89,6 +91,7 @@ def run(flags: argparse.Namespace) -> None:
     keep_inputs(flags)
     require_folders(flags)
     warn_of_replacing(files_to_write(flags))
+    flags.own_metre = flags.beats_per_bar is None  # that of the music, not of --beats-per-bar
     flags.beats_per_bar = flags.beats_per_bar or _beats_per_bar(flags)
     if flags.live:
         run_live(flags)
@@ -97,11 +100,13 @@ def run(flags: argparse.Namespace) -> None:
 
 
 def _beats_per_bar(flags: argparse.Namespace) -> int:
-    """Quarters in a bar of the score file that is read; 4 without one."""
+    """Quarters in a bar of the metre asked for, else of the score file that is read, else 4."""
     # With --live standard output may carry the music.
+    if flags.metre:
+        return math.ceil(quarters_per_bar(flags))
     say = partial(print_line, stream=sys.stderr) if flags.live else print_line
     files = input_files(flags).values()
-    return next((quarters_per_bar(path, say) for path in files), 4)
+    return next((quarters_of_file(path, say) for path in files), 4)
 
 
 def generate(flags: argparse.Namespace) -> None:
@@ -167,18 +172,22 @@ def _scores(
     request: Request,
     pieces: Sequence[ComposedPiece],
 ) -> list[Score]:
-    """The pieces as notes, with dynamics; the given music as it was given."""
+    """The pieces as notes, with dynamics; the given music as it was given, with its metre."""
     from model.composing.primer import without_primer
     from model.rendering.dynamics import with_dynamics
 
-    scores = [
-        with_dynamics(composer.score(piece, request.length, request.tempo), flags.beats_per_bar)
-        for piece in pieces
-    ]
-    if request.primer and flags.new_part_only:
-        return [without_primer(score, request.primer, request.bar) for score in scores]
+    scores = [composer.score(piece, request.length, request.tempo) for piece in pieces]
+    composes_metre = METRE in composer.vocabulary.conditions
+    if request.primer and flags.own_metre and not composes_metre:
+        metre = request.primer.time_signatures
+        scores = [replace(score, time_signatures=metre) for score in scores]
+    scores = [with_dynamics(score, flags.beats_per_bar) for score in scores]
     if request.given:
-        return [request.given.put_back(score) for score in scores]
+        scores = [request.given.put_back(score) for score in scores]
+    if request.primer and flags.new_part_only:
+        scores = [without_primer(score, request.primer, request.bar) for score in scores]
+    if not flags.own_metre and not composes_metre:
+        scores = [replace(score, time_signatures=()) for score in scores]
     return scores
 
 
