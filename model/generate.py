@@ -59,7 +59,7 @@ from model.rendering.write_pieces import (
 )
 from pipeline.dataset.manifest import Manifest
 from pipeline.runtime.command import run_command
-from pipeline.runtime.tables import print_line
+from pipeline.runtime.tables import print_line, print_lines
 from pipeline.runtime.tensorflow_loading import load_tensorflow
 from pipeline.scores.metre import quarters_per_bar as quarters_of_file
 from pipeline.scores.notes import Score
@@ -92,6 +92,7 @@ def run(flags: argparse.Namespace) -> None:
     require_folders(flags)
     warn_of_replacing(files_to_write(flags))
     flags.own_metre = flags.beats_per_bar is None  # that of the music, not of --beats-per-bar
+    flags.remarks = []
     flags.beats_per_bar = flags.beats_per_bar or _beats_per_bar(flags)
     if flags.live:
         run_live(flags)
@@ -101,10 +102,10 @@ def run(flags: argparse.Namespace) -> None:
 
 def _beats_per_bar(flags: argparse.Namespace) -> int:
     """Quarters in a bar of the metre asked for, else of the score file that is read, else 4."""
-    # With --live standard output may carry the music.
     if flags.metre:
         return math.ceil(quarters_per_bar(flags))
-    say = partial(print_line, stream=sys.stderr) if flags.live else print_line
+    # With --live standard output may carry the music. Else the model decides whether it holds.
+    say = partial(print_line, stream=sys.stderr) if flags.live else flags.remarks.append
     files = input_files(flags).values()
     return next((quarters_of_file(path, say) for path in files), 4)
 
@@ -125,6 +126,8 @@ def generate(flags: argparse.Namespace) -> None:
     # Compose; the time for compiling does not count.
     composer = Composer.load(flags.run)
     composer = composer.asked(wishes_of(flags, composer.vocabulary.conditions))
+    if METRE not in composer.vocabulary.conditions:  # those count the bars that they compose
+        print_lines(flags.remarks)
     request = Request.of(flags, composer.vocabulary)
     if flags.another_folder:
         print_line(flags.another_folder)

@@ -77,7 +77,7 @@ def bar_lines(signatures: Sequence[TimeSignature], resolution: int, end: int) ->
     several bar lines that are rounded to one onset the last one counts.
     """
     lines: dict[int, Metre] = {}
-    starts = [Fraction(onset).limit_denominator(FINEST) for onset, _, _ in signatures]
+    starts = [_exact(onset) for onset, _, _ in signatures]
     last = Fraction(end, resolution)
     for (_, *numbers), start, following in zip(
         signatures, starts, [*starts, last][1:], strict=True
@@ -95,18 +95,25 @@ def bar_lines(signatures: Sequence[TimeSignature], resolution: int, end: int) ->
     return [(onset, *metre) for onset, metre in lines.items() if onset < end]
 
 
-def lines_from(lines: Iterable[BarLine], start: int) -> list[BarLine]:
-    """The bar lines counted from `start`; the bar that sounds there begins there."""
-    moved = {max(onset - start, 0): (upper, lower) for onset, upper, lower in lines}
-    return [(onset, *metre) for onset, metre in moved.items()]
-
-
 def signatures_from(
     signatures: Sequence[TimeSignature], resolution: int, start: int, end: int
 ) -> list[TimeSignature]:
-    """The time signatures of what begins at `start` and ends before `end`, in grid units."""
-    lines = bar_lines(signatures, resolution, end)
-    return time_signatures_of(lines_from(lines, start), resolution)
+    """The time signatures of what begins at `start` and ends before `end`, in grid units.
+
+    The bar in which it begins is then a first bar from there to its end.
+    """
+    anchors = [(_round(_exact(onset) * resolution), metre) for onset, *metre in signatures]
+    before = [anchor for anchor in anchors if anchor[0] <= start]
+    found = [anchor for anchor in anchors if start < anchor[0] < end]
+    if before:
+        anchor, (upper, lower) = before[-1]
+        if upper:
+            whole = bar_length(upper, lower) * resolution
+            following = _round(anchor + math.ceil((start - anchor) / whole) * whole)
+            if start < following < (found[0][0] if found else end):
+                found.insert(0, (following, [upper, lower]))
+        found.insert(0, (start, [upper, lower]))
+    return [((anchor - start) / resolution, upper, lower) for anchor, (upper, lower) in found]
 
 
 class Measure(NamedTuple):
@@ -181,6 +188,10 @@ def usual_length(measures: Sequence[Measure]) -> int:
 def _is_writable(upper: int, lower: int) -> bool:
     """Whether MIDI has this time signature: the lower number is a power of two."""
     return 1 <= upper <= LARGEST_UPPER and lower in (1, 2, *LOWER_NUMBERS)
+
+
+def _exact(onset: float) -> Fraction:
+    return Fraction(onset).limit_denominator(FINEST)
 
 
 def _round(value: Fraction | int) -> int:

@@ -240,3 +240,47 @@ def test_the_command_writes_what_was_asked_for(
     with pytest.raises(SystemExit):
         generate([str(untrained), "--metre", "3/7"])
     assert "needed is a time signature among" in capsys.readouterr().err
+
+
+# Files that are read ------------------------------------------------------------------------------
+
+UPBEAT_JIG = "X:1\nM:6/8\nL:1/8\nQ:3/8=60\nK:C\nG|CDE FGA|BcB AGF|[M:2/4]EFGA|\n"
+
+
+@pytest.fixture(scope="module")
+def unmetred(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_run(tmp_path_factory.mktemp("runs") / "unmetred", EventVocabulary())
+
+
+@pytest.mark.parametrize("has_metre", [True, False])
+def test_a_primer_from_a_file_is_written_in_its_bars(
+    has_metre: bool,
+    untrained: Path,
+    unmetred: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "jig.abc").write_text(UPBEAT_JIG)
+    run = untrained if has_metre else unmetred
+    command = [str(run), "--primer", str(tmp_path / "jig.abc"), "--bars=3", "--seed=3"]
+    files = ["--formats", "mid,musicxml", "--out"]
+
+    def written(name: str, *flags: str) -> list[tuple[Score, list[TimeSignature]]]:
+        out = tmp_path / name
+        assert generate([*command, *flags, *files, str(out)]) == 0
+        scores = [read_score(out / f"piece-001.{suffix}") for suffix in ("mid", "musicxml")]
+        return [(s, [(on, up, low) for on, up, low in s.time_signatures]) for s in scores]
+
+    # An eighth, two bars of 6/8 to quarter 6.5, then bars of 2/4.
+    whole = written("whole")
+    assert ("a bar is counted as 3 quarters" in capsys.readouterr().out) is not has_metre
+    for score, metres in whole:
+        assert metres == [(0, 6, 8), (0.5, 6, 8), (6.5, 2, 4)]
+        # The primer ends at 8.5. With a metre --bars counts bars in 2/4, else of three quarters.
+        last = 14.5 if has_metre else 15
+        assert last - 2 < score.end / score.resolution <= last
+    for _, metres in written("new", "--new-part-only"):
+        assert metres[0][1:] == (2, 4)
+    if not has_metre:
+        for _, metres in written("counted", "--beats-per-bar", "5"):
+            assert metres == [(0, 5, 4)]
