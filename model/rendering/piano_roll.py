@@ -56,8 +56,8 @@ def piano_roll(score: Score, title: str, parts: Parts = PLAIN, primer_end: int =
         first = row * bars_per_row * bar - upbeat
         axes.set_xlim(first, first + bars_per_row * bar)
         axes.set_ylim(lowest - 0.5, highest + 0.5)
-        if primer_end > first:
-            axes.axvspan(first, primer_end, color=PRIMER_SHADE, linewidth=0, zorder=0.2)
+        if primer_end > max(first, 0):
+            axes.axvspan(max(first, 0), primer_end, color=PRIMER_SHADE, linewidth=0, zorder=0.2)
         _draw_grid(axes, measures, score.resolution, lowest, highest)
         _draw_notes(axes, score)
     beats = "quarters" if score.time_signatures else f"{parts.beats_per_bar} beats"

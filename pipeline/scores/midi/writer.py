@@ -95,9 +95,9 @@ def _metres(
     """Ticks since the one before, and numbers, of the time signatures that say where bars begin."""
     now = 0
     before: Measure | None = None
-    for measure in measures:
+    for measure, following in zip(measures, [*measures, measures[-1]][1:], strict=True):
         metre = measure.metre
-        if measure.before >= measure.length:
+        if measure.before >= measure.length and following.metre == metre:
             upbeat = metre_of_length(Fraction(measure.length, resolution))
             metre = metre if upbeat == UNKNOWN_METRE else upbeat
         if before is None or before.metre != metre or before.lacks:

@@ -145,6 +145,7 @@ WRITTEN = {
     "changes": [(0, 4, 4), (4, 6, 8), (10, 2, 2)],
     "a bar in two halves": [(0, 4, 4), (7, 4, 4), (8, 4, 4)],
     "a first bar of its own": [(0, 3, 4), (3, 4, 4)],
+    "an upbeat in another metre": [(0, 12, 8), (2, 4, 4)],
 }
 
 
