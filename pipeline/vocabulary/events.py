@@ -209,7 +209,7 @@ class EventVocabulary(EventTokens):
         if METRE not in self.conditions:
             return ()
         is_bar = self._is(METRE, ids)
-        steps = np.cumsum(self.steps[ids])[is_bar]
+        steps = self.times(ids)[is_bar]
         values = ids[is_bar] - self.blocks[METRE].start
         return time_signatures(steps.tolist(), values.tolist(), self.steps_per_quarter)
 
