@@ -21,7 +21,6 @@ import numpy as np
 import symusic
 
 from pipeline.scores.midi.rules import (
-    LARGEST_POWER,
     NOTE_ON,
     PERCUSSION_CHANNEL,
     PROGRAM_CHANGE,
@@ -30,8 +29,8 @@ from pipeline.scores.midi.rules import (
     checked_notes,
     first_tempo,
     score_from_tracks,
-    time_signatures,
 )
+from pipeline.scores.midi.time_signatures import LARGEST_POWER, time_signatures
 from pipeline.scores.midi.track_bytes import (
     END_OF_TRACK_BYTES,
     channels,

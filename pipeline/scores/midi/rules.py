@@ -10,15 +10,14 @@ from bisect import bisect_right
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from fractions import Fraction
 from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.scores.bars import UNKNOWN_METRE, bar_length
 from pipeline.scores.counted_rules import AFTER_END, ENDED_BEFORE, NEVER_ENDED
-from pipeline.scores.notes import DRUMS, NoteRow, Score, TimeSignature, make_notes, sort_notes
+from pipeline.scores.midi.time_signatures import time_signatures
+from pipeline.scores.notes import DRUMS, NoteRow, Score, make_notes, sort_notes
 
 # The kinds of events that are read: the status of a channel message, the type of a meta event.
 NOTE_OFF, NOTE_ON, PROGRAM_CHANGE, TEMPO, END_OF_TRACK = 0x80, 0x90, 0xC0, 0x51, 0x2F
@@ -29,7 +28,6 @@ ALL_OFF, ALL_OFF_CONTROLLERS = 0xB0, frozenset({120, *range(123, 128)})
 
 PERCUSSION_CHANNEL = 9  # channel 10, counted from 0
 MELODIC_CHANNELS = [channel for channel in range(16) if channel != PERCUSSION_CHANNEL]
-LARGEST_POWER = 6  # of two: the lower number of a time signature is at most 64
 UNMARKED_TEMPO = 120.0  # quarters per minute of a file that sets none, by the standard
 FRAME_RATES = (24, 25, 29, 30)  # frames per second in a header; 29 is 30 drop frame
 
@@ -105,7 +103,7 @@ def score_from_tracks(kind: int, division: int, tracks: Sequence[Sequence[Event]
     - The first tempo is the score's, of several at one tick the last; tempo changes do not touch
       the grid. Time counted in seconds (SMPTE) becomes quarters at 120 a minute. Pedals and pitch
       bends are left out.
-    - The time signatures of all tracks are the score's, by the rules of `time_signatures`.
+    - The time signatures are those of all tracks, by the rules of `time_signatures`.
 
     Notes never ended, ended before they begin, or left out are counted in the score's adjustments.
     Raises ValueError for a division that names no frame rate, and for too much music.
@@ -144,30 +142,6 @@ def first_tempo(changes: Iterable[tuple[int, int]]) -> float:
     first = min((tick for tick, _ in changes), default=0)
     number = next((number for tick, number in reversed(changes) if tick == first), 0)
     return 60e6 / number if number else UNMARKED_TEMPO
-
-
-def time_signatures(
-    changes: Iterable[tuple[int, int, int]], resolution: int
-) -> list[TimeSignature]:
-    """The time signatures of (onset, upper number, power of two of the lower), in a file's order.
-
-    A bar begins at each of them; of several at one onset the last counts. An upper number of 0 and
-    a lower one over 64 are unknown. A first bar of another time signature that is alone and at most
-    half as long as the next one is an upbeat, which notation programs write so: it gets the next
-    one's numbers. No time signature is known before the first one, or in a file without any.
-    """
-    latest = {
-        onset: (upper, 1 << power) if upper and power <= LARGEST_POWER else UNKNOWN_METRE
-        for onset, upper, power in changes
-    }
-    found = [(onset, latest[onset]) for onset in sorted(latest)]
-    if len(found) > 1:
-        (onset, first), (following, second) = found[:2]
-        if UNKNOWN_METRE not in (first, second):
-            is_alone = Fraction(following - onset, resolution) == bar_length(*first)
-            if is_alone and 2 * bar_length(*first) <= bar_length(*second):
-                found[0] = onset, second
-    return [(onset / resolution, *metre) for onset, metre in found]
 
 
 # Far more than any music has (an opera has 200,000 notes and 50 tracks): a broken file must not

@@ -119,6 +119,8 @@ def event(delta: int, upper: int, power: int) -> bytes:
         # No time signatures.
         ([event(0, 0, 2) + event(96, 4, 7) + NOTE], [(0, 0, 0), (1, 0, 0)]),
         ([bytes([0, 0xFF, 0x58, 1, 4]) + NOTE], []),
+        ([event(0, 1, 6) + NOTE], [(0, 0, 0)]),
+        ([event(0, 1, 4) + event(24, 2, 2) + NOTE], [(0, 2, 4), (0.25, 2, 4)]),
         ([NOTE + event(0, 3, 3) + event(48, 4, 2)], [(1, 3, 8), (1.5, 4, 4)]),
     ],
 )
