@@ -31,7 +31,7 @@ class ConditionPlan:
     ids: tf.Tensor  # [num_tokens] int32
     steps: tf.Tensor  # [vocabulary size] int32: the steps by which each id advances time
     is_planned: tf.Tensor  # [vocabulary size] bool: tokens that only the plan may insert
-    bars: BarPlan | None  # None: the vocabulary has no bar lines
+    bars: BarPlan | None = None  # None: no bar line is planned
 
     @classmethod
     def of(cls, vocabulary: Vocabulary, wishes: Features) -> ConditionPlan | None:
