@@ -19,12 +19,14 @@ from model.networks.checkpoint import step_folder
 from pipeline.dataset.manifest import Manifest
 from pipeline.dataset.records import read_pieces
 from pipeline.preprocess import main as preprocess
+from pipeline.preprocessing.encoder import Encoded, Encoder
 from pipeline.scores.bars import bar_lines
 from pipeline.scores.labels import Features
 from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.musicxml.writer import write_musicxml
 from pipeline.scores.notes import Score, TimeSignature, make_notes
 from pipeline.scores.reading import read_score
+from pipeline.sources.piece import Piece
 from pipeline.vocabulary.conditions import CONDITIONS, METRES
 from pipeline.vocabulary.events import EventVocabulary
 from tests.model.tiny_run import write_tiny_run
@@ -148,6 +150,15 @@ def test_preprocessing_counts_bars_without_a_token(tmp_path: Path) -> None:
     said = {name.rsplit("/")[-1]: bars_said(vocabulary, ids) for name, ids in pieces.items()}
     assert said["six0.abc"] == [(0, "6/8"), (0.5, "6/8"), (3.5, "6/8")]
     assert said["odd.abc"] == said["none.mid"] == [(0, "?")]
+
+
+def test_where_a_file_names_no_metre_the_label_of_the_data_set_does() -> None:
+    for signatures, metre in (([], "3/4"), ([(0.0, 2, 4)], "2/4")):
+        encoder = Encoder(VOCABULARY, lambda _, found=signatures: [tune(found, 4)])
+        (found,) = encoder(Piece("a", Path("a"), features=Features(metre="3/4")))
+        assert isinstance(found, Encoded)
+        assert {said for _, said in bars_said(VOCABULARY, found.ids)} == {metre}
+        assert not found.adjustments
 
 
 # Composing ---------------------------------------------------------------------------------------
