@@ -23,10 +23,11 @@ sound goes into MP3 files beside it: send these too.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +38,7 @@ if __package__ in (None, ""):  # run as a script: import from the root, not from
 
     explain_missing_libraries()
 
-from model.composing.wishes import wishes_of
+from model.composing.wishes import quarters_per_bar, wishes_of
 from model.generate_flags import check_values, parse_arguments
 from model.live.session import run_live
 from model.networks.checkpoint import require_checkpoint
@@ -58,11 +59,12 @@ from model.rendering.write_pieces import (
 )
 from pipeline.dataset.manifest import Manifest
 from pipeline.runtime.command import run_command
-from pipeline.runtime.tables import print_line
+from pipeline.runtime.tables import print_line, print_lines
 from pipeline.runtime.tensorflow_loading import load_tensorflow
-from pipeline.scores.metre import quarters_per_bar
+from pipeline.scores.metre import quarters_per_bar as quarters_of_file
 from pipeline.scores.notes import Score
 from pipeline.scores.parts import Parts
+from pipeline.vocabulary.conditions import METRE
 
 if TYPE_CHECKING:
     from model.composing.composer import Composer
@@ -89,6 +91,8 @@ def run(flags: argparse.Namespace) -> None:
     keep_inputs(flags)
     require_folders(flags)
     warn_of_replacing(files_to_write(flags))
+    flags.own_metre = flags.beats_per_bar is None  # that of the music, not of --beats-per-bar
+    flags.remarks = []
     flags.beats_per_bar = flags.beats_per_bar or _beats_per_bar(flags)
     if flags.live:
         run_live(flags)
@@ -97,11 +101,13 @@ def run(flags: argparse.Namespace) -> None:
 
 
 def _beats_per_bar(flags: argparse.Namespace) -> int:
-    """Quarters in a bar of the score file that is read; 4 without one."""
-    # With --live standard output may carry the music.
-    say = partial(print_line, stream=sys.stderr) if flags.live else print_line
+    """Quarters in a bar of the metre asked for, else of the score file that is read, else 4."""
+    if flags.metre:
+        return math.ceil(quarters_per_bar(flags))
+    # With --live standard output may carry the music. Else the model decides whether it holds.
+    say = partial(print_line, stream=sys.stderr) if flags.live else flags.remarks.append
     files = input_files(flags).values()
-    return next((quarters_per_bar(path, say) for path in files), 4)
+    return next((quarters_of_file(path, say) for path in files), 4)
 
 
 def generate(flags: argparse.Namespace) -> None:
@@ -120,6 +126,8 @@ def generate(flags: argparse.Namespace) -> None:
     # Compose; the time for compiling does not count.
     composer = Composer.load(flags.run)
     composer = composer.asked(wishes_of(flags, composer.vocabulary.conditions))
+    if METRE not in composer.vocabulary.conditions:  # those count the bars that they compose
+        print_lines(flags.remarks)
     request = Request.of(flags, composer.vocabulary)
     if flags.another_folder:
         print_line(flags.another_folder)
@@ -167,18 +175,22 @@ def _scores(
     request: Request,
     pieces: Sequence[ComposedPiece],
 ) -> list[Score]:
-    """The pieces as notes, with dynamics; the given music as it was given."""
+    """The pieces as notes, with dynamics; the given music as it was given, with its metre."""
     from model.composing.primer import without_primer
     from model.rendering.dynamics import with_dynamics
 
-    scores = [
-        with_dynamics(composer.score(piece, request.length, request.tempo), flags.beats_per_bar)
-        for piece in pieces
-    ]
-    if request.primer and flags.new_part_only:
-        return [without_primer(score, request.primer, request.bar) for score in scores]
+    scores = [composer.score(piece, request.length, request.tempo) for piece in pieces]
+    composes_metre = METRE in composer.vocabulary.conditions
+    if request.primer and flags.own_metre and not composes_metre:
+        metre = request.primer.time_signatures
+        scores = [replace(score, time_signatures=metre) for score in scores]
+    scores = [with_dynamics(score, flags.beats_per_bar) for score in scores]
     if request.given:
-        return [request.given.put_back(score) for score in scores]
+        scores = [request.given.put_back(score) for score in scores]
+    if request.primer and flags.new_part_only:
+        scores = [without_primer(score, request.primer, request.bar) for score in scores]
+    if not flags.own_metre and not composes_metre:
+        scores = [replace(score, time_signatures=()) for score in scores]
     return scores
 
 

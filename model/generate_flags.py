@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from model.composing.wishes import add_wish_flags, join_emotion
+from model.composing.wishes import add_wish_flags, check_metre, join_emotion
 from model.live.session import add_live_flags
 from model.rendering.formats import SOUND, parse_formats
 from model.rendering.output_files import is_recorded
@@ -69,7 +69,8 @@ def _refuse_combinations(flags: argparse.Namespace, parser: argparse.ArgumentPar
         flags.formats = tuple(kind for kind in flags.formats if kind not in SOUND)
 
     given = "--given" if flags.given else "--infill"
-    is_given, wishes = flags.given or flags.infill, flags.key or flags.emotion or flags.chords
+    is_given = flags.given or flags.infill
+    wishes = flags.key or flags.emotion or flags.chords or flags.metre
     is_gap, has_primer = isinstance(flags.bars, tuple), flags.primer is not None
     length = flags.length_tokens or flags.seconds or (flags.bars and not flags.infill)
     refusals = (
@@ -86,7 +87,7 @@ def _refuse_combinations(flags: argparse.Namespace, parser: argparse.ArgumentPar
         (flags.given and flags.infill, "--given and --infill: give one of them"),
         (
             is_given and wishes,
-            f"{given} is for models of voices: they cannot be asked for key or chords",
+            f"{given} is for models of voices: they cannot be asked for key, chords or metre",
         ),
         (
             is_given and (flags.live or has_primer),
@@ -154,6 +155,7 @@ def check_values(flags: argparse.Namespace) -> None:
             raise ValueError(f"--{name.replace('_', '-')} is {value}; it must be 1 or more")
     if (flags.beats_per_bar or 1) > MOST_BEATS:
         raise ValueError(f"--beats-per-bar is {flags.beats_per_bar}; it must be 1 to {MOST_BEATS}")
+    check_metre(flags)
     if flags.program is not None and not 0 <= flags.program <= 127:
         raise ValueError(
             f"--program is {flags.program}; General MIDI has 0 to 127: 0 piano, 19 church organ, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from model.networks.frames.decoding import FrameModel
 from model.networks.registry import Network, build_network, config_from_dict
 from pipeline.scores.labels import NO_FEATURES, Features
 from pipeline.scores.notes import Score
-from pipeline.vocabulary.conditions import check_wishes
+from pipeline.vocabulary.conditions import check_wishes, metre_of
 from pipeline.vocabulary.events import EventVocabulary
 from pipeline.vocabulary.grammar import END, PAD
 from pipeline.vocabulary.registry import Vocabulary, vocabulary_from_dict
@@ -204,6 +205,8 @@ class Composer:
     def _encode(self, primer: Score) -> np.ndarray:
         """The ids of the primer, as if it had been composed with these wishes."""
         if isinstance(self.vocabulary, EventVocabulary):
+            if self.wishes.metre and not primer.time_signatures:
+                primer = replace(primer, time_signatures=[(0.0, *metre_of(self.wishes.metre))])
             eighths = 1 + 2 * primer.end // primer.resolution
             return self.vocabulary.encode(primer, repeat_chords(self.wishes, eighths))
         return self.vocabulary.encode(primer)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from model.composing.bar_plan import BarPlan
 from pipeline.scores.labels import Features
 from pipeline.vocabulary.conditions import CHORDS, QUARTERS
 from pipeline.vocabulary.events import EventVocabulary
@@ -19,14 +21,17 @@ class ConditionPlan:
     """The steps and ids of all condition tokens, which repeat after a period.
 
     The period is the least common multiple of the conditions' own (`QUARTERS`) and that of the
-    chords asked for.
+    chords asked for. Bar lines are apart from it: their places depend on the metre, which the
+    network may choose. What is due is the number of the next planned token [batch], and what
+    `BarPlan` says.
     """
 
-    period: int  # grid steps
+    period: int  # grid steps; 0: only bar lines are planned
     times: tf.Tensor  # [num_tokens] int32: grid steps within the period
     ids: tf.Tensor  # [num_tokens] int32
     steps: tf.Tensor  # [vocabulary size] int32: the steps by which each id advances time
     is_planned: tf.Tensor  # [vocabulary size] bool: tokens that only the plan may insert
+    bars: BarPlan | None = None  # None: no bar line is planned
 
     @classmethod
     def of(cls, vocabulary: Vocabulary, wishes: Features) -> ConditionPlan | None:
@@ -37,11 +42,15 @@ class ConditionPlan:
         if not isinstance(vocabulary, EventVocabulary):
             return None
         planned = [*vocabulary.piece_conditions, *([CHORDS] if wishes.chords else [])]
-        if not planned:
-            return None
+        bars = BarPlan.of(vocabulary, wishes)
+        steps = tf.constant(vocabulary.steps, tf.int32)
         numbers = np.arange(vocabulary.size)
-        blocks = [vocabulary.blocks[name] for name in planned]
-        is_planned = np.any([(numbers >= b.start) & (numbers < b.stop) for b in blocks], axis=0)
+        is_planned = np.zeros(vocabulary.size, bool)
+        for block in (vocabulary.blocks[name] for name in planned):
+            is_planned |= (numbers >= block.start) & (numbers < block.stop)
+        if not planned:
+            none = tf.zeros([0], tf.int32)
+            return cls(0, none, none, steps, tf.constant(is_planned), bars) if bars else None
         eighths = math.lcm(2 * QUARTERS, len(wishes.chords) or 1)
         period = eighths * vocabulary.steps_per_quarter // 2
         tokens = vocabulary.condition_tokens(repeat_chords(wishes, eighths), period - 1)
@@ -50,31 +59,45 @@ class ConditionPlan:
             period,
             tf.constant(times, tf.int32),
             tf.constant(ids, tf.int32),
-            tf.constant(vocabulary.steps, tf.int32),
+            steps,
             tf.constant(is_planned),
+            bars,
         )
 
-    def begin(self, primer_ids: np.ndarray, batch_size: int) -> tf.Tensor:
-        """The numbers [batch] of the tokens due after a primer with all planned ones so far."""
-        due = self.is_planned.numpy()[primer_ids].sum()
-        return tf.fill([batch_size], tf.constant(due, tf.int32))
+    @property
+    def due_specs(self) -> Any:
+        """The shape and type of what is due, for tf.function."""
+        number = tf.TensorSpec([None], tf.int32)
+        return number, (number, number, number) if self.bars else ()
 
-    def restrict(self, allowed: tf.Tensor, time: tf.Tensor, due: tf.Tensor) -> tf.Tensor:
+    def begin(self, primer_ids: np.ndarray, batch_size: int) -> Any:
+        """What is due after a primer with all planned tokens so far."""
+        number = tf.constant(self.is_planned.numpy()[primer_ids].sum(), tf.int32)
+        bars = self.bars.begin(primer_ids, batch_size) if self.bars else ()
+        return tf.fill([batch_size], number), bars
+
+    def restrict(self, allowed: tf.Tensor, time: tf.Tensor, due: Any) -> tf.Tensor:
         """Of the ids that the grammar allows [batch, vocab] those that keep to the plan.
 
-        `time` [batch] int32 is grid steps since the start of the piece, `due` [batch] int32 the
-        number of the next planned token. A planned token that is due is the only id allowed; before
-        it, time may advance up to it.
+        `time` [batch] int32 is grid steps since the start of the piece. A planned token that is due
+        is the only id allowed; before it, time may advance up to it.
         """
+        due, bars = due
+        if self.bars:
+            allowed = self.bars.restrict(allowed, time, bars)
+        if not self.period:
+            return allowed
         periods, number = due // tf.size(self.ids), due % tf.size(self.ids)
         left = periods * self.period + tf.gather(self.times, number) - time
         within = allowed & ~self.is_planned & (self.steps <= left[:, None])
         planned = tf.range(tf.size(self.steps)) == tf.gather(self.ids, number)[:, None]
         return tf.where(left[:, None] == 0, planned, within)
 
-    def move_on(self, due: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
-        """The numbers [batch] of the tokens due after these ids [batch]."""
-        return due + tf.cast(tf.gather(self.is_planned, ids), tf.int32)
+    def move_on(self, due: Any, ids: tf.Tensor, time: tf.Tensor) -> Any:
+        """What is due after these ids [batch], which act at `time` [batch]."""
+        number, bars = due
+        number += tf.cast(tf.gather(self.is_planned, ids), tf.int32)
+        return number, self.bars.move_on(bars, ids, time) if self.bars else ()
 
 
 def repeat_chords(wishes: Features, eighths: int) -> Features:

@@ -14,7 +14,7 @@ from pipeline.vocabulary.grammar import END, START
 from pipeline.vocabulary.registry import Vocabulary
 
 FEW = 16  # tokens of an opening: compiling would take longer than reading them
-# previous [batch], the network's state, grid steps [batch], the number of the planned token due
+# previous [batch], the network's state, grid steps [batch], what is due by the plan
 Start = tuple[tf.Tensor, Any, tf.Tensor, Any]
 
 
@@ -47,7 +47,7 @@ class Decoder:
                 tf.TensorSpec([None], tf.int32),  # previous
                 state,
                 tf.TensorSpec([None], tf.int32),  # time
-                tf.TensorSpec([None], tf.int32) if plan else (),  # due
+                plan.due_specs if plan else (),  # due
                 tf.TensorSpec([None, None], tf.float32),  # draws
                 tf.TensorSpec([vocabulary.size, vocabulary.size], tf.bool),  # grammar
                 tf.TensorSpec([], tf.int32),  # first_end
@@ -147,7 +147,7 @@ class Decoder:
                     allowed = self._plan.restrict(allowed, time, due)
                 previous = sample(logits, allowed, draws[place], temperature, *limits[index])
                 if self._plan is not None:
-                    due = self._plan.move_on(due, previous)
+                    due = self._plan.move_on(due, previous, time)
                 time += tf.gather(self._grid_steps, previous)
                 ids = ids.write(place, previous)
             return row + 1, previous, state, time, due, ids

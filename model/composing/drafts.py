@@ -30,12 +30,16 @@ SIDE_BY_SIDE = 512  # drafts in one batch: a bound on memory
 SERIES = 2**32
 
 
-def length_of_bars(bars: int, bar: int, steps_per_quarter: int, primer_end: int = 0) -> Length:
+def length_of_bars(
+    bars: int, bar: int, steps_per_quarter: int, primer_end: int = 0, upbeat: int = 0
+) -> Length:
     """The length of `bars` bars of `bar` grid steps; the one in which a primer ends is the first.
 
-    A piece may end by itself within the last `ROOM` bars.
+    The first bar line lies after `upbeat` steps. A piece may end by itself within the last `ROOM`
+    bars.
     """
-    return Length.of_steps((primer_end // bar + bars) * bar, steps_per_quarter, ROOM * bar)
+    steps = upbeat + ((primer_end - upbeat) // bar + bars) * bar
+    return Length.of_steps(steps, steps_per_quarter, ROOM * bar)
 
 
 def compose_pieces(

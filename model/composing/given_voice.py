@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from pipeline.runtime.tables import print_line
+from pipeline.scores.bars import signatures_from
 from pipeline.scores.notes import DRUMS, Score, quantise, sort_notes
+from pipeline.vocabulary.fitting import start_at_first_note
 from pipeline.vocabulary.frames import FIRST_PROGRAM, REST
 from pipeline.vocabulary.grid import GridVocabulary
 from pipeline.vocabulary.registry import Vocabulary
@@ -62,7 +64,7 @@ class GivenVoice:
         """The score with this voice's own notes: the grid makes repeated notes held ones."""
         others = composed.notes[composed.notes["program"] != FIRST_PROGRAM + self.voice]
         notes = sort_notes(np.concatenate([others, self.line.notes]))
-        return Score(notes, composed.resolution, composed.tempo)
+        return replace(composed, notes=notes, time_signatures=self.line.time_signatures)
 
 
 def read_given_voice(
@@ -83,10 +85,11 @@ def read_given_voice(
     written = score.notes[score.notes["program"] != DRUMS]
     if drums := score.notes.size - written.size:
         say(f"given voice: percussion left out: {drums} of {score.notes.size} notes")
-    line = quantise(Score(written, score.resolution, score.tempo), vocabulary.steps_per_quarter)
+    line = quantise(replace(score, notes=written), vocabulary.steps_per_quarter)
     notes = line.notes
     _check(path, written, notes, vocabulary)
-    notes["onset"] -= notes["onset"][0]
+    start = start_at_first_note(notes)
+    metres = signatures_from(line.time_signatures, line.resolution, start, start + line.end)
     if said := _off_grid(written, score.resolution, line):
         say(f"given voice: {said}")
     room = np.append(np.diff(notes["onset"]), np.iinfo(np.int32).max)
@@ -94,7 +97,7 @@ def read_given_voice(
         say(f"given voice: note cut where the next begins: {cut} of {notes.size} notes")
     notes["duration"] = np.minimum(notes["duration"], room)
     notes["program"] = FIRST_PROGRAM + voice
-    return GivenVoice(voice, line)
+    return GivenVoice(voice, replace(line, time_signatures=metres))
 
 
 def read_given_score(path: Path, flag: str) -> Score:

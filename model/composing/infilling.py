@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +74,7 @@ class PieceWithGap:
                 f"notes on a key that sounds in all parts: left out {num_doubled}, cut where the "
                 f"key is struck again {num_cut}"
             )
-        return Score(notes, resolution, composed.tempo)
+        return replace(self.score, notes=notes, resolution=resolution, tempo=composed.tempo)
 
     def _composed_notes(self, composed: Score, voice: int) -> list[tuple[int, int, int, int]]:
         """(first frame, frame after the last, pitch, velocity) of a voice's notes in the gap."""
@@ -152,7 +152,7 @@ def read_piece_with_gap(
     sung["program"] = np.where(
         voices_of_notes < 0, sung["program"], FIRST_PROGRAM + voices_of_notes
     )
-    as_sung = Score(sung, score.resolution, score.tempo)
+    as_sung = replace(score, notes=sung)
     return PieceWithGap(as_sung, frames, is_free, is_kept, start)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from model.composing.given_voice import require_pitches
 from pipeline.runtime.tables import print_line
+from pipeline.scores.bars import bar_lines, signatures_from
 from pipeline.scores.counted_rules import ADD, PITCHES_BEYOND, with_unit
 from pipeline.scores.notes import DRUMS, Score, opening, sort_notes
 from pipeline.vocabulary.events import EventVocabulary
@@ -58,9 +60,10 @@ def read_primer(
 
 
 def without_primer(score: Score, primer: Score, bar: int) -> Score:
-    """What was composed after the primer, from a bar line on; `bar` in grid steps.
+    """What was composed after the primer, from a bar line on.
 
-    A note of the primer that is still held after its end begins anew there.
+    Where no bar line is known, one stands every `bar` grid steps. A note of the primer that is
+    still held after its end begins anew there.
     """
     key = ["onset", "program", "pitch"]
     given = set(primer.notes[key].tolist())
@@ -69,5 +72,14 @@ def without_primer(score: Score, primer: Score, bar: int) -> Score:
     held["duration"] -= primer.end - held["onset"]
     held["onset"] = primer.end
     notes = np.concatenate([score.notes[~is_given], held])
-    notes["onset"] -= int(notes["onset"].min(initial=primer.end)) // bar * bar
-    return Score(sort_notes(notes), score.resolution, score.tempo)
+    first = int(notes["onset"].min(initial=primer.end))
+    start = last_bar_line(score, first, bar)
+    notes["onset"] -= start
+    metres = signatures_from(score.time_signatures, score.resolution, start, max(score.end, 1))
+    return replace(score, notes=sort_notes(notes), time_signatures=metres)
+
+
+def last_bar_line(score: Score, step: int, bar: int) -> int:
+    """The last bar line at or before a step; bars are of `bar` steps if the score has none."""
+    lines = bar_lines(score.time_signatures, score.resolution, step + 1)
+    return lines[-1][0] if lines else step // bar * bar

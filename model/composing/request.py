@@ -13,9 +13,12 @@ from model.composing.given_voice import Given, read_given_voice
 from model.composing.harmonising import harmonise
 from model.composing.infilling import read_piece_with_gap
 from model.composing.pieces import ComposedPiece, Length
-from model.composing.primer import read_primer
+from model.composing.primer import last_bar_line, read_primer
 from model.composing.sampling import Sampling
+from model.composing.wishes import quarters_per_bar
+from pipeline.scores.bars import bar_length
 from pipeline.scores.notes import DEFAULT_TEMPO, Score
+from pipeline.vocabulary.conditions import METRE
 from pipeline.vocabulary.registry import Vocabulary
 
 
@@ -35,10 +38,10 @@ class Request:
     def of(cls, flags: argparse.Namespace, vocabulary: Vocabulary) -> Request:
         """The request of the flags. Raises ValueError for music that the model cannot continue."""
         sampling = Sampling(flags.temperature, flags.top_k, flags.top_p, flags.guidance)
-        bar = flags.beats_per_bar * vocabulary.steps_per_quarter
         primer = None
         if flags.primer is not None:
             primer = read_primer(flags.primer, vocabulary, flags.primer_bars, flags.beats_per_bar)
+        bar = _steps_of_bar(flags, vocabulary, primer)
         given = _given(flags, vocabulary)
         known = primer or given
         tempo = flags.tempo or (known.tempo if known else DEFAULT_TEMPO)
@@ -66,6 +69,21 @@ class Request:
         )
 
 
+def _steps_of_bar(flags: argparse.Namespace, vocabulary: Vocabulary, primer: Score | None) -> int:
+    """The grid steps of a bar: of the metre asked for, else of that in which the primer ends.
+
+    Else, and for a model without metre, of --beats-per-bar.
+    """
+    quarters = quarters_per_bar(flags)
+    goes_on = METRE in vocabulary.conditions and flags.own_metre and not flags.metre
+    if goes_on and primer and primer.time_signatures:
+        _, upper, lower = primer.time_signatures[-1]
+        own = bar_length(upper, lower) if upper else quarters
+        if (own * vocabulary.steps_per_quarter).denominator == 1:
+            quarters = own
+    return int(quarters * vocabulary.steps_per_quarter)
+
+
 def _given(flags: argparse.Namespace, vocabulary: Vocabulary) -> Given | None:
     """The music of --given or --infill, to which the network composes the rest."""
     if flags.given:
@@ -88,7 +106,10 @@ def _length(
     steps_per_quarter = vocabulary.steps_per_quarter
     primer_end = primer.end if primer else 0
     if flags.bars:
-        return length_of_bars(flags.bars, bar, steps_per_quarter, primer_end)
+        begun = 0
+        if primer and METRE in vocabulary.conditions:
+            begun = last_bar_line(primer, primer_end, bar) % bar
+        return length_of_bars(flags.bars, bar, steps_per_quarter, primer_end, begun)
     if flags.seconds:
         steps = max(1, round(flags.seconds * tempo / 60 * steps_per_quarter))
         return Length.of_steps(primer_end + steps, steps_per_quarter, ROOM * bar)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from pipeline.scores.bars import measures_of
 from pipeline.scores.notes import DEFAULT_VELOCITY, Score
 
 DOWNBEAT, BEAT, BETWEEN = 82, 76, 70  # velocities
@@ -20,12 +23,16 @@ def with_dynamics(score: Score, beats_per_bar: int) -> Score:
     if (notes["velocity"] != DEFAULT_VELOCITY).any():
         return score
     shaped = notes.copy()
-    on_beat = notes["onset"] % score.resolution == 0
-    on_bar = notes["onset"] % (score.resolution * beats_per_bar) == 0
+    measures = measures_of(score, beats_per_bar)
+    starts = np.array([bar.start for bar in measures])
+    bar = np.searchsorted(starts, notes["onset"], side="right") - 1
+    on_bar = (notes["onset"] == starts[bar]) & (np.array([m.before for m in measures])[bar] == 0)
+    in_bar = notes["onset"] - starts[bar] + np.array([m.before for m in measures])[bar]
+    on_beat = in_bar % np.array([m.beat(score.resolution) for m in measures])[bar] == 0
     shaped["velocity"] = np.where(on_bar, DOWNBEAT, np.where(on_beat, BEAT, BETWEEN))
     highest: dict[int, int] = {}
     for onset, pitch in notes[["onset", "pitch"]].tolist():
         highest[onset] = max(highest.get(onset, 0), pitch)
     is_top = [highest[onset] == pitch for onset, pitch in notes[["onset", "pitch"]].tolist()]
     shaped["velocity"][is_top] += TOP
-    return Score(shaped, score.resolution, score.tempo, score.adjustments)
+    return replace(score, notes=shaped)

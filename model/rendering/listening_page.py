@@ -15,6 +15,7 @@ from model.rendering.audio import as_mp3
 from model.rendering.piano_roll import BLACK_KEYS, colours_of_programs, pitch_limits
 from model.rendering.piece_files import RenderedPiece, Renderer
 from pipeline.runtime.files import new_file
+from pipeline.scores.bars import measures_of, usual_length
 from pipeline.scores.notes import DRUMS, Score
 from pipeline.scores.parts import key_of, spelled
 
@@ -100,9 +101,9 @@ def _article(
     number: int, piece: RenderedPiece, score: Score, source: str, renderer: Renderer
 ) -> str:
     """The HTML of one piece: its roll, its player, its files, its figures and its warnings."""
-    beats_per_bar = renderer.parts.beats_per_bar
-    bar_seconds = beats_per_bar * 60 / score.tempo
-    num_bars = -(-score.end // (score.resolution * beats_per_bar))
+    measures = measures_of(score, renderer.parts.beats_per_bar)
+    bar_seconds = usual_length(measures) / score.resolution * 60 / score.tempo
+    num_bars = len(measures) - (measures[0].before > 0)
     # The script gives the MP3 link the player's address: the sound is in the page only once.
     downloads = f'<a class="sound" href="#" download="{escape(piece.name)}.mp3">MP3</a>'
     if piece.midi:
@@ -194,13 +195,15 @@ def _roll(score: Score, renderer: Renderer) -> str:
     if renderer.primer_end:
         shaded = f'width="{renderer.primer_end * step:g}" height="{height}" fill="var(--given)"'
         shapes.insert(0, f'<rect x="0" y="0" {shaded}/>')
-    beats_per_bar = renderer.parts.beats_per_bar
-    for beat in range(-(-score.end // score.resolution)):
-        colour = "--line" if beat % beats_per_bar else "--bar"
-        x = beat * score.resolution * step
-        shapes.append(f'<path d="M{x:g} 0V{height}" stroke="var({colour})" stroke-width=".6"/>')
-        if beat % beats_per_bar == 0:
-            shapes.append(f'<text x="{x + 2:g}" y="9">{beat // beats_per_bar + 1}</text>')
+    measures = measures_of(score, renderer.parts.beats_per_bar)
+    for number, bar in enumerate(measures, 0 if measures[0].before else 1):  # an upbeat is bar 0
+        for beat in sorted({bar.start, *bar.beats(score.resolution)}):
+            if beat >= score.end:
+                break
+            colour = "--line" if beat > bar.start else "--bar"
+            x = beat * step
+            shapes.append(f'<path d="M{x:g} 0V{height}" stroke="var({colour})" stroke-width=".6"/>')
+        shapes.append(f'<text x="{bar.start * step + 2:g}" y="9">{number}</text>')
 
     # The notes, with their names where there is room.
     names = _note_names(score)

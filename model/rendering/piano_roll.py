@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.runtime.plotting import COLOURS, save
+from pipeline.scores.bars import Measure, measures_of, usual_length
 from pipeline.scores.notes import Score
 from pipeline.scores.parts import PLAIN, Parts
 
@@ -38,9 +40,9 @@ def piano_roll(score: Score, title: str, parts: Parts = PLAIN, primer_end: int =
     """
     from matplotlib.figure import Figure
 
-    beats_per_bar = parts.beats_per_bar
-    bar = score.resolution * beats_per_bar
-    num_bars = max(1, -(-score.end // bar))
+    measures = measures_of(score, parts.beats_per_bar)
+    bar, upbeat = usual_length(measures), measures[0].before
+    num_bars = max(1, -(-(score.end + upbeat) // bar))
     bars_per_row = max(min(BARS_PER_ROW, num_bars), -(-num_bars // MAX_ROWS))
     num_rows = -(-num_bars // bars_per_row)
     lowest, highest = pitch_limits(score)
@@ -51,14 +53,15 @@ def piano_roll(score: Score, title: str, parts: Parts = PLAIN, primer_end: int =
     figure.suptitle(title, fontsize=11, x=0.01, ha="left")
     rows = figure.subplots(num_rows, 1, squeeze=False)[:, 0]
     for row, axes in enumerate(rows):
-        first = row * bars_per_row * bar
+        first = row * bars_per_row * bar - upbeat
         axes.set_xlim(first, first + bars_per_row * bar)
         axes.set_ylim(lowest - 0.5, highest + 0.5)
-        if primer_end > first:
-            axes.axvspan(first, primer_end, color=PRIMER_SHADE, linewidth=0, zorder=0.2)
-        _draw_grid(axes, score.resolution, beats_per_bar, lowest, highest)
+        if primer_end > max(first, 0):
+            axes.axvspan(max(first, 0), primer_end, color=PRIMER_SHADE, linewidth=0, zorder=0.2)
+        _draw_grid(axes, measures, score.resolution, lowest, highest)
         _draw_notes(axes, score)
-    rows[-1].set_xlabel(f"bar ({beats_per_bar} beats at {score.tempo:g} a minute)", fontsize=9)
+    beats = "quarters" if score.time_signatures else f"{parts.beats_per_bar} beats"
+    rows[-1].set_xlabel(f"bar ({beats} at {score.tempo:g} a minute)", fontsize=9)
     _draw_legend(figure, score, parts, primer_end)
     return figure
 
@@ -71,7 +74,9 @@ def pitch_limits(score: Score) -> tuple[int, int]:
     return max(lowest - margin, 0), min(highest + margin, 127)
 
 
-def _draw_grid(axes: Axes, resolution: int, beats_per_bar: int, lowest: int, highest: int) -> None:
+def _draw_grid(
+    axes: Axes, measures: Sequence[Measure], resolution: int, lowest: int, highest: int
+) -> None:
     """Shade black keys; draw a line and a name at every C, strong lines at bars, fine at beats."""
     from matplotlib.collections import PatchCollection
     from matplotlib.patches import Rectangle
@@ -88,14 +93,14 @@ def _draw_grid(axes: Axes, resolution: int, beats_per_bar: int, lowest: int, hig
     axes.set_yticks(octaves, [f"C{pitch // 12 - 1}" for pitch in octaves], fontsize=8)
     edges = [pitch - 0.5 for pitch in octaves]
     axes.hlines(edges, first, end, color=ROW_LINE, linewidth=0.8, zorder=0.5)
-    bar = resolution * beats_per_bar
     heights = (lowest - 0.5, highest + 0.5)
-    beats = range(first, end + 1, resolution)
+    beats = [beat for bar in measures for beat in bar.beats(resolution) if first <= beat <= end]
     axes.vlines(beats, *heights, color=ROW_LINE, linewidth=0.4, zorder=0.6)
-    bars = range(first, end + 1, bar)
-    axes.vlines(bars, *heights, color=BAR_LINE, linewidth=0.9, zorder=0.7)
-    names = [str(start // bar + 1) for start in bars[:-1]]
-    axes.set_xticks(list(bars[:-1]), names, fontsize=8, ha="left")
+    numbers = dict(enumerate(measures, 0 if measures[0].before else 1))  # an upbeat is bar 0
+    bars = {bar.start: str(number) for number, bar in numbers.items() if first <= bar.start < end}
+    last = measures[-1].end
+    axes.vlines([*bars, min(last, end)], *heights, color=BAR_LINE, linewidth=0.9, zorder=0.7)
+    axes.set_xticks(list(bars), list(bars.values()), fontsize=8, ha="left")
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)

@@ -17,6 +17,7 @@ from model.rendering.engraving import Engraver
 from model.rendering.formats import DEFAULT_FORMATS, PRINTED, SOUND
 from model.rendering.piano_roll import save_piano_roll
 from pipeline.runtime.files import is_full
+from pipeline.scores.bars import measures_of, usual_length
 from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import Score
 from pipeline.scores.parts import PLAIN, Parts, key_name, key_of
@@ -93,7 +94,7 @@ class Renderer:
             seconds=score.seconds,
             key=key_name(key_of(score.notes)),
             bars_without_onset=longest_gap(score, self.primer_end)
-            / (score.resolution * self.parts.beats_per_bar),
+            / usual_length(measures_of(score, self.parts.beats_per_bar)),
             metrics={key: _or_none(value) for key, value in measure_score(score).items()},
             warnings=degeneracies(score),
             musicxml=files.get("musicxml", [None])[0],

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.preprocessing.killable_pool import Failure
 from pipeline.scores.cache import ScoreCache
-from pipeline.scores.counted_rules import num_left_out
+from pipeline.scores.counted_rules import NO_METRE, OTHER_METRES, num_left_out
 from pipeline.scores.formats import AS_WRITTEN, SYMUSIC, Reading
 from pipeline.scores.labels import Features
 from pipeline.scores.notes import CountError, NoNotesError, Refusal, Score, steps_of
 from pipeline.sources.piece import Piece
 from pipeline.sources.splits import music_digest
-from pipeline.vocabulary.conditions import CHORDS, is_understood
+from pipeline.vocabulary.condition_tokens import bars_of
+from pipeline.vocabulary.conditions import CHORDS, METRE, UNKNOWN, is_understood
 from pipeline.vocabulary.events import EventVocabulary
 from pipeline.vocabulary.fitting import without_percussion
 from pipeline.vocabulary.registry import Vocabulary
@@ -63,6 +65,7 @@ class Encoder:
         ]
 
     def _encoded(self, score: Score, features: Features) -> Encoded | Failure:
+        score = _with_metre(score, features)
         fitted, adjustments = self.vocabulary.fit(score)
         if score.adjustments:
             adjustments.update(score.adjustments)
@@ -77,6 +80,8 @@ class Encoder:
             return _failure(Refusal.of(CountError(notes_read, found)))
         if CHORDS in self.vocabulary.conditions:
             adjustments += _chords_not_understood(features)
+        if METRE in self.vocabulary.conditions:
+            adjustments += _metres_without_token(fitted)
         ids = self._encode(fitted, score, features)
         return Encoded(ids, music_digest(score), notes_read, notes_kept, adjustments)
 
@@ -109,3 +114,17 @@ def _failure(found: Refusal) -> Failure:
 def _chords_not_understood(features: Features) -> Counter[str]:
     wrong = sum(not is_understood(symbol) for symbol in features.chords)
     return Counter({"chord symbols not understood": wrong})
+
+
+def _with_metre(score: Score, features: Features) -> Score:
+    """The score, whose bars are those of the data set's label where its file names no metre."""
+    label = re.fullmatch(r"(\d+)/(\d+)", features.metre or "")
+    if score.time_signatures or not label or not int(label[2]):
+        return score
+    return replace(score, time_signatures=[(0.0, int(label[1]), int(label[2]))])
+
+
+def _metres_without_token(fitted: Score) -> Counter[str]:
+    if not fitted.time_signatures:
+        return Counter({NO_METRE: 1})
+    return Counter({OTHER_METRES: sum(value == UNKNOWN for value in bars_of(fitted).values())})

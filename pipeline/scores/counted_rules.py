@@ -30,7 +30,7 @@ PLAYED_AGAIN = "notes played again by repeats"  # notation, with --expand-repeat
 BEGUN_AGAIN = "notes begun again in another voice or later"  # vocabulary grid
 ADD = {PLAYED_AGAIN, BEGUN_AGAIN}
 
-# Notes that were changed; the last two count pitches in frames, and bars.
+# Notes that were changed; the last four count pitches in frames, bars, and pieces.
 NEVER_ENDED = "notes never ended"
 ENDED_BEFORE = "notes ended before they begin"
 LOOSE_TIES = "ties without another end"
@@ -42,6 +42,8 @@ CUT = "overlaps of one key cut"
 CLIPPED = "duration clipped"
 PITCHES_BEYOND = "pitches beyond the voices left out"
 UNEQUAL_BARS = "bars that their parts fill unequally"
+OTHER_METRES = "bars whose time signature is unknown or has no token"
+NO_METRE = "pieces without a bar line"
 
 
 def with_unit(rule: str) -> str:

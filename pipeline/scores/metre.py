@@ -48,7 +48,7 @@ def _metres(path: Path) -> dict[Metre, float]:
         score = read_score(path)
     except (ValueError, OSError):
         return {COMMON: 0}
-    found = [(onset, (upper, lower)) for onset, upper, lower in score.time_signatures]
+    found = [(onset, (upper, lower)) for onset, upper, lower in score.time_signatures if upper]
     last = max((onset for onset, _ in found), default=0.0)
     return _lengths(found, max(score.end / score.resolution, last))
 

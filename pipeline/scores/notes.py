@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -24,7 +24,8 @@ NOTE = np.dtype(
 )
 BITS = {name: 8 * NOTE[name].itemsize for name in NOTE.names or ()}
 ORDER = ["onset", "program", "pitch", "duration"]
-TimeSignature = tuple[float, int, int]  # onset in quarters, upper and lower number
+# Onset in quarters, upper and lower number; the numbers are 0 where they are unknown.
+TimeSignature = tuple[float, int, int]
 NoteRow = tuple[int, int, int, int, int]  # onset, program, pitch, duration, velocity: as in NOTE
 
 
@@ -38,7 +39,8 @@ class Score:
     adjustments: Mapping[str, int] = field(default_factory=dict)  # rule of reading -> notes
     # Notes of the file by a count that is independent of the reader; None: they were not counted.
     notes_read: int | None = None
-    time_signatures: Sequence[TimeSignature] = ()  # of notation: those that the file writes
+    # In order. A bar begins at each, and then one after the other (bars.py); none: no bar is known.
+    time_signatures: Sequence[TimeSignature] = ()
 
     @property
     def end(self) -> int:
@@ -99,7 +101,7 @@ def quantise(score: Score, steps_per_quarter: int) -> Score:
     Raises ValueError for a note with a negative onset.
     """
     notes = sort_notes(snapped(score, steps_per_quarter)[0])
-    return Score(notes, steps_per_quarter, score.tempo, score.adjustments)
+    return replace(score, notes=notes, resolution=steps_per_quarter)
 
 
 def snapped(score: Score, steps_per_quarter: int) -> tuple[np.ndarray, np.ndarray]:
@@ -143,7 +145,7 @@ def opening(score: Score, end: int) -> Score:
     """What sounds before a step of the score's grid; a note that would sound past it ends there."""
     notes = score.notes[score.notes["onset"] < end].copy()
     notes["duration"] = np.minimum(notes["duration"], end - notes["onset"])
-    return Score(notes, score.resolution, score.tempo)
+    return replace(score, notes=notes)
 
 
 def one_note_per_key(notes: np.ndarray) -> tuple[np.ndarray, int, int]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from pipeline.scores.midi.rules import checked_score
-from pipeline.scores.notes import DEFAULT_TEMPO, Score, TimeSignature
+from pipeline.scores.notes import DEFAULT_TEMPO, Score
 
 # Units per quarter of notated music: exact for all tuplets of 2, 3, 4, 5, 6, 7, 9 notes.
 NOTATED_RESOLUTION = 10080
@@ -49,20 +49,6 @@ def grace_rows(graces: Mapping[Fraction, Sequence[Sequence[Key]]]) -> list[Notat
         for place, keys in enumerate(chords, -len(chords)):
             rows += [(beat + place * length, *key[:2], length, key[2]) for key in keys]
     return rows
-
-
-def changes_of_metre(
-    bars: Iterable[tuple[Fraction, tuple[int, int] | None]],
-) -> list[TimeSignature]:
-    """Where another time signature begins, given the length and the metre of each bar."""
-    changes: list[TimeSignature] = []
-    start, before = Fraction(0), None
-    for length, metre in bars:
-        if metre and metre != before:
-            changes.append((float(start), *metre))
-            before = metre
-        start += length
-    return changes
 
 
 def _round(value: Fraction) -> int:

@@ -1,14 +1,22 @@
-"""Where condition tokens stand in a piece: chord changes, and insertion between notes."""
+"""Where condition tokens stand in a piece: chord changes, bar lines, insertion between notes."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from pipeline.scores.bars import UNKNOWN_METRE, BarLine, bar_lines, time_signatures_of
 from pipeline.scores.labels import Features
-from pipeline.vocabulary.conditions import UNKNOWN, chord_number, is_understood
+from pipeline.scores.notes import Score, TimeSignature
+from pipeline.vocabulary.conditions import (
+    METRES,
+    UNKNOWN,
+    chord_number,
+    is_understood,
+    metre_number,
+)
 
 
 def chord_changes(
@@ -28,6 +36,29 @@ def chord_changes(
         if not found or found[-1][1] != value:
             found.append((step, value))
     return found
+
+
+def bars_of(score: Score) -> dict[int, int]:
+    """Grid step -> value of the metre, of each bar line up to the last onset of a fitted score.
+
+    The first one is at step 0; its metre is UNKNOWN where the score has no bar line there.
+    """
+    last = int(score.notes["onset"].max(initial=0))
+    found = bar_lines(score.time_signatures, score.resolution, last + 1)
+    return {0: UNKNOWN, **{step: metre_number(upper, lower) for step, upper, lower in found}}
+
+
+def time_signatures(
+    steps: Sequence[int], values: Sequence[int], steps_per_quarter: int
+) -> list[TimeSignature]:
+    """The time signatures that metre tokens at these grid steps say; none for a single UNKNOWN."""
+    lines: list[BarLine] = [
+        (step, *(METRES[value - 1] if value else UNKNOWN_METRE))
+        for step, value in zip(steps, values, strict=True)
+    ]
+    if [metre for _, *metre in lines] == [[*UNKNOWN_METRE]]:
+        return []
+    return time_signatures_of(lines, steps_per_quarter)
 
 
 def insert_at_steps(

@@ -6,6 +6,13 @@ chord begins, and with the others. Value 0 of every condition is UNKNOWN: the la
 not understood, or, when composing, not asked for. (Control tokens: Keskar et al. 2019, CTRL.)
 They are learned like notes, and count in the loss per token.
 
+A metre token stands at every bar line and says the time signature of the bar that begins there.
+It is thus the Bar token of REMI (Huang and Yang 2020, arXiv 2002.00212) and the TimeSig token that
+MidiTok puts after each Bar, in one: neither says anything without the other. As in both, the first
+one stands before the first note; a first bar that is shorter than its time signature is an upbeat.
+Where no bar is known there is one token at the start, UNKNOWN. The metre is that of the score, not
+a label of the data set.
+
 Values are made of the labels of `labels.Features`, which are also the form of a wish:
 
 key      24: the root's pitch class, major before minor
@@ -13,6 +20,7 @@ tempo    10: quarter notes a minute by quarters of an octave; bounds 42, 50, 60,
 valence  2: below 0, above 0; the same for arousal. 0 is neutral and counts as UNKNOWN
 chords   the root's pitch class, quality by quality; a bracket (C7(b9)) and the bass after a slash
          are ignored
+metre    the time signature as it is written, of `METRES`; others are UNKNOWN
 """
 
 from __future__ import annotations
@@ -27,8 +35,8 @@ from pipeline.scores.labels import Features
 
 UNKNOWN = 0
 QUARTERS = 4  # from one place with all conditions to the next, from the first note on
-CHORDS = "chords"
-CONDITIONS = ("key", "tempo", "valence", "arousal", CHORDS)
+CHORDS, METRE = "chords", "metre"
+CONDITIONS = ("key", "tempo", "valence", "arousal", CHORDS, METRE)
 MEANING = {"emotion": ("valence", "arousal")}  # names that stand for several
 
 NATURALS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
@@ -57,6 +65,14 @@ QUALITY_NUMBER = {
     for number, (quality, others) in enumerate(QUALITIES.items())
     for spelling in (quality, *others)
 }
+# All but one bar in a thousand of VGMIDI, of music21's chorales and of O'Neill's 1,850 tunes.
+METRES = (
+    *((upper, 1) for upper in (3, 4)),
+    *((upper, 2) for upper in (2, 3, 4, 6)),
+    *((upper, 4) for upper in (1, 2, 3, 4, 5, 6, 7, 8, 9, 12)),
+    *((upper, 8) for upper in (2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)),
+    *((upper, 16) for upper in (6, 9, 12)),
+)
 NO_CHORD = ("", "N", "NN", "NC", "N.C.")
 SYMBOL = re.compile(r"([A-G])([#b]?)(.*?)(?:\(.*\))?(?:/[A-G][#b]?)?")
 
@@ -69,6 +85,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "valence": ("negative", "positive"),
     "arousal": ("calm", "excited"),
     CHORDS: tuple(f"{root}{quality}" for quality in QUALITIES for root in ROOTS),
+    METRE: tuple(f"{upper}/{lower}" for upper, lower in METRES),
 }
 
 
@@ -118,6 +135,14 @@ def parse_chords(text: str) -> tuple[str, ...]:
     return symbols
 
 
+def parse_metre(text: str) -> str:
+    """'6/8' for '6/8' and ' 6 / 8'. Raises ValueError for a time signature that has no token."""
+    metre = re.sub(r"\s", "", text)
+    if metre not in VALUES[METRE]:
+        raise ValueError(f"{text!r}: needed is a time signature among {', '.join(VALUES[METRE])}")
+    return metre
+
+
 def num_values(condition: str) -> int:
     """Number of values of a condition, UNKNOWN included."""
     return 1 + len(VALUES[condition])
@@ -137,7 +162,7 @@ def roots(condition: str) -> np.ndarray:
 
 
 def number_of(condition: str, features: Features) -> int:
-    """The value of a condition, other than chords, of a piece with these features."""
+    """The value of a condition, other than chords and metre, of a piece with these features."""
     label = getattr(features, condition)
     if label is None:
         return UNKNOWN
@@ -147,6 +172,16 @@ def number_of(condition: str, features: Features) -> int:
     if condition == "tempo":
         return 1 + int(np.searchsorted(TEMPO_BOUNDS, label, side="right"))
     return UNKNOWN if label == 0 else 1 + int(label > 0)
+
+
+def metre_of(name: str) -> tuple[int, int]:
+    """The upper and the lower number of a metre by its name, such as 6/8."""
+    return METRES[VALUES[METRE].index(name)]
+
+
+def metre_number(upper: int, lower: int) -> int:
+    """The value of a time signature; UNKNOWN for one that is not among `METRES`."""
+    return 1 + METRES.index((upper, lower)) if (upper, lower) in METRES else UNKNOWN
 
 
 def chord_number(symbol: str) -> int:
@@ -175,8 +210,11 @@ def is_understood(symbol: str) -> bool:
 
 
 def check_labelled(conditions: Sequence[str], pieces: Iterable[Features]) -> None:
-    """Raise ValueError if no piece of a data set has the label of a condition."""
-    known: set[str] = set()
+    """Raise ValueError if no piece of a data set has the label of a condition.
+
+    The metre is no label: it is read with the notes.
+    """
+    known = {METRE}
     for features in set(pieces):
         known |= features.known().keys()
     if missing := [name for name in conditions if name not in known]:

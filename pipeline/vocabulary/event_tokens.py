@@ -12,6 +12,7 @@ from pipeline.scores.labels import NO_FEATURES, Features
 from pipeline.vocabulary.conditions import (
     CHORDS,
     CONDITIONS,
+    METRE,
     num_values,
     number_of,
     roots,
@@ -121,8 +122,8 @@ class EventTokens:
 
     @property
     def piece_conditions(self) -> tuple[str, ...]:
-        """The conditions that have one value for a whole piece: all but chords."""
-        return tuple(name for name in self.conditions if name != CHORDS)
+        """The conditions that have one value for a whole piece: all but chords and metre."""
+        return tuple(name for name in self.conditions if name not in (CHORDS, METRE))
 
     @property
     def opening(self) -> np.ndarray:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.scores.bars import signatures_from
 from pipeline.scores.counted_rules import CLIPPED, CUT, DOUBLED, GIVEN_ONE_STEP, MOVED, PERCUSSION
 from pipeline.scores.labels import NO_FEATURES, Features
 from pipeline.scores.notes import (
@@ -15,11 +17,17 @@ from pipeline.scores.notes import (
     DRUMS,
     NOTE,
     Score,
+    TimeSignature,
     one_note_per_key,
     snapped,
 )
-from pipeline.vocabulary.condition_tokens import chord_changes, insert_at_steps
-from pipeline.vocabulary.conditions import CHORDS, QUARTERS, UNKNOWN
+from pipeline.vocabulary.condition_tokens import (
+    bars_of,
+    chord_changes,
+    insert_at_steps,
+    time_signatures,
+)
+from pipeline.vocabulary.conditions import CHORDS, METRE, QUARTERS, UNKNOWN
 from pipeline.vocabulary.event_tokens import EventTokens
 from pipeline.vocabulary.fitting import (
     clip_durations,
@@ -31,10 +39,12 @@ from pipeline.vocabulary.fitting import (
 )
 from pipeline.vocabulary.grammar import END, MARKS, PAD, START, check_grammar
 
+NO_BARS: Mapping[int, int] = {}
+
 
 @dataclass(frozen=True)
 class EventVocabulary(EventTokens):
-    """Polyphonic music as events on a grid without metre and tempo.
+    """Polyphonic music as events on a grid, without metre and tempo unless they are conditions.
 
     A piece is START, then for each note, in the order (onset, program, pitch):
     SHIFT (as often as needed; none for notes that start together), PROGRAM (only with
@@ -49,7 +59,8 @@ class EventVocabulary(EventTokens):
         Rules, in order: percussion is left out and programs become 0 unless `instruments`; notes
         snap to the grid; time starts at the first note; a pitch out of range moves by octaves into
         it; a key struck while it sounds ends its earlier note, doubles become one; a duration over
-        `max_duration` is clipped; velocities become the middle of their bin.
+        `max_duration` is clipped; velocities become the middle of their bin. Bar lines snap to the
+        grid too; the bar in which the first note lies begins with it.
         """
         adjustments: Counter[str] = Counter()
         notes = score.notes
@@ -61,7 +72,7 @@ class EventVocabulary(EventTokens):
         adjustments[GIVEN_ONE_STEP] = int(np.count_nonzero(given_one_step))
         if not self.instruments:
             notes["program"] = 0
-        start_at_first_note(notes)
+        first_step = start_at_first_note(notes)
         adjustments[MOVED] = move_into_range(notes, self.lowest_pitch, self.highest_pitch)
         notes, adjustments[DOUBLED], adjustments[CUT] = one_note_per_key(notes)
         adjustments[CLIPPED] = clip_durations(notes, self.max_duration)
@@ -71,7 +82,10 @@ class EventVocabulary(EventTokens):
         else:
             notes["velocity"] = DEFAULT_VELOCITY
         # Still in order: no two notes have one onset, program and pitch.
-        return Score(notes, self.steps_per_quarter, score.tempo), +adjustments
+        end = first_step + int(notes["onset"].max(initial=0)) + 1
+        metres = signatures_from(score.time_signatures, self.steps_per_quarter, first_step, end)
+        fitted = Score(notes, self.steps_per_quarter, score.tempo, time_signatures=metres)
+        return fitted, +adjustments
 
     def encode(self, score: Score, features: Features = NO_FEATURES) -> np.ndarray:
         """Ids [num_tokens] int32 of the score after `fit`, START and END included."""
@@ -87,17 +101,22 @@ class EventVocabulary(EventTokens):
         music = self._encode_notes(score.notes)
         if self.conditions:
             last_step = int(score.notes["onset"].max(initial=0))
-            tokens = self.condition_tokens(features, last_step, first_step)
+            bars = bars_of(score) if METRE in self.conditions else {}
+            tokens = self.condition_tokens(features, last_step, first_step, bars)
             music = insert_at_steps(music, tokens, self.steps, self.blocks["shift"].start)
         return np.concatenate([[START], music, [END]]).astype(np.int32)
 
     def condition_tokens(
-        self, features: Features, last_step: int, first_step: int = 0
+        self,
+        features: Features,
+        last_step: int,
+        first_step: int = 0,
+        bars: Mapping[int, int] = NO_BARS,
     ) -> list[tuple[int, int]]:
         """(grid step, id) of every condition token of a piece with these features, in order.
 
         Steps are from 0, the first note, to `last_step`. The first chord begins `first_step` steps
-        before the first note.
+        before the first note. `bars` are the steps of the bar lines, and the values of their metre.
         """
         changes = {}
         if CHORDS in self.conditions:
@@ -105,16 +124,18 @@ class EventVocabulary(EventTokens):
         repeats = range(0, last_step + 1, QUARTERS * self.steps_per_quarter)
         tokens: list[tuple[int, int]] = []
         chord = UNKNOWN
-        for step in sorted({*repeats, *(step for step in changes if step <= last_step)}):
+        for step in sorted({*repeats, *bars, *(step for step in changes if step <= last_step)}):
             if step in repeats:
                 tokens += [(step, int(token)) for token in self.opening_of(features)[1:]]
-            if changes:
+            if step in changes or (changes and step in repeats):
                 chord = changes.get(step, chord)
                 tokens.append((step, self.blocks[CHORDS].start + chord))
+            if step in bars:
+                tokens.append((step, self.blocks[METRE].start + bars[step]))
         return tokens
 
     def decode(self, ids: np.ndarray, tempo: float = DEFAULT_TEMPO) -> Score:
-        """The score of ids [num_tokens], with or without marks; conditions are ignored.
+        """The score of ids [num_tokens], with or without marks; of conditions it has the metre.
 
         Raises ValueError, naming the place, where a token may not follow the one before it.
         """
@@ -123,6 +144,7 @@ class EventVocabulary(EventTokens):
         ids = ids[ids >= MARKS]
         is_music = ids < self.blocks["drum"].stop  # conditions have the last blocks
         check_grammar(self, ids, ends=bool(is_music.any()))
+        metres = self._metres_said(ids)
         ids = ids[is_music]
 
         # The time and the program in force at each id.
@@ -146,7 +168,8 @@ class EventVocabulary(EventTokens):
         notes["duration"] = ids[at + 1] - self.blocks["duration"].start + 1
         bins = ids[at + 2] - self.blocks["velocity"].start if self.velocity_bins else at
         notes["velocity"] = middle_of_bin(bins, self.velocity_bins)
-        return Score(one_note_per_key(notes)[0], self.steps_per_quarter, tempo)
+        notes = one_note_per_key(notes)[0]
+        return Score(notes, self.steps_per_quarter, tempo, time_signatures=metres)
 
     def _encode_notes(self, notes: np.ndarray) -> np.ndarray:
         """Ids [num_tokens] int32 of notes in order, without marks."""
@@ -180,6 +203,15 @@ class EventVocabulary(EventTokens):
             at = np.repeat(np.cumsum(num_tokens) - num_tokens, more_shifts)
             ids = np.insert(ids, at, starts["shift"] + self.max_shift - 1)
         return ids
+
+    def _metres_said(self, ids: np.ndarray) -> Sequence[TimeSignature]:
+        """The time signatures that the metre tokens among ids [num_tokens] say."""
+        if METRE not in self.conditions:
+            return ()
+        is_bar = self._is(METRE, ids)
+        steps = self.times(ids)[is_bar]
+        values = ids[is_bar] - self.blocks[METRE].start
+        return time_signatures(steps.tolist(), values.tolist(), self.steps_per_quarter)
 
     def _is(self, kind: str, ids: np.ndarray) -> np.ndarray:
         return (ids >= self.blocks[kind].start) & (ids < self.blocks[kind].stop)

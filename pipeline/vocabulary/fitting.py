@@ -20,10 +20,13 @@ def without_percussion(notes: np.ndarray) -> tuple[np.ndarray, int]:
     return notes.compress(is_melodic), int(np.count_nonzero(~is_melodic))
 
 
-def start_at_first_note(notes: np.ndarray) -> None:
-    """Move all notes so that the first one has onset 0."""
-    if notes.size:
-        notes["onset"] -= notes["onset"].min()
+def start_at_first_note(notes: np.ndarray) -> int:
+    """Move all notes so that the first one has onset 0; the onset that it had."""
+    if not notes.size:
+        return 0
+    first = int(notes["onset"].min())
+    notes["onset"] -= first
+    return first
 
 
 def move_into_range(notes: np.ndarray, lowest: int, highest: int) -> int:

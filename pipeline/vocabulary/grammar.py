@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from pipeline.vocabulary.conditions import CHORDS
+from pipeline.vocabulary.conditions import CHORDS, METRE
 
 PAD, START, END = 0, 1, 2  # START begins every piece, END ends it
 
@@ -73,13 +73,17 @@ def event_grammar(
         for follower in followers:
             allowed[ids(kind), ids(follower)] = True
     allowed[ids(ends_note), END] = True
-    # After START, and where time has moved on: each condition in turn, then the music.
+    # After START, and where time has moved on: each condition in turn, then the music. Where time
+    # has moved on, a bar line may be missing: it has its own places.
     chain = [slice(START, START + 1), *map(ids, conditions)]
     for before, following in pairwise(chain):
         allowed[before, following] = True
-    for follower in between_notes:
-        allowed[chain[-1], ids(follower)] = True
-    begin = [name for name in conditions if name in (conditions[0], CHORDS)]  # all, or a chord
+    lasts = [name for name in conditions if name != METRE][-1:]
+    for last in (chain[-1], *map(ids, lasts)):
+        for follower in between_notes:
+            allowed[last, ids(follower)] = True
+    # All of them, or a chord, or a bar line.
+    begin = [name for name in conditions if name in (conditions[0], CHORDS, METRE)]
     for first in begin:
         allowed[ids("shift"), ids(first)] = True
     allowed[END, START] = True

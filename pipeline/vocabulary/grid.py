@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 
+from pipeline.scores.bars import signatures_from
 from pipeline.scores.counted_rules import GIVEN_ONE_STEP, MOVED, PERCUSSION, PITCHES_BEYOND
 from pipeline.scores.notes import DEFAULT_TEMPO, Score, snapped, sort_notes
 from pipeline.vocabulary.fitting import move_into_range, start_at_first_note, without_percussion
@@ -170,7 +171,7 @@ class GridVocabulary:
         notes, given_one_step = snapped(melodic, self.steps_per_quarter)
         notes = sort_notes(notes)
         adjustments[GIVEN_ONE_STEP] = int(np.count_nonzero(given_one_step))
-        start_at_first_note(notes)
+        first_step = start_at_first_note(notes)
         lowest = max(self.lowest_pitch, REST + 1)
         adjustments[MOVED] = move_into_range(notes, lowest, self.highest_pitch)
 
@@ -182,7 +183,10 @@ class GridVocabulary:
             frames, adjustments[PITCHES_BEYOND] = frames_by_height(notes, self.voices)
         fitted = score_of_frames(frames, self.steps_per_quarter, score.tempo)
         adjustments.update(lost_and_added(notes, voice, frames, fitted.notes))
-        return fitted, +adjustments
+        metres = signatures_from(
+            score.time_signatures, self.steps_per_quarter, first_step, first_step + fitted.end
+        )
+        return replace(fitted, time_signatures=metres), +adjustments
 
     def frames(self, score: Score) -> np.ndarray:
         """The score after `fit` as frames [num_frames, voices] of MIDI keys, 0 for a rest."""

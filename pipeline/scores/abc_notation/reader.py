@@ -14,9 +14,10 @@ from pipeline.scores.abc_notation.performance import sounding_rows
 from pipeline.scores.abc_notation.repeats import playing_orders
 from pipeline.scores.abc_notation.tunes import TuneText, split_tunes
 from pipeline.scores.abc_notation.voice import Voice
+from pipeline.scores.bars import signatures_of_bars
 from pipeline.scores.counted_rules import by_repeats
 from pipeline.scores.notes import CountError, Refusal, Score
-from pipeline.scores.quarters import NotatedRow, changes_of_metre, score_in_quarters
+from pipeline.scores.quarters import NotatedRow, score_in_quarters
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,10 @@ def _read_tune(tune: TuneText, num_attacks: int | None, expand_repeats: bool) ->
             score_in_quarters(rows, tempos),
             adjustments=by_repeats(num_attacks, len(rows)),
             notes_read=num_attacks,
-            time_signatures=changes_of_metre(
-                (bar.length, bar.metre.written) for voice in voices[:1] for bar in voice.bars
+            time_signatures=signatures_of_bars(
+                (voice.bars[place].length, voice.bars[place].metre.written)
+                for voice, order in zip(voices[:1], orders, strict=False)
+                for place in order
             ),
         )
         return Tune(tune.number, tune.line, score, "", num_attacks)

@@ -7,13 +7,15 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from typing import NamedTuple
 
+from pipeline.scores.bars import Metre
 from pipeline.scores.kern.instruments import CLASSES, INSTRUMENTS
 from pipeline.scores.kern.repeats import Mark, marks_of
 from pipeline.scores.kern.spines import KernError, Spine
 from pipeline.scores.kern.tokens import Note, parse_note
-from pipeline.scores.notes import DRUMS, TimeSignature
+from pipeline.scores.notes import DRUMS
 
 METRE = re.compile(r"\*M(\d+(?:\+\d+)*)/(\d+)")
 START = Fraction(-1)  # before every record
@@ -38,7 +40,8 @@ class KernPiece:
 
     strikes: list[Strike] = field(default_factory=list)
     tempos: list[tuple[float, float]] = field(default_factory=list)  # quarters, quarters a minute
-    time_signatures: list[TimeSignature] = field(default_factory=list)
+    metres: list[tuple[Fraction, Metre]] = field(default_factory=list)  # quarters, metre
+    bar_lines: list[Fraction] = field(default_factory=list)  # quarters
     marks: list[Mark] = field(default_factory=list)
     now: Fraction = START  # where the last record of notes or rests starts
     # Grace notes of spines whose place is uncertain: their beat is that of the next record.
@@ -53,7 +56,7 @@ class KernPiece:
                     self.tempos.append((float(spine.due), tempo))
             elif metre := METRE.fullmatch(token):
                 upper = sum(map(int, metre[1].split("+")))
-                self.time_signatures.append((float(spine.due), upper, int(metre[2])))
+                self.metres.append((spine.due, (upper, int(metre[2]))))
             elif token.startswith("*IC"):
                 if not spine.has_instrument and token[3:] in CLASSES:
                     spine.program, spine.drum_key = CLASSES[token[3:]]
@@ -67,7 +70,19 @@ class KernPiece:
         for _, token in _kern_tokens(spines, tokens):
             if not token.startswith("=") and token != ".":
                 raise KernError(line, f"{token!r} in a record of bar lines")
+        self.bar_lines += [max(spine.due for spine in spines if spine.is_kern)]
         self._mark(line, spines, tokens)
+
+    def bars(self, end: Fraction) -> list[tuple[Fraction, Fraction, Metre | None]]:
+        """Start, end and metre of each bar of a piece that ends at `end`; none if none is known."""
+        if not self.metres and not self.bar_lines:
+            return []
+        starts = sorted({Fraction(0), *self.bar_lines, *(onset for onset, _ in self.metres)})
+        starts = [start for start in starts if start < end]
+        return [
+            (start, stop, next((m for onset, m in reversed(self.metres) if onset <= start), None))
+            for start, stop in pairwise([*starts, end])
+        ]
 
     def _mark(self, line: int, spines: list[Spine], tokens: list[str]) -> None:
         own = [token for _, token in _kern_tokens(spines, tokens)]

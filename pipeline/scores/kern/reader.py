@@ -9,10 +9,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
+from pipeline.scores.bars import signatures_of_bars
 from pipeline.scores.counted_rules import by_repeats
 from pipeline.scores.kern.attacks import count_attacks
 from pipeline.scores.kern.piece import KernPiece, Strike
-from pipeline.scores.kern.repeats import jumps_in, played_order
+from pipeline.scores.kern.repeats import Passage, jumps_in, played_order
 from pipeline.scores.kern.spines import KERN, KernError, spine_records
 from pipeline.scores.kern.tokens import DISTANT, without_links
 from pipeline.scores.notes import DEFAULT_VELOCITY, CountError, Refusal, Score
@@ -97,16 +98,25 @@ def kern_scores(text: str, *, expand_repeats: bool = False) -> list[Score]:
 def _score(
     piece: KernPiece, end: Fraction, jumps: list[tuple[int, str]], *, expand_repeats: bool
 ) -> Score:
-    strikes: Iterable[Strike] = piece.strikes
+    passages = [Passage(0, len(piece.strikes), Fraction(0), end)]
     if expand_repeats:
-        strikes = _expanded(piece, end, jumps)
-    score = score_in_quarters(_rows(strikes), piece.tempos)
-    return replace(score, time_signatures=piece.time_signatures)
+        passages = played_order(piece.marks, len(piece.strikes), end, jumps)
+    score = score_in_quarters(_rows(_played(piece, passages)), piece.tempos)
+    bars = piece.bars(end)
+    return replace(
+        score,
+        time_signatures=signatures_of_bars(
+            (min(stop, passage.end) - max(start, passage.start), metre)
+            for passage in passages
+            for start, stop, metre in bars
+            if start < passage.end and stop > passage.start
+        ),
+    )
 
 
-def _expanded(piece: KernPiece, end: Fraction, jumps: list[tuple[int, str]]) -> Iterator[Strike]:
+def _played(piece: KernPiece, passages: Iterable[Passage]) -> Iterator[Strike]:
     start = Fraction(0)
-    for passage in played_order(piece.marks, len(piece.strikes), end, jumps):
+    for passage in passages:
         for strike in piece.strikes[passage.first : passage.stop]:
             yield strike._replace(onset=strike.onset - passage.start + start)
         start += passage.end - passage.start

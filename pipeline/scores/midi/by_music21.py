@@ -17,6 +17,7 @@ from pipeline.scores.midi.rules import (
     NOTE_ON,
     PROGRAM_CHANGE,
     TEMPO,
+    TIME_SIGNATURE,
     Event,
     score_from_tracks,
 )
@@ -68,6 +69,7 @@ def _events(contents: bytes, track_number: int) -> Iterator[Event]:
         voice.NOTE_OFF: NOTE_OFF,
         voice.PROGRAM_CHANGE: PROGRAM_CHANGE,
         meta.SET_TEMPO: TEMPO,
+        meta.TIME_SIGNATURE: TIME_SIGNATURE,
         meta.END_OF_TRACK: END_OF_TRACK,
         **{modes(controller): ALL_OFF for controller in ALL_OFF_CONTROLLERS},
     }
@@ -100,6 +102,8 @@ def _events(contents: bytes, track_number: int) -> Iterator[Event]:
                 yield Event(tick, kind, event.channel - 1, event.parameter1)
             elif kind == TEMPO:
                 yield Event(tick, kind, number=int.from_bytes(event.parameter1, "big"))
+            elif kind == TIME_SIGNATURE and len(event.parameter1) >= 2:
+                yield Event(tick, kind, 0, *event.parameter1[:2])
             elif kind == END_OF_TRACK:
                 yield Event(tick, kind)
     except (music21.midi.MidiException, IndexError, ValueError) as error:

@@ -5,13 +5,15 @@ symusic departs from `rules.score_from_tracks` in these ways:
   after the end of each track show such files, whose events are then read in Python.
 - It takes a note's program from the note's own track. The programs that other tracks set are put at
   the start of the track where that is enough.
-- It does not keep the order of many tempi at one tick, which are looked up in the bytes.
+- It does not keep the order of many tempi at one tick, or of time signatures, and reads odd time
+  signatures otherwise. Both are looked up in the bytes.
 - It accepts some damage, and its clock has 32 bits. by_music21.py reads the files concerned.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import chain, takewhile
 from typing import Any
 
@@ -23,10 +25,12 @@ from pipeline.scores.midi.rules import (
     PERCUSSION_CHANNEL,
     PROGRAM_CHANGE,
     TEMPO,
+    TIME_SIGNATURE,
     checked_notes,
     first_tempo,
     score_from_tracks,
 )
+from pipeline.scores.midi.time_signatures import LARGEST_POWER, time_signatures
 from pipeline.scores.midi.track_bytes import (
     END_OF_TRACK_BYTES,
     channels,
@@ -44,6 +48,8 @@ ALL_NOTES_OFF = [
     bytes([0x80 | channel]) + b"".join(bytes([key, 0]) + b"\x00" for key in range(128))
     for channel in range(16)
 ]
+TIME_SIGNATURE_BYTES = b"\xff\x58\x04"
+LOWER_NUMBERS = [1 << power for power in range(LARGEST_POWER + 1)]
 MOST_TEMPI = 16  # symusic keeps the order of this number at one tick; its sort is not stable
 LONG = 2**27  # ticks
 LONG_PAUSE = b"\xff\x01\x00" + b"\xc0\x80\x80\x00"  # an empty text at the track's end, LONG ticks
@@ -79,7 +85,9 @@ def score_by_symusic(kind: int, division: int, tracks: list[bytes]) -> Score:
         if notes["duration"].max(initial=0) >= LONG:
             # A note-off long after the end found a note that is never ended.
             return score_from_tracks(kind, division, [list(track_events(t)) for t in tracks])
-        return checked_notes(notes, division, _tempo(parsed, tracks))
+        score = checked_notes(notes, division, _tempo(parsed, tracks))
+        metres = time_signatures(_metres(parsed, tracks), division)
+        return replace(score, time_signatures=metres) if metres else score
     except ValueError as error:  # the other reader names the first of several faults
         raise UnfitForSymusicError(str(error)) from None
 
@@ -146,6 +154,21 @@ def _tempo(parsed: Any, tracks: list[bytes]) -> float:
         at_first = [takewhile(lambda e: e.tick <= first, track_events(track)) for track in tracks]
         changes = [(e.tick, e.number) for e in chain(*at_first) if e.kind == TEMPO]
     return first_tempo(changes)
+
+
+def _metres(parsed: Any, tracks: list[bytes]) -> list[tuple[int, int, int]]:
+    """Tick, upper number and power of two of the lower of each time signature, in file order."""
+    num_marks = sum(track.count(TIME_SIGNATURE_BYTES[:2]) for track in tracks)
+    if not num_marks:
+        return []
+    num_plain = sum(track.count(TIME_SIGNATURE_BYTES) for track in tracks)
+    found = [(m.time, m.numerator, m.denominator) for m in parsed.time_signatures]
+    is_plain = all(upper and lower in LOWER_NUMBERS for _, upper, lower in found)
+    num_times = len({tick for tick, _, _ in found})
+    if is_plain and num_marks == num_plain == len(found) == num_times:
+        return [(tick, upper, lower.bit_length() - 1) for tick, upper, lower in found]
+    events = chain(*map(track_events, tracks))
+    return [(e.tick, e.number, e.value) for e in events if e.kind == TIME_SIGNATURE]
 
 
 def _parse(division: int, tracks: list[bytes], endings: list[bytes]) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -56,7 +57,7 @@ def with_count(score: Score, tracks: Sequence[bytes]) -> Score:
         num_notes = count_notes(tracks)
     if num_notes != expected:
         raise CountError(num_notes, expected)
-    return Score(score.notes, score.resolution, score.tempo, score.adjustments, num_notes)
+    return replace(score, notes_read=num_notes)
 
 
 def count_notes(tracks: Sequence[bytes]) -> int:

@@ -9,15 +9,19 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
 
 from pipeline.scores.counted_rules import AFTER_END, ENDED_BEFORE, NEVER_ENDED
+from pipeline.scores.midi.time_signatures import time_signatures
 from pipeline.scores.notes import DRUMS, NoteRow, Score, make_notes, sort_notes
 
 # The kinds of events that are read: the status of a channel message, the type of a meta event.
 NOTE_OFF, NOTE_ON, PROGRAM_CHANGE, TEMPO, END_OF_TRACK = 0x80, 0x90, 0xC0, 0x51, 0x2F
+TIME_SIGNATURE = 0x58
 # A control change that ends all notes of its channel: All Sound Off, All Notes Off, and the modes
 # (omni, mono, poly) whose messages do the same.
 ALL_OFF, ALL_OFF_CONTROLLERS = 0xB0, frozenset({120, *range(123, 128)})
@@ -34,8 +38,9 @@ class Event(NamedTuple):
     tick: int
     kind: int
     channel: int = 0  # 0..15
-    number: int = 0  # key, program, microseconds per quarter, or note-ons after END_OF_TRACK
-    value: int = 0  # velocity
+    # Key, program, microseconds per quarter, upper number, or note-ons after END_OF_TRACK.
+    number: int = 0
+    value: int = 0  # velocity, or the power of two that is the lower number
 
 
 def split_chunks(contents: bytes) -> tuple[int, int, list[bytes]]:
@@ -95,9 +100,10 @@ def score_from_tracks(kind: int, division: int, tracks: Sequence[Sequence[Event]
     - Channel 10 is percussion. A note's program is the last one set on its channel in its own
       track, else in any track at or before its onset, else 0.
     - The tracks of a format 2 file, each a piece of its own time, follow one another.
-    - The first tempo is the score's, of several at one tick the last; tempo changes and metres do
-      not touch the grid. Time counted in seconds (SMPTE) becomes quarters at 120 a minute. Pedals
-      and pitch bends are left out.
+    - The first tempo is the score's, of several at one tick the last; tempo changes do not touch
+      the grid. Time counted in seconds (SMPTE) becomes quarters at 120 a minute. Pedals and pitch
+      bends are left out.
+    - The time signatures are those of all tracks, by the rules of `time_signatures`.
 
     Notes never ended, ended before they begin, or left out are counted in the score's adjustments.
     Raises ValueError for a division that names no frame rate, and for too much music.
@@ -116,7 +122,15 @@ def score_from_tracks(kind: int, division: int, tracks: Sequence[Sequence[Event]
         adjustments[AFTER_END] += events[-1].number
     changes = (e for events in tracks for e in events if e.kind == TEMPO)
     tempo = first_tempo((change.tick, change.number) for change in changes)
-    return checked_score(rows, resolution, tempo, +adjustments)
+    score = checked_score(rows, resolution, tempo, +adjustments)
+    starts = accumulate((events[-1].tick * (kind == 2) for events in tracks), initial=0)
+    metres = [
+        ((start + event.tick) * ticks, event.number, event.value)
+        for start, events in zip(starts, tracks, strict=False)
+        for event in events
+        if event.kind == TIME_SIGNATURE
+    ]
+    return replace(score, time_signatures=time_signatures(metres, resolution))
 
 
 def first_tempo(changes: Iterable[tuple[int, int]]) -> float:

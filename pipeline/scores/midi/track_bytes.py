@@ -16,6 +16,7 @@ from pipeline.scores.midi.rules import (
     Event,
 )
 from pipeline.scores.midi.rules import TEMPO as TEMPO_EVENT
+from pipeline.scores.midi.rules import TIME_SIGNATURE as TIME_SIGNATURE_EVENT
 
 END_OF_TRACK_BYTES = b"\xff\x2f\x00"
 META, SYSTEM_EXCLUSIVE, END_OF_EXCLUSIVE = 0xFF, 0xF0, 0xF7
@@ -165,6 +166,8 @@ def track_events(track: bytes) -> Iterator[Event]:
                 at = start + size
                 if kind in (TEMPO_EVENT, END_OF_TRACK):
                     yield Event(tick, kind, number=int.from_bytes(track[start:at], "big"))
+                elif kind == TIME_SIGNATURE_EVENT and size >= 2:
+                    yield Event(tick, kind, 0, *track[start : start + 2])
                 continue
             if first >= 0x80:
                 status, at = first, at + 1

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.runtime.files import new_file
+from pipeline.scores.bars import (
+    UNKNOWN_METRE,
+    Measure,
+    Metre,
+    measures_of,
+    metre_of_length,
+)
 from pipeline.scores.midi.rules import (
     MELODIC_CHANNELS,
     NOTE_OFF,
@@ -16,7 +25,7 @@ from pipeline.scores.midi.rules import (
     PROGRAM_CHANGE,
 )
 from pipeline.scores.notes import DRUMS, Score, one_note_per_key
-from pipeline.scores.parts import Parts, key_of
+from pipeline.scores.parts import PLAIN, Parts, key_of
 
 SLOWEST, FASTEST = 4.0, 1000.0  # quarters per minute; the slowest tempo in MIDI is 3.6
 
@@ -24,7 +33,10 @@ SLOWEST, FASTEST = 4.0, 1000.0  # quarters per minute; the slowest tempo in MIDI
 def write_midi(score: Score, path: Path, parts: Parts | None = None) -> None:
     """Write a format 1 MIDI file: one tempo, a track per program, percussion on channel 10.
 
-    With `parts` it also has the names of the tracks, the time signature and the estimated key.
+    With `parts` it also has the names of the tracks and the estimated key. The time signatures are
+    the score's, else that of `parts`. A bar begins at each: one is written at all bar lines that do
+    not lie one whole bar after the line before. An upbeat of at most half a bar is a bar of its own
+    length, as notation programs write it. Reading the file gives the same bar lines.
 
     Reading the file gives the same notes: ticks are an exact multiple of the score's grid, and no
     key sounds twice at once (`one_note_per_key`). With more than 15 melodic programs channels are
@@ -42,10 +54,13 @@ def write_midi(score: Score, path: Path, parts: Parts | None = None) -> None:
     midi_file = mido.MidiFile(type=1, ticks_per_beat=score.resolution * ticks_per_unit)
     tempo = min(round(60e6 / score.tempo), 0xFFFFFF)
     conductor = mido.MidiTrack([mido.MetaMessage("set_tempo", tempo=tempo)])
+    if parts or score.time_signatures:
+        measures = measures_of(score, parts.beats_per_bar if parts else PLAIN.beats_per_bar)
+        for tick, (upper, lower) in _metres(measures, score.resolution, ticks_per_unit):
+            metre = {"numerator": upper, "denominator": lower}
+            conductor.append(mido.MetaMessage("time_signature", **metre, time=tick))
     if parts:
-        metre = {"numerator": parts.beats_per_bar, "denominator": 4}
-        conductor.append(mido.MetaMessage("time_signature", **metre))
-        conductor.append(mido.MetaMessage("key_signature", key=_signature(key_of(notes))))
+        conductor.insert(2, mido.MetaMessage("key_signature", key=_signature(key_of(notes))))
     midi_file.tracks.append(conductor)
 
     # A track for each program.
@@ -72,6 +87,24 @@ def write_midi(score: Score, path: Path, parts: Parts | None = None) -> None:
         midi_file.tracks.append(track)
     with new_file(path) as partial:
         midi_file.save(partial)
+
+
+def _metres(
+    measures: Sequence[Measure], resolution: int, ticks_per_unit: int
+) -> Iterator[tuple[int, Metre]]:
+    """Ticks since the one before, and numbers, of the time signatures that say where bars begin."""
+    now = 0
+    before: Measure | None = None
+    for measure, following in zip(measures, [*measures, measures[-1]][1:], strict=True):
+        metre = measure.metre
+        if measure.before >= measure.length and following.metre == metre:
+            upbeat = metre_of_length(Fraction(measure.length, resolution))
+            metre = metre if upbeat == UNKNOWN_METRE else upbeat
+        if before is None or before.metre != metre or before.lacks:
+            tick = measure.start * ticks_per_unit
+            yield tick - now, metre
+            now = tick
+        before = measure
 
 
 def _signature(key: Any) -> str:

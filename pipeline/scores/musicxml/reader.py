@@ -13,6 +13,7 @@ from itertools import accumulate
 from pathlib import Path
 from xml.etree import ElementTree
 
+from pipeline.scores.bars import signatures_of_bars
 from pipeline.scores.counted_rules import LOOSE_TIES, PRINTED_TIES, UNEQUAL_BARS, by_repeats
 from pipeline.scores.musicxml.counting import count_attacks
 from pipeline.scores.musicxml.document import load_document
@@ -20,7 +21,7 @@ from pipeline.scores.musicxml.instruments import part_instruments
 from pipeline.scores.musicxml.part_reader import Bar, Head, PartReader
 from pipeline.scores.musicxml.playing_order import playing_order, signs_of
 from pipeline.scores.notes import CountError, Score
-from pipeline.scores.quarters import NotatedRow, changes_of_metre, grace_rows, score_in_quarters
+from pipeline.scores.quarters import NotatedRow, grace_rows, score_in_quarters
 
 ROUNDING = Fraction(1, 8)  # quarters by which rounded tuplets may miss the length of a bar
 
@@ -67,6 +68,7 @@ def read_musicxml(path: Path, *, expand_repeats: bool = False) -> Score:
     if num_written != num_struck:
         detail = f": {num_sounding} that sound, of which {num_continuing} continue a tie"
         raise CountError(num_struck, num_written, detail)
+    order = list(range(len(lengths)))
     if expand_repeats:
         order = playing_order(signs_of([part.findall("measure") for part in parts]))
         if order != list(range(len(lengths))):
@@ -78,7 +80,7 @@ def read_musicxml(path: Path, *, expand_repeats: bool = False) -> Score:
         score,
         adjustments=+tally,
         notes_read=num_struck + num_silent,
-        time_signatures=changes_of_metre(zip(lengths, metres, strict=True)),
+        time_signatures=signatures_of_bars((lengths[place], metres[place]) for place in order),
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, takewhile
 
 import numpy as np
 
+from pipeline.scores.bars import Measure
 from pipeline.scores.musicxml.note_values import NoteValue, note_values, split_length
 
 LINES_OF_A_STAFF = 4  # the most that notation programs take
@@ -68,33 +70,39 @@ def mean_pitch(staff: list[Line]) -> float:
     return _mean_pitch([chord for line in staff for chord in line])
 
 
-def bars_of(line: Line, resolution: int, bar: int, num_bars: int) -> list[list[Symbol]]:
-    """The symbols of a line in each bar of `bar` units; empty where the line has no note."""
-    bars: list[list[Symbol]] = [[] for _ in range(num_bars)]
+def bars_of(line: Line, resolution: int, measures: Sequence[Measure]) -> list[list[Symbol]]:
+    """The symbols of a line in each of the bars; empty where the line has no note."""
+    bars: list[list[Symbol]] = [[] for _ in measures]
+    place = 0
     for onset, length, pitches, velocities in line:
         now, end = onset, onset + length
         while now < end:
-            place, start = divmod(now, bar)
-            for piece in split_length(start, min(end - now, bar - start), resolution):
+            while measures[place].end <= now:
+                place += 1
+            bar = measures[place]
+            start = now - bar.start + bar.before
+            for piece in split_length(start, min(end, bar.end) - now, resolution):
                 value = note_values(resolution)[piece]
-                symbol = Symbol(now - place * bar, piece, value, pitches, velocities)
+                symbol = Symbol(now - bar.start, piece, value, pitches, velocities)
                 symbol.ends_tie, symbol.starts_tie = now > onset, now + piece < end
                 bars[place].append(symbol)
                 now += piece
-    filled = [_with_rests(symbols, resolution, bar) for symbols in bars]
-    for symbols in filled:
-        _group_in_beats(symbols, resolution)
+    filled = [
+        _with_rests(symbols, resolution, bar) for symbols, bar in zip(bars, measures, strict=True)
+    ]
+    for symbols, bar in zip(filled, measures, strict=True):
+        _group_in_beats(symbols, bar.before, bar.beat(resolution))
     return filled
 
 
-def _with_rests(symbols: list[Symbol], resolution: int, bar: int) -> list[Symbol]:
+def _with_rests(symbols: list[Symbol], resolution: int, bar: Measure) -> list[Symbol]:
     """The symbols of a bar, with rests between them; none where there is no note."""
     if not symbols:
         return []
     filled: list[Symbol] = []
     now = 0
-    for onset, symbol in [*((s.onset, s) for s in symbols), (bar, None)]:
-        for piece in split_length(now, onset - now, resolution):
+    for onset, symbol in [*((s.onset, s) for s in symbols), (bar.length, None)]:
+        for piece in split_length(bar.before + now, onset - now, resolution):
             filled.append(Symbol(now, piece, note_values(resolution)[piece]))
             now += piece
         if symbol is not None:
@@ -103,9 +111,9 @@ def _with_rests(symbols: list[Symbol], resolution: int, bar: int) -> list[Symbol
     return filled
 
 
-def _group_in_beats(symbols: list[Symbol], resolution: int) -> None:
-    """Beam the notes of each beat, and bracket its tuplets."""
-    for _, group in groupby(symbols, key=lambda symbol: symbol.onset // resolution):
+def _group_in_beats(symbols: list[Symbol], before: int, beat_length: int) -> None:
+    """Beam the notes of each beat, and bracket its tuplets; `before` is that of `Measure`."""
+    for _, group in groupby(symbols, key=lambda s: (s.onset + before) // beat_length):
         beat = list(group)
         for actual, run in groupby(beat, key=lambda s: s.value.actual if s.value else 1):
             members = list(run)

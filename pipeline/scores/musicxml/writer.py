@@ -5,6 +5,7 @@ Source: MusicXML 4.0, https://www.w3.org/2021/06/musicxml40/.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
@@ -12,6 +13,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 import numpy as np
 
 from pipeline.runtime.files import new_file
+from pipeline.scores.bars import Measure, measures_of
 from pipeline.scores.midi.rules import MELODIC_CHANNELS, PERCUSSION_CHANNEL
 from pipeline.scores.musicxml.percussion import place_of
 from pipeline.scores.musicxml.staves import (
@@ -38,10 +40,11 @@ def write_musicxml(
 ) -> None:
     """Write the score as MusicXML: a part for each program, equal bytes for equal scores.
 
-    Bars are counted from the start of the score. A staff has up to four lines; more lines have
-    further staves. Lengths without a note value are tied notes. The key signature, and with it the
-    spelling of notes, is music21's estimate by Krumhansl's profiles. Percussion is printed as for a
-    drum kit; each key is an instrument. Of two notes that sound at once on a key one is written.
+    Bars are those of the score's time signatures, else of `parts`, from its start. A staff has up
+    to four lines; more lines have further staves. Lengths without a note value are tied notes. The
+    key signature, and with it the spelling of notes, is music21's estimate by Krumhansl's profiles.
+    Percussion is printed as for a drum kit; each key is an instrument. Of two notes that sound at
+    once on a key one is written.
     Raises OSError on a full disk, and ValueError for a grid finer than notation is.
     """
     document = _document(score, title, parts, composer)
@@ -61,13 +64,12 @@ def _document(score: Score, title: str, parts: Parts, composer: str) -> Element:
     _add(identification, "creator", composer, type="composer")
     _add(_add(identification, "encoding"), "software", "chorale")
     part_list = _add(document, "part-list")
-    bar = score.resolution * parts.beats_per_bar
-    num_bars = max(1, -(-score.end // bar))
+    measures = measures_of(score, parts.beats_per_bar)
     for index, program in enumerate(np.unique(notes["program"]).tolist()):
         own = notes[notes["program"] == program]
         part = _Part(f"P{index + 1}", index, program, own, key, score, parts)
         part_list.append(part.score_part())
-        document.append(part.measures(num_bars))
+        document.append(part.measures(measures))
     return document
 
 
@@ -85,7 +87,7 @@ class _Part:
         parts: Parts,
     ) -> None:
         self.name, self.index, self.program = name, index, parts.sound(program)
-        self.key, self.score, self.beats_per_bar = key, score, parts.beats_per_bar
+        self.key, self.score = key, score
         self.title = parts.name(program)
         self.is_drums = program == DRUMS
         self.pitches = np.unique(notes["pitch"]).tolist()
@@ -116,43 +118,43 @@ class _Part:
     def _instrument_id(self, key: int | None) -> str:
         return f"{self.name}-I{1 if key is None else key}"
 
-    def measures(self, num_bars: int) -> Element:
+    def measures(self, bars: Sequence[Measure]) -> Element:
         """The <part> element: its bars, staff by staff and line by line."""
-        bar = self.score.resolution * self.beats_per_bar
         # [staff][line][bar] -> symbols
         symbols = [
-            [bars_of(line, self.score.resolution, bar, num_bars) for line in staff]
-            for staff in self.staves
+            [bars_of(line, self.score.resolution, bars) for line in staff] for staff in self.staves
         ]
         part = Element("part", id=self.name)
-        for place in range(num_bars):
-            measure = _add(part, "measure", number=str(place + 1))
+        first_number = 0 if bars[0].before else 1  # an upbeat is not counted by musicians
+        for place, bar in enumerate(bars):
+            measure = _add(part, "measure", number=str(first_number + place))
             if place == 0:
-                self._add_attributes(measure)
+                measure.attrib.update({"implicit": "yes"} if bar.before else {})
+                self._add_attributes(measure, bar)
+            elif bar.metre != bars[place - 1].metre:
+                _add_metre(_add(measure, "attributes"), bar)
             written = 0
             for staff, lines in enumerate(symbols):
-                own_bars = [bars[place] for bars in lines]
+                own_bars = [of_line[place] for of_line in lines]
                 if not any(own_bars):
-                    own_bars[0] = [Symbol(0, bar, None)]
+                    own_bars[0] = [Symbol(0, bar.length, None)]
                 self._mark_accidentals([symbol for line in own_bars for symbol in line])
                 for number, line in enumerate(own_bars):
                     if not line:
                         continue
                     if written:
-                        _add(_add(measure, "backup"), "duration", bar)
+                        _add(_add(measure, "backup"), "duration", bar.length)
                     written += 1
                     for symbol in line:
                         self._add_symbol(measure, symbol, staff, staff * LINES_OF_A_STAFF + number)
         return part
 
-    def _add_attributes(self, measure: Element) -> None:
+    def _add_attributes(self, measure: Element, bar: Measure) -> None:
         """Add what holds from the first bar on: grid, key, metre, clefs, and the tempo."""
         attributes = _add(measure, "attributes")
         _add(attributes, "divisions", self.score.resolution)
         _add(_add(attributes, "key"), "fifths", self.key.sharps)
-        time = _add(attributes, "time")
-        _add(time, "beats", self.beats_per_bar)
-        _add(time, "beat-type", 4)
+        _add_metre(attributes, bar)
         if len(self.staves) > 1:
             _add(attributes, "staves", len(self.staves))
         for number, staff in enumerate(self.staves, 1):
@@ -257,6 +259,12 @@ class _Part:
             change = _add(note, "time-modification")
             _add(change, "actual-notes", symbol.value.actual)
             _add(change, "normal-notes", symbol.value.normal)
+
+
+def _add_metre(attributes: Element, bar: Measure) -> None:
+    time = _add(attributes, "time")
+    _add(time, "beats", bar.upper)
+    _add(time, "beat-type", bar.lower)
 
 
 def _add(parent: Element, tag: str, text: object = None, **attributes: str) -> Element:

@@ -251,7 +251,7 @@ def test_bars_are_those_of_the_files_metre_and_it_is_written_again(
         for event in mido.MidiFile(tmp_path / name / "piece-001.mid").tracks[0]
         if event.type == "time_signature"
     ]
-    assert metres == [(8, 4), (4, 4)]
+    assert metres == [(4, 2), (4, 4)]
 
 
 @pytest.mark.slow

@@ -50,6 +50,15 @@ def test_octaves_and_bars_are_named() -> None:
     assert "3 beats" in axes.get_xlabel()
 
 
+def test_bars_of_the_scores_own_metre_are_named_and_an_upbeat_is_bar_0() -> None:
+    signatures = [(0, 3, 4), (1, 3, 4), (7, 2, 4)]  # quarters
+    score = Score(quarters(11).notes, 4, time_signatures=signatures)
+    axes = piano_roll(score, "a title", parts=Parts(beats_per_bar=5)).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1", "2", "3", "4"]
+    assert axes.get_xticks().tolist() == [0, 4, 16, 28, 36]
+    assert not axes.patches  # nothing before the upbeat is shaded as a primer
+
+
 def test_instruments_and_the_primer_are_told_apart() -> None:
     notes = np.concatenate([quarters(8).notes, quarters(4, program=DRUMS).notes])
     figure = piano_roll(Score(notes, 4), "title", primer_end=16)

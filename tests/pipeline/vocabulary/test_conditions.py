@@ -24,13 +24,20 @@ from pipeline.preprocess import main as preprocess
 from pipeline.scores.labels import Features
 from pipeline.scores.midi.writer import write_midi
 from pipeline.scores.notes import Score
-from pipeline.vocabulary.conditions import CONDITIONS, ROOTS, chord_number, parse_conditions
+from pipeline.vocabulary.conditions import (
+    CONDITIONS,
+    METRE,
+    ROOTS,
+    chord_number,
+    parse_conditions,
+)
 from pipeline.vocabulary.events import END, EventVocabulary
 from tests.conftest import TINY_SPLITS
 from tests.model.tiny_run import write_tiny_run
 from tests.pipeline.sources.data_sets import COMMU_ROW, write_table
 
-VOCABULARY = EventVocabulary(steps_per_quarter=4, max_shift=16, conditions=CONDITIONS)
+LABELS = tuple(name for name in CONDITIONS if name != METRE)
+VOCABULARY = EventVocabulary(steps_per_quarter=4, max_shift=16, conditions=LABELS)
 PLAIN = EventVocabulary(steps_per_quarter=4, max_shift=16)
 BAR = 16
 TRIADS = {"": (0, 4, 7), "m": (0, 3, 7)}

@@ -33,6 +33,7 @@ def assert_same(one: Score, other: Score) -> None:
     assert one.notes.tolist() == other.notes.tolist()
     assert (one.resolution, one.tempo) == (other.resolution, other.tempo)
     assert one.adjustments == other.adjustments
+    assert list(one.time_signatures) == list(other.time_signatures)
 
 
 @pytest.mark.parametrize(
