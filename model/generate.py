@@ -4,6 +4,7 @@ python model/generate.py runs/a --out out/ --num-pieces 4 --bars 16
 python model/generate.py runs/a --primer "C4 E4 G4" --temperature 0.9 --seed 7
 python model/generate.py model/pretrained/chorales --given examples/old_hundredth.musicxml
 python model/generate.py model/pretrained/chorales --infill piece.mid --bars 5:8 --voices alto,tenor
+python model/generate.py runs/a --infill piece.mid --bars 5:8
 python model/generate.py runs/a --live synth
 python model/generate.py runs/a --live port:Piano --input Keyboard
 
@@ -15,7 +16,7 @@ A piece in which two bars pass without a new note is composed again. With a prim
 
 --given is one voice, from its first note to its last; a model of several voices composes the
 others. --infill is a whole piece, of which a model of several voices composes the named bars or
-voices anew; all other notes stay as they are in the file.
+voices anew, and a model of events the named bars; all other notes stay as they are in the file.
 --page writes one file that holds the pictures, the sound (MP3) and the MIDI. More than 16 MiB of
 sound goes into MP3 files beside it: send these too.
 """

@@ -87,7 +87,8 @@ def _refuse_combinations(flags: argparse.Namespace, parser: argparse.ArgumentPar
         (flags.given and flags.infill, "--given and --infill: give one of them"),
         (
             is_given and wishes,
-            f"{given} is for models of voices: they cannot be asked for key, chords or metre",
+            f"{given} keeps to the given music: it does not go with --key, --emotion, --chords or "
+            "--metre",
         ),
         (
             is_given and (flags.live or has_primer),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -67,7 +67,8 @@ class PieceWithGap:
             for voice in range(self.frames.shape[1])
             for first, last, pitch, velocity in self._composed_notes(composed, voice)
         ]
-        notes = _apart(np.concatenate([kept, np.array(rows, NOTE)]), self.frames.shape[1])
+        voices = range(FIRST_PROGRAM, FIRST_PROGRAM + self.frames.shape[1])
+        notes, _ = apart(np.concatenate([kept, np.array(rows, NOTE)]), lambda _: voices)
         notes, num_doubled, num_cut = one_note_per_key(notes)
         if num_doubled or num_cut:
             print_line(
@@ -112,8 +113,8 @@ def read_piece_with_gap(
     """
     if not isinstance(vocabulary, GridVocabulary):
         raise ValueError(
-            "--infill needs a model of voices, made from a data set with --vocabulary grid. "
-            "model/pretrained/chorales has four"
+            "--infill needs a model of voices or of events, made from a data set with --vocabulary "
+            "grid or events. model/pretrained/chorales has four voices"
         )
     names = voices or map(str, range(1, vocabulary.voices + 1))
     columns = [voice_index(name, vocabulary, "--voices") for name in names]
@@ -133,7 +134,9 @@ def read_piece_with_gap(
     frames = frames_of_voices(heard[is_sung], voices_of_notes[is_sung], vocabulary.voices)
 
     # The gap.
-    begin, end = _steps(bars, len(frames), beats_per_bar * vocabulary.steps_per_quarter, path)
+    begin, end = steps_of_bars(
+        bars, len(frames), beats_per_bar * vocabulary.steps_per_quarter, path
+    )
     is_kept = (heard["onset"] < begin) | (heard["onset"] >= end)
     is_kept |= ~np.isin(voices_of_notes, columns)
     if is_kept.all():
@@ -156,7 +159,7 @@ def read_piece_with_gap(
     return PieceWithGap(as_sung, frames, is_free, is_kept, start)
 
 
-def _steps(
+def steps_of_bars(
     bars: tuple[int, int] | None, num_steps: int, steps_per_bar: int, path: Path
 ) -> tuple[int, int]:
     """The steps of the first bar's beginning and the last one's end. Raises ValueError."""
@@ -225,18 +228,20 @@ def _by_height(heard: np.ndarray, is_melodic: np.ndarray, num_voices: int) -> np
     return voices
 
 
-def _apart(notes: np.ndarray, num_voices: int) -> np.ndarray:
-    """The notes, each in a part where its key is up when it begins: its own, or a voice's.
+def apart(notes: np.ndarray, others: Callable[[int], Iterable[int]]) -> tuple[np.ndarray, int]:
+    """The notes, each in a part where its key is up when it begins, and how many are in another.
 
-    One part is one MIDI channel, on which a key sounds once. Percussion stays as it is.
+    That is the note's own part or, of `others` (program -> programs), the first that is free. One
+    part is one MIDI channel, on which a key sounds once. Percussion stays as it is.
     """
-    apart = sort_notes(notes)
+    moved = sort_notes(notes)
+    num_moved = 0
     ends: dict[tuple[int, int], int] = {}  # (program, pitch) -> when the key is up again
-    for note in apart:
+    for note in moved:
         own, pitch, onset = int(note["program"]), int(note["pitch"]), int(note["onset"])
-        voices = range(FIRST_PROGRAM, FIRST_PROGRAM + num_voices)
-        parts = [own] if own == DRUMS else [own, *voices]
+        parts = [own] if own == DRUMS else [own, *others(own)]
         part = next((part for part in parts if ends.get((part, pitch), 0) <= onset), own)
+        num_moved += part != own
         note["program"] = part
         ends[part, pitch] = max(ends.get((part, pitch), 0), onset + int(note["duration"]))
-    return sort_notes(apart)
+    return sort_notes(moved), num_moved

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 from model.composing.composer import Composer
 from model.composing.drafts import ROOM, compose_pieces, length_of_bars
+from model.composing.filling import fill_gap
 from model.composing.given_voice import Given, read_given_voice
 from model.composing.harmonising import harmonise
 from model.composing.infilling import read_piece_with_gap
+from model.composing.infilling_events import EventsWithGap, read_events_with_gap
 from model.composing.pieces import ComposedPiece, Length
 from model.composing.primer import last_bar_line, read_primer
 from model.composing.sampling import Sampling
@@ -19,6 +21,7 @@ from model.composing.wishes import quarters_per_bar
 from pipeline.scores.bars import bar_length
 from pipeline.scores.notes import DEFAULT_TEMPO, Score
 from pipeline.vocabulary.conditions import METRE
+from pipeline.vocabulary.events import EventVocabulary
 from pipeline.vocabulary.registry import Vocabulary
 
 
@@ -32,7 +35,7 @@ class Request:
     length: Length
     bar: int  # grid steps
     primer: Score | None
-    given: Given | None
+    given: Given | EventsWithGap | None
 
     @classmethod
     def of(cls, flags: argparse.Namespace, vocabulary: Vocabulary) -> Request:
@@ -62,6 +65,8 @@ class Request:
 
     def compose(self, composer: Composer, pieces: Sequence[int]) -> list[ComposedPiece]:
         """Pieces of the given numbers."""
+        if isinstance(self.given, EventsWithGap):
+            return fill_gap(composer, pieces, self.sampling, self.given, self.seed)
         if self.given:
             return harmonise(composer, pieces, self.sampling, self.given, self.seed)
         return compose_pieces(
@@ -84,7 +89,7 @@ def _steps_of_bar(flags: argparse.Namespace, vocabulary: Vocabulary, primer: Sco
     return int(quarters * vocabulary.steps_per_quarter)
 
 
-def _given(flags: argparse.Namespace, vocabulary: Vocabulary) -> Given | None:
+def _given(flags: argparse.Namespace, vocabulary: Vocabulary) -> Given | EventsWithGap | None:
     """The music of --given or --infill, to which the network composes the rest."""
     if flags.given:
         return read_given_voice(flags.given, flags.given_voice, vocabulary)
@@ -92,6 +97,8 @@ def _given(flags: argparse.Namespace, vocabulary: Vocabulary) -> Given | None:
         return None
     bars = (flags.bars, flags.bars) if isinstance(flags.bars, int) else flags.bars
     voices = flags.voices.split(",") if flags.voices else ()
+    if isinstance(vocabulary, EventVocabulary):
+        return read_events_with_gap(flags.infill, vocabulary, bars, voices, flags.beats_per_bar)
     return read_piece_with_gap(flags.infill, vocabulary, bars, voices, flags.beats_per_bar)
 
 

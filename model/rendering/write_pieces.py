@@ -117,7 +117,9 @@ def write_pieces(
 
         # A page is sent to others: files by their names, without the folders of this machine.
         named = {
-            name: Path(str(settings[name])).name for name in ("primer", "given") if settings[name]
+            name: Path(str(settings[name])).name
+            for name in ("primer", "given", "infill")
+            if settings[name]
         }
         shown = {"model": flags.run.resolve().name, **settings, **named}
         page = write_page(flags.page, list(zip(rendered, scores, strict=True)), shown, renderer)

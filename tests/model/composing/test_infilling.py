@@ -21,7 +21,7 @@ from pipeline.scores.reading import read_score
 from pipeline.vocabulary.frames import FIRST_PROGRAM
 from pipeline.vocabulary.grid import GridVocabulary
 from tests.conftest import REPOSITORY
-from tests.model.tiny_run import VOCABULARY, write_tiny_run
+from tests.model.tiny_run import write_tiny_run
 from tests.terminals import COLUMNS, lines_on, run_on_terminal
 
 CHORALES = Path(__file__).resolve().parents[3] / "model" / "pretrained" / "chorales"
@@ -304,8 +304,6 @@ def test_what_cannot_be_filled_is_refused_in_one_line(
     assert "has 3 bars, counted from its first note by --beats-per-bar" in line
     line = refused(capsys, untrained, piece, "--voices=descant")
     assert "--voices is 'descant'; this model's voices are soprano, alto, tenor, bass" in line
-    events = write_tiny_run(tmp_path / "events", VOCABULARY)
-    assert "--infill needs a model of voices" in refused(capsys, events, piece, "--bars=1")
     held = tmp_path / "held.mid"
     write_midi(Score(make_notes([(0, 0, 60, 12 * Q, 80)]), Q), held)
     assert "no note of" in refused(capsys, untrained, held, "--bars=2:3")
