@@ -189,7 +189,8 @@ class Composer:
     def grammar(self) -> tf.Tensor:
         """Which id may follow which [size, size] bool, within one piece: after END only PAD."""
         follows = self.vocabulary.follows.copy()
-        follows[self._opening()[-1]] = self.vocabulary.may_begin
+        if not self.vocabulary.conditions:  # they come again later: the plan knows the opening
+            follows[self._opening()[-1]] = self.vocabulary.may_begin
         when_moved = self.vocabulary.when_moved  # what is composed is in no other key
         follows[:, when_moved[when_moved != np.arange(when_moved.size)]] = False
         follows[[PAD, END], :] = False

@@ -13,6 +13,7 @@ from model.composing.bar_plan import BarPlan
 from pipeline.scores.labels import Features
 from pipeline.vocabulary.conditions import CHORDS, QUARTERS
 from pipeline.vocabulary.events import EventVocabulary
+from pipeline.vocabulary.grammar import START
 from pipeline.vocabulary.registry import Vocabulary
 
 
@@ -31,6 +32,7 @@ class ConditionPlan:
     ids: tf.Tensor  # [num_tokens] int32
     steps: tf.Tensor  # [vocabulary size] int32: the steps by which each id advances time
     is_planned: tf.Tensor  # [vocabulary size] bool: tokens that only the plan may insert
+    opens: tf.Tensor  # [vocabulary size] bool: tokens that stand before the first note
     bars: BarPlan | None = None  # None: no bar line is planned
 
     @classmethod
@@ -39,7 +41,7 @@ class ConditionPlan:
 
         If no chords are asked for, the network chooses its own.
         """
-        if not isinstance(vocabulary, EventVocabulary):
+        if not isinstance(vocabulary, EventVocabulary) or not vocabulary.conditions:
             return None
         planned = [*vocabulary.piece_conditions, *([CHORDS] if wishes.chords else [])]
         bars = BarPlan.of(vocabulary, wishes)
@@ -48,9 +50,11 @@ class ConditionPlan:
         is_planned = np.zeros(vocabulary.size, bool)
         for block in (vocabulary.blocks[name] for name in planned):
             is_planned |= (numbers >= block.start) & (numbers < block.stop)
+        last_of_music = vocabulary.blocks["drum"].stop
+        opens = tf.constant((numbers == START) | (numbers >= last_of_music))
         if not planned:
             none = tf.zeros([0], tf.int32)
-            return cls(0, none, none, steps, tf.constant(is_planned), bars) if bars else None
+            return cls(0, none, none, steps, tf.constant(is_planned), opens, bars)
         eighths = math.lcm(2 * QUARTERS, len(wishes.chords) or 1)
         period = eighths * vocabulary.steps_per_quarter // 2
         tokens = vocabulary.condition_tokens(repeat_chords(wishes, eighths), period - 1)
@@ -61,6 +65,7 @@ class ConditionPlan:
             tf.constant(ids, tf.int32),
             steps,
             tf.constant(is_planned),
+            opens,
             bars,
         )
 
@@ -76,13 +81,18 @@ class ConditionPlan:
         bars = self.bars.begin(primer_ids, batch_size) if self.bars else ()
         return tf.fill([batch_size], number), bars
 
-    def restrict(self, allowed: tf.Tensor, time: tf.Tensor, due: Any) -> tf.Tensor:
+    def restrict(
+        self, allowed: tf.Tensor, previous: tf.Tensor, time: tf.Tensor, due: Any
+    ) -> tf.Tensor:
         """Of the ids that the grammar allows [batch, vocab] those that keep to the plan.
 
-        `time` [batch] int32 is grid steps since the start of the piece. A planned token that is due
-        is the only id allowed; before it, time may advance up to it.
+        `previous` [batch] are the ids before, `time` [batch] int32 is grid steps since the start of
+        the piece, which is its first note. A planned token that is due is the only id allowed;
+        before it, time may advance up to it.
         """
         due, bars = due
+        is_open = (time == 0) & tf.gather(self.opens, previous)
+        allowed &= ~is_open[:, None] | (self.steps == 0)
         if self.bars:
             allowed = self.bars.restrict(allowed, time, bars)
         if not self.period:

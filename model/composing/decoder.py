@@ -144,7 +144,7 @@ class Decoder:
                 if index == 0:  # END is the first id of a row
                     allowed &= ~is_end | (time >= first_end)[:, None]
                 if self._plan is not None:
-                    allowed = self._plan.restrict(allowed, time, due)
+                    allowed = self._plan.restrict(allowed, previous, time, due)
                 previous = sample(logits, allowed, draws[place], temperature, *limits[index])
                 if self._plan is not None:
                     due = self._plan.move_on(due, previous, time)

@@ -130,18 +130,16 @@ def test_a_model_of_programs_velocities_and_conditions_fills_any_bars(
     assert new and all(4 * (first - 1) <= row[0] - BEFORE < 4 * last for row in new)
 
 
-def test_the_ids_are_those_of_the_music_before_up_to_the_bar_line(
+def test_nothing_is_composed_before_the_first_bar_or_after_the_last(
     plain: Path, with_all: Path, piece: Path
 ) -> None:
-    """Two bars of four quarters before: the network is never free before the gap's first step."""
+    """The notes before are those of the file, and none is added to them."""
     for run in (plain, with_all):
         composer = Composer.load(run)
         vocabulary = composer.vocabulary
         given = read_events_with_gap(piece, vocabulary, (3, 4), say=lambda line: None)
         for composed in fill_gap(composer, range(2), Sampling(), given, 1):
             assert composed.complete
-            known = composed.ids[: composed.ids.size - composed.num_composed]
-            assert vocabulary.times(known)[-1] == 8 * 12
             decoded, heard = vocabulary.decode(composed.ids).notes, given.heard.notes
             before = decoded[decoded["onset"] < 8 * 12]
             expected = heard[heard["onset"] < 8 * 12]

@@ -294,6 +294,22 @@ def test_a_piece_keeps_to_the_chords_asked_for(
             assert composer.score(piece, length, 100).end <= 8 * BAR
 
 
+@pytest.mark.parametrize("conditions", [("key",), ("key", "tempo"), ("key", "chords"), ("chords",)])
+def test_only_the_first_bar_must_begin_with_a_note(
+    conditions: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Conditions are said again each four quarters, where a note or none may begin."""
+    vocabulary = EventVocabulary(steps_per_quarter=4, max_shift=16, conditions=conditions)
+    composer = Composer.load(write_tiny_run(tmp_path / "run", vocabulary))
+    length = Length.of_steps(16 * BAR, 4)
+    begins = 0
+    for piece in composer.compose(range(8), Sampling(), length, 1):
+        onsets = set(vocabulary.decode(piece.ids).notes["onset"].tolist())
+        assert 0 in onsets
+        begins += sum(bar * BAR in onsets for bar in range(1, 16))
+    assert 0 < begins < 8 * 15
+
+
 def test_wishes_come_round_for_as_long_as_a_piece_lasts(untrained: Path) -> None:
     five = ("C", "C", "F", "F", "F")  # eighths: with the bars it all begins again after 20 quarters
     composer = Composer.load(step_folder(untrained, 1)).asked(Features(key="G major", chords=five))

@@ -179,7 +179,7 @@ def test_a_piece_has_a_bar_line_every_bar_of_the_metre_asked_for(composer: Compo
     length = Length.of_steps(30 * Q, Q)
     for piece in asked.compose([0, 1, 2], Sampling(), length, 4):
         said = bars_said(VOCABULARY, piece.ids)
-        assert said == [(3 * number, "6/8") for number in range(len(said))] and len(said) >= 9
+        assert said == [(3 * number, "6/8") for number in range(len(said))] and len(said) >= 6
         score = asked.score(piece, length, 100)
         assert score.time_signatures == [(0, 6, 8)]
 
