@@ -20,7 +20,7 @@ setup: $(DONE)/packages-train $(DONE)/environment $(DONE)/horovod ## System pack
 	@cat $(DONE)/horovod 2>/dev/null || true
 	@[ -z "$(filter setup,$(MAKECMDGOALS))" ] || printf '%s\n' \
 	    "Ready. Next: make demo (from scores to music, in minutes), or at once, with the model that comes along:" \
-	    "  $(VENV_PYTHON) model/generate.py model/pretrained/chorales --temperature 0.9 --bars 16 $(NO_WAV)"
+	    "  $(VENV_PYTHON) model/generate.py model/pretrained/chorales --guidance 1.7 --bars 16 $(NO_WAV)"
 
 $(DONE)/packages-train: hpc/install/packages.sh hpc/install/python.sh
 	@hpc/install/packages.sh train
@@ -43,7 +43,7 @@ demo: setup ## From Bach's chorales to new music in at most 10 minutes
 	hpc/install/two_processes.sh $(VENV_PYTHON) hpc/train.py --data data/bach --run runs/demo $(DEMO_TRAIN)
 	$(VENV_PYTHON) model/generate.py runs/demo --data data/bach --out out/demo --seed 1 --top-p 0.95 --bars 16 $(NO_WAV)
 	@echo "Beside it, the model that comes with the program, which learned for longer:"
-	$(VENV_PYTHON) model/generate.py model/pretrained/chorales --out out/demo/pretrained --seed 1 --temperature 0.9 --bars 16 $(NO_WAV)
+	$(VENV_PYTHON) model/generate.py model/pretrained/chorales --out out/demo/pretrained --seed 1 --guidance 1.7 --bars 16 $(NO_WAV)
 	@echo "The training run (.venv/bin/tensorboard --logdir runs) and the music:"
 	@find "$(CURDIR)/runs/demo" -maxdepth 0; find "$(CURDIR)/out/demo" -name '*.mid' -o -name '*.wav' -o -name '*.png' | sort
 

@@ -16,4 +16,4 @@ python "$root/pipeline/preprocess.py" "$MIDI" --vocabulary grid --num-lanes 4 --
 # A tenth of the usual learning rate: so much of what was learned before stays.
 python "$root/hpc/train.py" --config hpc/presets/chorales.toml --data "data/$NAME" --from "$BASE" --run "runs/$NAME" \
     --steps 200 --warmup-steps 20 --learning-rate 0.0004 --eval-every 50 "$@"
-python "$root/model/generate.py" "runs/$NAME" --bars "${BARS:-16}" --temperature 0.9 --formats mid,mp3,png --out "out/$NAME"
+python "$root/model/generate.py" "runs/$NAME" --bars "${BARS:-16}" --guidance 1.7 --formats mid,mp3,png --out "out/$NAME"

@@ -30,7 +30,7 @@ class Sampling:
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top-p is {self.top_p}; it must be above 0 and at most 1")
         if not (math.isfinite(self.guidance) and self.guidance > 0):
-            raise ValueError(f"guidance is {self.guidance}; it must be above 0, e.g. 1.8")
+            raise ValueError(f"guidance is {self.guidance}; it must be above 0, e.g. 1.7")
 
     def tensors(self, vocab_size: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Temperature, top-k and top-p as scalar tensors: they may change between calls."""
