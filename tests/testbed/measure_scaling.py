@@ -95,7 +95,7 @@ PARTS = (
     Part(
         "270%-batch4",
         2.7,
-        ("--scaling=weak", "--workers=2", "--local-batch-size=128", "--steps=8"),
+        ("--scaling=weak", "--workers=2", "--local-batch-size=128", "--steps=10"),
         ("--accumulation=4",),
     ),
 )
