@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from model.composing.composer import Composer
 from model.composing.drafts import ROOM, compose_pieces, length_of_bars
-from model.composing.filling import fill_gap
 from model.composing.given_voice import Given, read_given_voice
 from model.composing.harmonising import harmonise
 from model.composing.infilling import read_piece_with_gap
+from model.composing.infilling_drafts import fill_gap
 from model.composing.infilling_events import EventsWithGap, read_events_with_gap
 from model.composing.pieces import ComposedPiece, Length
 from model.composing.primer import last_bar_line, read_primer

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from model.composing.composer import Composer
-from model.composing.filling import Foresight, fill_gap
+from model.composing.infilling_drafts import Foresight, fill_gap
 from model.composing.infilling_events import beside, read_events_with_gap
 from model.composing.pieces import ComposedPiece
 from model.composing.sampling import Sampling
