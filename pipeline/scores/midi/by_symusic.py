@@ -164,8 +164,9 @@ def _metres(parsed: Any, tracks: list[bytes]) -> list[tuple[int, int, int]]:
     num_plain = sum(track.count(TIME_SIGNATURE_BYTES) for track in tracks)
     found = [(m.time, m.numerator, m.denominator) for m in parsed.time_signatures]
     is_plain = all(upper and lower in LOWER_NUMBERS for _, upper, lower in found)
-    num_times = len({tick for tick, _, _ in found})
-    if is_plain and num_marks == num_plain == len(found) == num_times:
+    # Many files say the same one in every track.
+    is_ordered = len(set(found)) == len({tick for tick, _, _ in found})
+    if is_plain and is_ordered and num_marks == num_plain == len(found):
         return [(tick, upper, lower.bit_length() - 1) for tick, upper, lower in found]
     events = chain(*map(track_events, tracks))
     return [(e.tick, e.number, e.value) for e in events if e.kind == TIME_SIGNATURE]
